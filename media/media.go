@@ -1,0 +1,158 @@
+// Package media holds the words that every part of braid shares: what a
+// publisher sends (Packet, Track, User, Channel) and what a player gets
+// (AccessUnit, Sink). It runs nothing and starts no goroutine.
+//
+// A Packet flows to a Receiver; an AccessUnit flows to a Sink.
+package media
+
+import (
+	"errors"
+	"time"
+)
+
+// Sentinels that cross package borders; signaling turns them into status codes.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrExists   = errors.New("already exists")
+	ErrLimit    = errors.New("over the limit")
+	ErrInvalid  = errors.New("invalid")
+	ErrClosed   = errors.New("closed")
+)
+
+// Codec names a coded format as SDP does (RFC 6184, 7741, 7587), AAC as RFC 3640.
+type Codec string
+
+const (
+	H264 Codec = "H264"
+	VP8  Codec = "VP8"
+	Opus Codec = "opus"
+	AAC  Codec = "AAC"
+)
+
+// Video tells whether the codec carries pictures.
+func (c Codec) Video() bool { return c == H264 || c == VP8 }
+
+// ClockRate is the RTP clock in Hz: 90000 for video, 48000 for audio.
+func (c Codec) ClockRate() int64 {
+	if c.Video() {
+		return 90000
+	}
+	return 48000
+}
+
+// Source says what a user's publication shows.
+type Source string
+
+const (
+	Camera      Source = "camera"
+	ShareScreen Source = "shareScreen"
+)
+
+// Packet is one RTP packet as a publisher sent it, after SRTP and without its
+// header extensions (ids and mids belong to one session and are never
+// forwarded). It is immutable; whoever receives it may keep it.
+type Packet struct {
+	Seq       uint16
+	Timestamp uint32 // in units of Codec.ClockRate
+	Marker    bool
+	Payload   []byte
+	Arrival   time.Time // local, with a monotonic reading
+	Level     int8      // loudness in -dBov, 0 (loudest) to 127 (RFC 6464); -1 when the publisher does not say
+	Voice     bool      // the publisher's own voice activity flag (RFC 6464)
+}
+
+// Receiver takes a track's packets. Receive must not block and is called from
+// one goroutine per track; a full receiver drops and counts.
+type Receiver interface {
+	Receive(*Packet)
+}
+
+// SenderReport ties an RTP timestamp to the publisher's wall clock (RFC 3550 section 6.4.1).
+type SenderReport struct {
+	NTP       time.Time // the publisher's clock
+	Timestamp uint32
+	Arrival   time.Time // local, with a monotonic reading
+}
+
+// Track is one audio or video stream of a user. All methods may be called
+// from any goroutine and after the track has ended.
+type Track interface {
+	Codec() Codec
+	// Attach adds a receiver; detach removes it. After detach returned, at most
+	// one Receive that was already under way is still seen.
+	Attach(Receiver) (detach func())
+	// RequestKeyFrame asks the publisher for a key frame. Requests are merged:
+	// at most one goes out each 500 ms. It does nothing for audio.
+	RequestKeyFrame()
+	// Report is the newest sender report; ok is false before the first.
+	Report() (report SenderReport, ok bool)
+	// Done is closed when the track has ended.
+	Done() <-chan struct{}
+}
+
+// User is one user of a channel and what it publishes; a track that is not
+// published is nil.
+type User struct {
+	ID          string
+	Audio       Track // microphone
+	Video       Track // camera
+	Screen      Track // screen share
+	ScreenAudio Track
+}
+
+// VideoTrack is the user's picture from a source, or nil.
+func (u *User) VideoTrack(s Source) Track {
+	if s == ShareScreen {
+		return u.Screen
+	}
+	return u.Video
+}
+
+// Publishing tells whether the user sends anything.
+func (u *User) Publishing() bool {
+	return u.Audio != nil || u.Video != nil || u.Screen != nil || u.ScreenAudio != nil
+}
+
+// Channel is a room: who is in it and what they publish.
+type Channel interface {
+	// Users are those present, in join order. The slice and its users are
+	// immutable snapshots.
+	Users() []*User
+	// Changed is closed at the next change of Users. Take it before Users.
+	Changed() <-chan struct{}
+}
+
+// Channels finds a channel by application and channel id. A channel exists
+// while a user is in it; ok is false otherwise.
+type Channels interface {
+	Channel(app, channel string) (c Channel, ok bool)
+	// Changed is closed when a channel opens or closes. Take it before Channel.
+	ChannelsChanged() <-chan struct{}
+}
+
+// AccessUnit is one coded picture or one coded audio frame. It is immutable.
+// There are no B-frames anywhere in braid: decoding order is display order.
+type AccessUnit struct {
+	Codec Codec
+	PTS   time.Duration // on the timeline of whoever made it
+	Key   bool          // a decoder can start here; always true for audio
+	// Units are H.264 NAL units without start codes or lengths, SPS and PPS
+	// before each IDR; for other codecs there is one unit, the frame itself
+	// (VP8 frame, Opus packet, raw AAC frame).
+	Units [][]byte
+}
+
+// Size is the sum of the units' lengths in bytes.
+func (au *AccessUnit) Size() int {
+	n := 0
+	for _, u := range au.Units {
+		n += len(u)
+	}
+	return n
+}
+
+// Sink takes access units. Write must not block and is called from one
+// goroutine at a time; a full sink drops up to the next key frame and counts.
+type Sink interface {
+	Write(*AccessUnit)
+}
