@@ -1,0 +1,58 @@
+# make run    installs what is missing (Debian 12, root), builds, starts the server: make run ARGS="-config my.yaml"
+# make test   the same set-up plus the tests' programs, then every check there is
+#
+# What CI runs is .ci/run, which is make test.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+
+ARGS     ?=
+FUZZTIME ?= 20s
+TIMEOUT  ?= 20m
+BENCH    ?= .
+
+# A checkout owned by another user (a container's bind mount) makes git refuse,
+# and with it go build's version stamping.
+GOBUILD := go build -trimpath -buildvcs=false
+
+.PHONY: run test race bench lint fuzz e2e build setup-run setup-test clean
+
+run: setup-run build
+	exec bin/braid serve $(ARGS)
+
+build:
+	CGO_ENABLED=0 $(GOBUILD) -o bin/braid ./cmd/braid
+	CGO_ENABLED=1 $(GOBUILD) -o bin/braid-mixer ./cmd/braid-mixer
+
+setup-run:
+	@script/setup.sh run
+
+setup-test:
+	@script/setup.sh test
+
+test race: setup-test build lint
+	script/test.sh
+
+# The whole server with its real clients: Chromium, ffmpeg, nginx-rtmp, Pion.
+e2e: setup-test build
+	go test -race -v -count=1 -timeout $(TIMEOUT) ./cmd/braid
+
+bench: build
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout $(TIMEOUT) ./...
+
+lint:
+	@unformatted=$$(gofmt -l cmd event callback media mixer origin relay sei signaling store web 2>/dev/null); \
+	if [ -n "$$unformatted" ]; then echo "gofmt -w these files:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+
+# Each Fuzz target in turn, FUZZTIME each; a new failure stays in testdata/fuzz.
+fuzz:
+	@grep -rlE '^func Fuzz' --include='*_test.go' . | sort | while read -r file; do \
+		for target in $$(grep -oE '^func Fuzz[A-Za-z0-9_]*' $$file | cut -c6-); do \
+			echo "fuzz $$target in $$(dirname $$file)"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) || exit 1; \
+		done; \
+	done
+
+clean:
+	rm -rf bin

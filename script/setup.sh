@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Makes a Debian machine ready for one task:
+#
+#   script/setup.sh run    what building and running braid needs
+#   script/setup.sh test   the same, and the programs that the tests drive
+#
+# It asks dpkg which packages are missing and installs only those. Without root,
+# or where there is no apt-get, it changes nothing: it names what is missing and
+# the command that installs it, and exits 1.
+set -euo pipefail
+
+packages=(gcc libc6-dev pkg-config libavcodec-dev libavutil-dev libswresample-dev
+  libx264-dev libyuv-dev libjpeg-dev libopus-dev)
+case "${1:-}" in
+run) ;;
+test) packages+=(ffmpeg chromium nginx-light libnginx-mod-rtmp espeak-ng) ;;
+*)
+  echo "usage: $0 run|test" >&2
+  exit 2
+  ;;
+esac
+
+if ! command -v go >/dev/null; then
+  echo "braid needs Go 1.26 or newer on the PATH: https://go.dev/dl/" >&2
+  exit 1
+fi
+
+# dpkg -s also succeeds for a removed package whose configuration stayed behind.
+installed() {
+  dpkg -s "$1" 2>/dev/null | grep -q '^Status: install ok installed$'
+}
+
+# ready is the question asked where dpkg cannot answer: is the thing there under
+# whatever name this system packages it?
+ready() {
+  case "$1" in
+  gcc | ffmpeg | chromium | espeak-ng) command -v "$1" >/dev/null ;;
+  pkg-config) command -v pkg-config >/dev/null ;;
+  nginx-light) command -v nginx >/dev/null ;;
+  libavcodec-dev | libavutil-dev | libswresample-dev) pkg-config --exists "${1%-dev}" ;;
+  libx264-dev) pkg-config --exists x264 ;;
+  libjpeg-dev) pkg-config --exists libjpeg ;;
+  libopus-dev) pkg-config --exists opus ;;
+  libyuv-dev) echo '#include <libyuv.h>' | gcc -E - >/dev/null 2>&1 ;;
+  libc6-dev) echo '#include <stdio.h>' | gcc -E - >/dev/null 2>&1 ;;
+  libnginx-mod-rtmp) find /usr/lib*/nginx /usr/share/nginx -name ngx_rtmp_module.so 2>/dev/null | grep -q . ;;
+  esac
+}
+
+if command -v dpkg >/dev/null && command -v apt-get >/dev/null; then
+  debian=yes
+else
+  debian=
+fi
+
+missing=()
+for p in "${packages[@]}"; do
+  if [ -n "$debian" ]; then
+    installed "$p" || missing+=("$p")
+  else
+    ready "$p" 2>/dev/null || missing+=("$p")
+  fi
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+install=(apt-get install -y --no-install-recommends "${missing[@]}")
+if [ -z "$debian" ]; then
+  echo "braid: missing (names as in Debian 12): ${missing[*]}" >&2
+  echo "There is no apt-get here; on Debian or Ubuntu this installs them:" >&2
+  echo "  sudo apt-get update && sudo ${install[*]}" >&2
+  exit 1
+fi
+if [ "$(id -u)" -ne 0 ]; then
+  echo "braid: missing packages: ${missing[*]}" >&2
+  echo "Installing them needs root:" >&2
+  echo "  sudo apt-get update && sudo ${install[*]}" >&2
+  exit 1
+fi
+
+echo "braid: installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+# Another apt run may hold the lock for a while on a machine that just booted.
+lock=(-o DPkg::Lock::Timeout=300)
+apt-get "${lock[@]}" -q update
+# nginx is only started by tests, on their own ports: a policy that answers 101
+# keeps its package from starting the system service on port 80.
+if [[ " ${missing[*]} " == *" nginx-light "* ]] && [ ! -e /usr/sbin/policy-rc.d ]; then
+  printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+  chmod +x /usr/sbin/policy-rc.d
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+fi
+"${install[@]:0:1}" "${lock[@]}" "${install[@]:1}"
