@@ -1,0 +1,51 @@
+package rtmp
+
+import (
+	"context"
+	"net"
+
+	"braid/media/flv"
+)
+
+// Handler decides who may publish and play. Serve calls it from the
+// connection's goroutine, so a slow Handler delays only that client; it is
+// called for many connections at a time.
+//
+// For rtmp://host/live/cam?token=x the app is "live", the stream "cam" and the
+// query "token=x". All three are foreign text, any length up to 64 KiB, valid
+// UTF-8 or not.
+//
+// The error decides what the client is told: media.ErrExists becomes
+// NetStream.Publish.BadName, media.ErrNotFound NetStream.Play.StreamNotFound,
+// anything else NetStream.Publish.Denied or NetStream.Play.Failed. The error's
+// text stays in the log. The connection is then closed.
+type Handler interface {
+	Publish(app, stream, query string, remote net.Addr) (Ingest, error)
+	Play(app, stream, query string, remote net.Addr) (Playback, error)
+}
+
+// Ingest takes what one publisher sends.
+type Ingest interface {
+	// WriteTag is called from one goroutine, in the order of arrival: sequence
+	// headers, media and script tags as the publisher sent them (a script tag
+	// begins with the string "onMetaData", without "@setDataFrame").
+	// Timestamps are the publisher's and may jump. The tag may be kept. It must not block.
+	WriteTag(*flv.Tag)
+	// Close is called once, after the last WriteTag.
+	Close()
+}
+
+// Playback hands out what one viewer sees.
+type Playback interface {
+	// Next returns the tags that wait for this viewer, in order, at least one;
+	// it blocks until there is one. The first batch holds metadata, sequence
+	// headers and the newest group of pictures. A viewer that falls behind is
+	// dropped forward by the hub: the hub never waits for Next.
+	//
+	// io.EOF says that the stream has ended; the viewer is told so. Any other
+	// error, and ctx's end, close the connection. Called from one goroutine;
+	// the returned slice belongs to the caller until the following Next.
+	Next(ctx context.Context) ([]*flv.Tag, error)
+	// Close is called once, after the last Next has returned.
+	Close()
+}
