@@ -1,0 +1,111 @@
+package artc
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"braid/media"
+)
+
+// apiError is an answer that the caller sees.
+type apiError struct {
+	status  int
+	code    string
+	message string
+}
+
+func (e *apiError) Error() string { return e.code + ": " + e.message }
+
+// Codes of the gateway: artc-api.md section 2.1, last family. The answers to
+// an unsupported method, to an oversized body and to a full nonce memory are
+// braid's own: no source states them.
+var (
+	errAction = &apiError{http.StatusNotFound, "InvalidAction.NotFound",
+		"Specified api is not found, please check your url and method."}
+	errVersion = &apiError{http.StatusBadRequest, "InvalidVersion",
+		"Specified parameter Version is not valid."}
+	errAccessKey = &apiError{http.StatusNotFound, "InvalidAccessKeyId.NotFound",
+		"Specified access key is not found."}
+	errExpired = &apiError{http.StatusBadRequest, "InvalidTimeStamp.Expired",
+		"Specified time stamp or date value is expired."}
+	errTimeFormat = &apiError{http.StatusBadRequest, "InvalidTimeStamp.Format",
+		"Specified time stamp or date value is not well formatted."}
+	errNonceUsed = &apiError{http.StatusBadRequest, "SignatureNonceUsed",
+		"Specified signature nonce was used already."}
+	errMethod = &apiError{http.StatusMethodNotAllowed, "UnsupportedHTTPMethod",
+		"This HTTP method is not supported: use GET or POST."}
+	errBodySize = &apiError{http.StatusRequestEntityTooLarge, "RequestBodyTooLarge",
+		"The request body is longer than 1 MiB."}
+	errThrottled = &apiError{http.StatusBadRequest, "Throttling",
+		"Request was denied due to request throttling: too many requests in the last 15 minutes."}
+	errUnsigned = &apiError{http.StatusBadRequest, "MissingParameter",
+		"The request is not signed: send the header Authorization (ACS3-HMAC-SHA256) or the parameter Signature (HMAC-SHA1)."}
+	errInternal = &apiError{http.StatusInternalServerError, "InternalError",
+		"The request failed inside the server."}
+)
+
+func missingPart(name string) *apiError {
+	return &apiError{http.StatusBadRequest, "MissingParameter",
+		"The input parameter " + name + " is not supplied."}
+}
+
+// signatureMismatch keeps the SDKs' literal and ends with the exact string, so
+// that they can tell a wrong secret from a wrong string.
+func signatureMismatch(stringToSign string) *apiError {
+	return &apiError{http.StatusBadRequest, "SignatureDoesNotMatch",
+		"Specified signature is not matched with our calculation. server string to sign is:" + stringToSign}
+}
+
+// incomplete refuses a signature before it is computed.
+func incomplete(format string, args ...any) *apiError {
+	return &apiError{http.StatusBadRequest, "IncompleteSignature",
+		"The request signature does not conform to the standard: " + fmt.Sprintf(format, args...) + "."}
+}
+
+// Codes of the MPU family: section 2.1. ChannelNotExist, TaskNotExist and
+// QuotaExceeded are braid's own names; the first two are 404 as the only
+// documented "missing" code of the API is (ResourceNotExist of EventSub).
+
+func invalidParam(format string, args ...any) *apiError {
+	return &apiError{http.StatusBadRequest, "InvalidParam", fmt.Sprintf(format, args...)}
+}
+
+func missingParam(name string) *apiError {
+	return &apiError{http.StatusBadRequest, "MissingParam", name + " is missing"}
+}
+
+func invalidAppID(format string, args ...any) *apiError {
+	return &apiError{http.StatusBadRequest, "InvalidAppId", fmt.Sprintf(format, args...)}
+}
+
+func channelNotExist(channel string) *apiError {
+	return &apiError{http.StatusNotFound, "ChannelNotExist",
+		fmt.Sprintf("ChannelId: channel %s does not exist: no user is in it", quote(channel))}
+}
+
+func taskNotExist(task string) *apiError {
+	return &apiError{http.StatusNotFound, "TaskNotExist", fmt.Sprintf("TaskId: there is no task %s", quote(task))}
+}
+
+// taskError turns what Tasks says into an answer; notFound is what
+// media.ErrNotFound means for this call.
+func taskError(err error, task string, notFound *apiError) error {
+	switch {
+	case errors.Is(err, media.ErrExists):
+		return invalidParam("TaskId: task %s already exists", quote(task))
+	case errors.Is(err, media.ErrNotFound):
+		return notFound
+	case errors.Is(err, media.ErrLimit):
+		return &apiError{http.StatusBadRequest, "QuotaExceeded", words(err, media.ErrLimit)}
+	case errors.Is(err, media.ErrInvalid):
+		return invalidParam("%s", words(err, media.ErrInvalid))
+	}
+	return err
+}
+
+// words is an error's text without the sentinel at its end.
+func words(err, sentinel error) string {
+	return strings.TrimSuffix(err.Error(), ": "+sentinel.Error())
+}
