@@ -1,0 +1,6 @@
+package rtmp
+
+const (
+	codePlayStop    = "NetStream.Play.Stop"
+	codeUnpublished = "NetStream.Play.UnpublishNotify"
+)
