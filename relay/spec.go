@@ -3,7 +3,7 @@ package relay
 import (
 	"time"
 
-	"braid/media"
+	"braid/mixer"
 )
 
 // MixMode says what a task takes from its channel (artc-api.md section 4.2).
@@ -14,37 +14,19 @@ const (
 	Mix    MixMode = 1
 )
 
-// StreamType says which media of a user are taken.
-type StreamType int
-
-const (
-	Original  StreamType = 0 // audio and video
-	AudioOnly StreamType = 1
-	VideoOnly StreamType = 2
+// The words of a layout are the mixer's.
+type (
+	StreamType = mixer.StreamType
+	UserRef    = mixer.UserRef
+	Image      = mixer.Image
+	Pane       = mixer.Pane
 )
 
-// UserRef names a user's stream.
-type UserRef struct {
-	User    string
-	Channel string // empty: the task's own
-	Type    StreamType
-	Source  media.Source
-}
-
-// Image is a picture file behind an http or https URL.
-type Image struct {
-	URL  string
-	Crop bool // fill and cut; else whole with bars
-}
-
-// Pane is one rectangle of the layout, in shares of the canvas.
-type Pane struct {
-	X, Y, W, H float64 // 0 to 1, finite, inside the canvas
-	ZOrder     int     // 0 (bottom) to 99
-	Crop       bool
-	Background string   // URL shown while the user sends no picture; empty: none
-	User       *UserRef // nil: filled in join order
-}
+const (
+	Original  = mixer.Original
+	AudioOnly = mixer.AudioOnly
+	VideoOnly = mixer.VideoOnly
+)
 
 // Encode is the mixed stream's form (EncodeParams).
 type Encode struct {
@@ -79,7 +61,7 @@ type SEIRule struct {
 type Spec struct {
 	App, Channel, Task string
 	Mode               MixMode
-	URLs               []string // one to MaxURLs, rtmp or rtmps
+	URLs               []string      // one to MaxURLs, rtmp or rtmps
 	MaxIdle            time.Duration // 0: the default rule (two minutes)
 
 	From UserRef // Single

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"github.com/goccy/go-yaml"
+)
+
+// config is braid.yaml. Zero values are the defaults of defaults().
+type config struct {
+	DataDir string `yaml:"data_dir"`
+	HTTP    struct {
+		Listen string `yaml:"listen"`
+	} `yaml:"http"`
+	RTMP struct {
+		Listen string `yaml:"listen"`
+	} `yaml:"rtmp"`
+	Media struct {
+		Listen    string   `yaml:"listen"`
+		PublicIPs []string `yaml:"public_ips"`
+	} `yaml:"media"`
+	Mixer struct {
+		Program   string `yaml:"program"`
+		MaxWidth  int    `yaml:"max_width"`
+		MaxHeight int    `yaml:"max_height"`
+	} `yaml:"mixer"`
+	Demo         *bool         `yaml:"demo"`
+	AccessKeys   []accessKey   `yaml:"access_keys"`
+	Applications []application `yaml:"applications"`
+}
+
+type accessKey struct {
+	ID     string `yaml:"id" json:"id"`
+	Secret string `yaml:"secret" json:"secret"`
+}
+
+type application struct {
+	ID   string `yaml:"id" json:"id"`
+	Key  string `yaml:"key" json:"key"`
+	Name string `yaml:"name" json:"name"`
+}
+
+// defaults is what runs without a file: HTTP and RTMP on loopback, media on
+// every address, since browsers do not connect to a loopback-only candidate.
+func defaults() config {
+	var c config
+	c.DataDir = "braid-data"
+	c.HTTP.Listen = "127.0.0.1:8080"
+	c.RTMP.Listen = "127.0.0.1:1935"
+	c.Media.Listen = ":8189"
+	c.Mixer.MaxWidth, c.Mixer.MaxHeight = 1920, 1088
+	return c
+}
+
+// readConfig reads a file over the defaults. Unknown and repeated fields are
+// errors with their line and column.
+func readConfig(name string) (config, error) {
+	c := defaults()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return c, fmt.Errorf("config: %w", err)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict())
+	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return c, fmt.Errorf("config %s: %s", name, yaml.FormatError(err, false, true))
+	}
+	if err := c.check(); err != nil {
+		return c, fmt.Errorf("config %s: %w", name, err)
+	}
+	return c, nil
+}
+
+var idForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+func (c *config) check() error {
+	for _, l := range []struct{ field, addr string }{
+		{"http.listen", c.HTTP.Listen}, {"rtmp.listen", c.RTMP.Listen}, {"media.listen", c.Media.Listen},
+	} {
+		if _, _, err := net.SplitHostPort(l.addr); err != nil {
+			return fmt.Errorf("%s: %q is not host:port", l.field, l.addr)
+		}
+	}
+	for i, ip := range c.Media.PublicIPs {
+		if net.ParseIP(ip) == nil {
+			return fmt.Errorf("media.public_ips[%d]: %q is not an IP address", i, ip)
+		}
+	}
+	for _, m := range []struct {
+		field string
+		v     int
+	}{{"mixer.max_width", c.Mixer.MaxWidth}, {"mixer.max_height", c.Mixer.MaxHeight}} {
+		if m.v < 16 || m.v > 4096 {
+			return fmt.Errorf("%s: %d is not from 16 to 4096 pixels", m.field, m.v)
+		}
+	}
+	seen := map[string]bool{}
+	for i, k := range c.AccessKeys {
+		switch {
+		case k.ID == "" || k.Secret == "":
+			return fmt.Errorf("access_keys[%d]: id and secret are both needed", i)
+		case seen["key "+k.ID]:
+			return fmt.Errorf("access_keys[%d].id: %q is there twice", i, k.ID)
+		}
+		seen["key "+k.ID] = true
+	}
+	for i, a := range c.Applications {
+		switch {
+		case !idForm.MatchString(a.ID):
+			return fmt.Errorf("applications[%d].id: %q is not 1 to 64 characters of A-Za-z0-9_-", i, a.ID)
+		case a.Key == "":
+			return fmt.Errorf("applications[%d].key: is needed", i)
+		case seen["app "+a.ID]:
+			return fmt.Errorf("applications[%d].id: %q is there twice", i, a.ID)
+		}
+		seen["app "+a.ID] = true
+	}
+	return nil
+}
+
+// demo tells whether the demo page is served: by default only while HTTP is on
+// loopback, since its backend gives join tokens to whoever asks.
+func (c *config) demo() bool {
+	if c.Demo != nil {
+		return *c.Demo
+	}
+	host, _, _ := net.SplitHostPort(c.HTTP.Listen)
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// mixerProgram finds braid-mixer: as configured, else beside this program.
+func (c *config) mixerProgram() (string, error) {
+	name := c.Mixer.Program
+	if name == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return "", err
+		}
+		name = filepath.Join(filepath.Dir(self), "braid-mixer")
+	}
+	if _, err := os.Stat(name); err != nil {
+		return "", fmt.Errorf("mixer.program: the media worker is not there: %w (`make build` makes both programs)", err)
+	}
+	return name, nil
+}

@@ -1,0 +1,105 @@
+// braid is a real-time media server: WebRTC in, mixed and single streams out.
+//
+// This is the only place where its parts meet: flags, config file, wiring, and
+// the order of closing.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+)
+
+const usage = `braid is a real-time media server.
+
+  braid serve [--config braid.yaml]   runs the server (the default)
+  braid version                       prints the version
+
+braid serve --help explains its flags.
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(os.Stderr, "braid:", err)
+			os.Exit(1)
+		}
+	}
+}
+
+// run is the whole program; it returns when ctx has ended and everything has
+// been closed, or when it cannot start.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	command := "serve"
+	if len(args) > 0 && (len(args[0]) == 0 || args[0][0] != '-') {
+		command, args = args[0], args[1:]
+	}
+	switch command {
+	case "serve":
+		return serve(ctx, args, stdout, stderr)
+	case "version":
+		fmt.Fprintln(stdout, version())
+		return nil
+	case "help":
+		fmt.Fprint(stdout, usage)
+		return nil
+	}
+	fmt.Fprint(stderr, usage)
+	return fmt.Errorf("there is no command %q", command)
+}
+
+func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("braid serve", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		fmt.Fprint(stderr, "braid serve runs the server until SIGTERM or SIGINT.\n\n")
+		flags.PrintDefaults()
+	}
+	name := flags.String("config", "", "read settings from this YAML `file`; without it the defaults hold:\nHTTP on 127.0.0.1:8080, RTMP on 127.0.0.1:1935, media on :8189 (UDP and TCP), data in ./braid-data")
+	level := flags.String("log", "info", "log this `level` and above: debug, info, warn, error")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("serve: %q is not a flag", flags.Arg(0))
+	}
+	var min slog.Level
+	if err := min.UnmarshalText([]byte(*level)); err != nil {
+		return fmt.Errorf("--log: %q is not debug, info, warn or error", *level)
+	}
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: min}))
+
+	cfg := defaults()
+	if *name != "" {
+		var err error
+		if cfg, err = readConfig(*name); err != nil {
+			return err
+		}
+	}
+	made, err := loadCredentials(&cfg)
+	if err != nil {
+		return err
+	}
+	s, err := newServer(cfg, log)
+	if err != nil {
+		return err
+	}
+	s.welcome(stdout, made)
+	return s.run(ctx)
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return "braid " + info.Main.Version + " " + info.GoVersion
+	}
+	return "braid"
+}

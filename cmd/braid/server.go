@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"braid/media/sfu"
+	"braid/mixer"
+	"braid/origin"
+	"braid/relay"
+	"braid/signaling/artc"
+	"braid/signaling/whip"
+	"braid/web"
+)
+
+// closeWithin is how long requests under way may take after SIGTERM; streams to
+// players end at once.
+const closeWithin = 2 * time.Second
+
+// server is one running braid. Its parts know each other only through what they
+// are handed here.
+type server struct {
+	HTTPAddr, RTMPAddr string // as bound
+
+	cfg    config
+	log    *slog.Logger
+	sfu    *sfu.Server
+	pool   *mixer.Pool
+	relay  *relay.Service
+	origin *origin.Origin
+	rtmp   net.Listener
+	http   net.Listener
+	web    *http.Server
+	end    context.CancelFunc // of every request
+}
+
+// newServer opens the sockets and wires the parts; run serves.
+func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
+	program, err := cfg.mixerProgram()
+	if err != nil {
+		return nil, err
+	}
+	s := &server{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.http, err = net.Listen("tcp", cfg.HTTP.Listen); err != nil {
+		return nil, fmt.Errorf("http.listen: %w", err)
+	}
+	if s.rtmp, err = net.Listen("tcp", cfg.RTMP.Listen); err != nil {
+		return nil, fmt.Errorf("rtmp.listen: %w", err)
+	}
+	s.HTTPAddr, s.RTMPAddr = s.http.Addr().String(), s.rtmp.Addr().String()
+	s.sfu, err = sfu.New(sfu.Config{Listen: cfg.Media.Listen, PublicIPs: cfg.Media.PublicIPs, Log: log.With("part", "sfu")})
+	if err != nil {
+		return nil, fmt.Errorf("media.listen: %w", err)
+	}
+	s.pool = mixer.NewPool(mixer.Config{
+		Program: program, MaxWidth: cfg.Mixer.MaxWidth, MaxHeight: cfg.Mixer.MaxHeight,
+		Fetch: fetch, Log: log.With("part", "mixer"),
+	})
+	s.relay = relay.New(relay.Config{Channels: s.sfu, Mixer: s.pool, Log: log.With("part", "relay")})
+	s.origin = origin.New(origin.Config{Log: log.With("part", "origin")})
+	s.serveHTTP()
+	return s, nil
+}
+
+func (s *server) serveHTTP() {
+	keys := newKeyring(s.cfg)
+	api := artc.New(artc.Config{Keys: keys, Apps: keys, Tasks: s.relay, Channels: s.sfu, Log: s.log.With("part", "api")})
+	mux := http.NewServeMux()
+	mux.Handle("/{$}", s.front(api))
+	ingest := whip.New(whip.Config{SFU: s.sfu, Apps: keys, Log: s.log.With("part", "whip")})
+	mux.Handle("/whip/", ingest)
+	mux.Handle("/whep/", ingest)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	if s.cfg.demo() {
+		app, key := s.cfg.Applications[0], s.cfg.AccessKeys[0]
+		demo := web.NewDemo(web.DemoConfig{
+			App: app.ID, AppKey: app.Key, AccessKeyID: key.ID, AccessKeySecret: key.Secret,
+			API: api, Channels: s.sfu, OriginRTMP: "rtmp://" + reachable(s.RTMPAddr), Log: s.log.With("part", "demo"),
+		})
+		mux.Handle("/demo", demo)
+		mux.Handle("/demo/", demo)
+		mux.Handle("/vendor/", demo)
+	}
+	s.origin.Register(mux)
+	ctx, cancel := context.WithCancel(context.Background())
+	s.end = cancel
+	s.web = &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// front serves "/": the RPC API, and people who open the address in a browser.
+func (s *server) front(api http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rpc := r.Method != http.MethodGet || r.URL.RawQuery != "" || r.Header.Get("x-acs-action") != ""
+		if !rpc && s.cfg.demo() {
+			http.Redirect(w, r, "/demo/", http.StatusFound)
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
+}
+
+// run serves until ctx ends or a listener fails, then closes everything in order.
+func (s *server) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	failed := make(chan error, 2)
+	wg.Go(func() { failed <- s.origin.ServeRTMP(ctx, s.rtmp) })
+	wg.Go(func() { failed <- s.web.Serve(s.http) })
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	started := time.Now()
+	s.drain()
+	cancel() // ends RTMP, after the relay has said goodbye to it
+	wg.Wait()
+	s.close()
+	s.log.Info("closed", "took", time.Since(started).Round(time.Millisecond))
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// drain stops taking work, then ends what runs: requests, relays, and with them
+// the streams that viewers watch.
+func (s *server) drain() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
+	defer cancel()
+	s.http.Close()
+	s.relay.Close()
+	s.end()
+	if s.web.Shutdown(ctx) != nil {
+		s.web.Close()
+	}
+}
+
+// close ends every part that was made; it may be called at any stage.
+func (s *server) close() {
+	if s.relay != nil {
+		s.relay.Close()
+	}
+	if s.pool != nil {
+		s.pool.Close()
+	}
+	if s.sfu != nil {
+		s.sfu.Close()
+	}
+	for _, l := range []net.Listener{s.http, s.rtmp} {
+		if l != nil {
+			l.Close()
+		}
+	}
+	if s.end != nil {
+		s.end()
+	}
+}
+
+// keyring answers who may sign and which applications there are.
+type keyring struct{ secrets, apps map[string]string }
+
+func newKeyring(c config) *keyring {
+	k := &keyring{secrets: make(map[string]string), apps: make(map[string]string)}
+	for _, a := range c.AccessKeys {
+		k.secrets[a.ID] = a.Secret
+	}
+	for _, a := range c.Applications {
+		k.apps[a.ID] = a.Key
+	}
+	return k
+}
+
+func (k *keyring) Secret(id string) (string, bool) { s, ok := k.secrets[id]; return s, ok }
+func (k *keyring) Key(app string) (string, bool)   { s, ok := k.apps[app]; return s, ok }
+func (k *keyring) Exists(app string) bool          { _, ok := k.apps[app]; return ok }
+
+// reachable turns a bound address into one that this machine can connect to.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return addr
+}
+
+// welcome tells a person where to go, and the secrets once.
+func (s *server) welcome(w io.Writer, made bool) {
+	at := "http://" + reachable(s.HTTPAddr)
+	fmt.Fprintf(w, "braid serves %s (API, WHIP, WHEP, FLV, HLS), rtmp://%s, media on port %d (UDP and TCP)\n", at, reachable(s.RTMPAddr), s.sfu.Port())
+	if made {
+		app, key := s.cfg.Applications[0], s.cfg.AccessKeys[0]
+		fmt.Fprintf(w, "\nFirst start: these were made for you and are kept in %s/credentials.json.\n", s.cfg.DataDir)
+		fmt.Fprintf(w, "They are shown only this once.\n\n")
+		fmt.Fprintf(w, "  application  AppID %s  AppKey %s\n", app.ID, app.Key)
+		fmt.Fprintf(w, "  access key   id %s  secret %s\n", key.ID, key.Secret)
+	}
+	if s.cfg.demo() {
+		fmt.Fprintf(w, "\nOpen %s/demo/ in two browser tabs.\n", at)
+	}
+}

@@ -1,0 +1,52 @@
+package mixer
+
+import (
+	"braid/media"
+	"braid/mixer/wire"
+)
+
+// Transcode turns one stream of coded media into H.264 or AAC, keeping its
+// timestamps. It is a media.Sink with loss marks.
+type Transcode struct {
+	pool          *Pool
+	w             *worker
+	input, output uint32
+}
+
+// TranscodeConfig is what NewTranscode needs.
+type TranscodeConfig struct {
+	Worker string // workers are shared by key
+	Codec  media.Codec
+	Encode wire.Encode
+	// NeedKey is called when decoding waits for a key frame, Emit for each
+	// access unit, both from the worker's goroutine; they must not block.
+	NeedKey func()
+	Emit    func(*media.AccessUnit)
+	Failed  func(reason string)
+}
+
+// NewTranscode starts one; Close ends it.
+func (p *Pool) NewTranscode(c TranscodeConfig) *Transcode {
+	t := &Transcode{pool: p, w: p.acquire(c.Worker)}
+	t.input = t.w.openInput(0, c.Codec, c.NeedKey)
+	t.output = t.w.openOutput(func(id uint32) any {
+		return &wire.OpenTranscode{Output: id, Input: t.input, Encode: c.Encode}
+	}, func(o *wire.Output) {
+		c.Emit(accessUnit(o))
+	}, c.Failed)
+	return t
+}
+
+// Write hands over one frame and never blocks.
+func (t *Transcode) Write(au *media.AccessUnit, lost bool) { t.w.media(t.input, au, lost) }
+
+// Close ends the transcode; at most one Emit that was under way is still seen.
+func (t *Transcode) Close() {
+	t.w.closeOutput(t.output)
+	t.w.closeInput(t.input)
+	t.pool.release(t.w)
+}
+
+func accessUnit(o *wire.Output) *media.AccessUnit {
+	return &media.AccessUnit{Codec: o.Codec, PTS: o.PTS, Key: o.Key || !o.Codec.Video(), Units: o.Units}
+}

@@ -1,0 +1,389 @@
+package mixer
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"braid/media"
+	"braid/mixer/wire"
+)
+
+const (
+	readyWithin = 10 * time.Second // a loaded machine starts a process in well under one
+	killAfter   = time.Second      // a worker ends when its socket closes; this is for one that hangs
+	mediaMax    = 512              // frames waiting for a worker; more and it is not keeping up
+	firstWait   = 50 * time.Millisecond
+	longestWait = 5 * time.Second // between restarts of a worker that dies at once
+)
+
+// worker is one braid-mixer process and what it should be doing. The desired
+// state is ours: a process that dies is started again and told everything anew.
+type worker struct {
+	cfg    Config
+	key    string
+	zero   time.Time
+	log    *slog.Logger
+	refs   int // owned by Pool
+	cancel context.CancelFunc
+
+	restarts atomic.Int64
+	pid      atomic.Int64
+	dropped  atomic.Int64 // frames that found the queue full
+
+	mu      sync.Mutex
+	next    uint32
+	inputs  map[uint32]*input
+	outputs map[uint32]*output
+	images  map[uint32][]byte
+	up      bool
+	queue   []any // for the writer; control messages are never dropped
+	frames  int   // Media in queue
+	wake    chan struct{}
+}
+
+type input struct {
+	open    *wire.OpenInput
+	needKey func()
+	skip    bool // frames were dropped: nothing until the next key frame
+	lost    bool
+}
+
+type output struct {
+	open   any // *wire.OpenMix or *wire.OpenTranscode
+	layout *wire.Layout
+	handle func(*wire.Output)
+	failed func(reason string)
+}
+
+func newWorker(cfg Config, key string, zero time.Time) *worker {
+	return &worker{
+		cfg: cfg, key: key, zero: zero, log: cfg.Log.With("worker", key),
+		inputs: make(map[uint32]*input), outputs: make(map[uint32]*output), images: make(map[uint32][]byte),
+		wake: make(chan struct{}, 1),
+	}
+}
+
+// openInput announces coded media; needKey is called, from the worker's
+// goroutine, when it cannot be decoded until the next key frame.
+func (w *worker) openInput(group uint32, c media.Codec, needKey func()) uint32 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.next++
+	open := &wire.OpenInput{Input: w.next, Group: group, Codec: c}
+	w.inputs[w.next] = &input{open: open, needKey: needKey}
+	w.sendLocked(open)
+	return w.next
+}
+
+func (w *worker) closeInput(id uint32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.inputs, id)
+	w.sendLocked(&wire.CloseInput{Input: id})
+}
+
+// media hands a frame over. It never blocks: a worker that is away or behind
+// loses frames up to the next key frame.
+func (w *worker) media(id uint32, au *media.AccessUnit, lost bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	in := w.inputs[id]
+	if in == nil || !w.up {
+		return
+	}
+	if w.frames >= mediaMax {
+		w.dropped.Add(1)
+		in.lost, in.skip = true, au.Codec.Video()
+		return
+	}
+	if in.skip && !au.Key {
+		return
+	}
+	lost = lost || in.lost
+	in.skip, in.lost = false, false
+	w.frames++
+	w.sendLocked(&wire.Media{Input: id, PTS: au.PTS, Key: au.Key, Lost: lost, Units: au.Units})
+}
+
+// openOutput starts a mix or a transcode; open makes the message for the id.
+// handle gets what comes out, failed why nothing does; both are called from the
+// worker's goroutine and must not block.
+func (w *worker) openOutput(open func(id uint32) any, handle func(*wire.Output), failed func(string)) uint32 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.next++
+	msg := open(w.next)
+	w.outputs[w.next] = &output{open: msg, handle: handle, failed: failed}
+	w.sendLocked(msg)
+	return w.next
+}
+
+func (w *worker) closeOutput(id uint32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.outputs, id)
+	w.sendLocked(&wire.CloseOutput{Output: id})
+}
+
+// setLayout gives a mix its layout; l is not changed any more.
+func (w *worker) setLayout(l *wire.Layout) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if o := w.outputs[l.Output]; o != nil {
+		o.layout = l
+		w.sendLocked(l)
+	}
+}
+
+func (w *worker) keyFrame(output uint32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sendLocked(&wire.KeyFrame{Output: output})
+}
+
+// newID reserves an id, for an image (setImage brings the file later) or a group.
+func (w *worker) newID() uint32 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.next++
+	return w.next
+}
+
+func (w *worker) setImage(id uint32, file []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if file == nil {
+		delete(w.images, id)
+	} else {
+		w.images[id] = file
+	}
+	w.sendLocked(&wire.Image{Image: id, Data: file})
+}
+
+// sendLocked queues a message if there is a process to send it to; if not, the
+// next process hears of it from the desired state.
+func (w *worker) sendLocked(msg any) {
+	if !w.up {
+		return
+	}
+	w.queue = append(w.queue, msg)
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run keeps a process alive until ctx ends.
+func (w *worker) run(ctx context.Context) {
+	wait := time.Duration(0)
+	for {
+		started := time.Now()
+		err := w.session(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		w.restarts.Add(1)
+		if time.Since(started) > 2*longestWait {
+			wait = 0
+		}
+		w.log.Warn("media worker ended, starting it again", "error", err, "after", time.Since(started).Round(time.Millisecond), "wait", wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		wait = min(max(2*wait, firstWait), longestWait)
+	}
+}
+
+// session is the life of one process.
+func (w *worker) session(ctx context.Context) error {
+	sock, cmd, err := w.start()
+	if err != nil {
+		return err
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	defer func() {
+		sock.Close()
+		kill := time.AfterFunc(killAfter, func() { cmd.Process.Kill() })
+		<-exited
+		kill.Stop()
+	}()
+	stop := context.AfterFunc(ctx, func() { sock.Close() })
+	defer stop()
+
+	conn := wire.NewConn(sock)
+	if err := w.greet(sock, conn); err != nil {
+		return err
+	}
+	w.pid.Store(int64(cmd.Process.Pid))
+	needKeys := w.replay()
+	var writer sync.WaitGroup
+	done := make(chan struct{})
+	writer.Go(func() { w.write(conn, done); sock.Close() })
+	for _, need := range needKeys {
+		need()
+	}
+	err = w.read(conn)
+	w.mu.Lock()
+	w.up = false
+	w.mu.Unlock()
+	close(done)
+	sock.Close()
+	writer.Wait()
+	return err
+}
+
+// start runs the program with one end of a socket pair as descriptor 3.
+func (w *worker) start() (net.Conn, *exec.Cmd, error) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("mixer: socket pair: %w", err)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "server"), os.NewFile(uintptr(fds[1]), "worker")
+	defer ours.Close()
+	defer theirs.Close()
+	sock, err := net.FileConn(ours)
+	if err != nil {
+		return nil, nil, fmt.Errorf("mixer: socket pair: %w", err)
+	}
+	cmd := exec.Command(w.cfg.Program, "-fd", "3")
+	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.Env = []string{"GOTRACEBACK=single"} // nothing of ours is the worker's business
+	cmd.Stderr = &lineLog{log: w.log}
+	if err := cmd.Start(); err != nil {
+		sock.Close()
+		return nil, nil, fmt.Errorf("mixer: start the media worker: %w", err)
+	}
+	return sock, cmd, nil
+}
+
+func (w *worker) greet(sock net.Conn, conn *wire.Conn) error {
+	sock.SetDeadline(time.Now().Add(readyWithin))
+	defer sock.SetDeadline(time.Time{})
+	hello := &wire.Hello{Version: wire.Version, Elapsed: time.Since(w.zero), MaxWidth: w.cfg.MaxWidth, MaxHeight: w.cfg.MaxHeight}
+	if err := conn.Write(hello); err != nil {
+		return fmt.Errorf("mixer: greet the media worker: %w", err)
+	}
+	msg, err := conn.Read()
+	if err != nil {
+		return fmt.Errorf("mixer: the media worker does not answer: %w", err)
+	}
+	if ready, ok := msg.(*wire.Ready); !ok || ready.Version != wire.Version {
+		return fmt.Errorf("mixer: the media worker answers %+v, want version %d: build both programs from one source", msg, wire.Version)
+	}
+	return nil
+}
+
+// replay tells a new process all it should be doing, in an order that never
+// names what is not yet open, and returns whom to ask for key frames.
+func (w *worker) replay() (needKeys []func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.up, w.queue, w.frames = true, nil, 0
+	for id, file := range w.images {
+		w.sendLocked(&wire.Image{Image: id, Data: file})
+	}
+	for _, in := range w.inputs {
+		in.skip, in.lost = in.open.Codec.Video(), false
+		w.sendLocked(in.open)
+		needKeys = append(needKeys, in.needKey)
+	}
+	for _, o := range w.outputs {
+		w.sendLocked(o.open)
+		if o.layout != nil {
+			w.sendLocked(o.layout)
+		}
+	}
+	return needKeys
+}
+
+func (w *worker) write(conn *wire.Conn, done <-chan struct{}) {
+	for {
+		select {
+		case <-done:
+			return
+		case <-w.wake:
+		}
+		w.mu.Lock()
+		batch := w.queue
+		w.queue, w.frames = nil, 0
+		w.mu.Unlock()
+		for _, msg := range batch {
+			if err := conn.Write(msg); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (w *worker) read(conn *wire.Conn) error {
+	for {
+		msg, err := conn.Read()
+		if err != nil {
+			return err
+		}
+		switch m := msg.(type) {
+		case *wire.Output:
+			if o := w.output(m.Output); o != nil {
+				o.handle(m)
+			}
+		case *wire.NeedKey:
+			if in := w.input(m.Input); in != nil {
+				in.needKey()
+			}
+		case *wire.Failed:
+			w.log.Warn("media worker", "input", m.Input, "output", m.Output, "image", m.Image, "reason", m.Reason)
+			if o := w.output(m.Output); o != nil {
+				o.failed(m.Reason)
+			}
+		default:
+			return fmt.Errorf("mixer: the media worker sent %T", msg)
+		}
+	}
+}
+
+func (w *worker) output(id uint32) *output {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.outputs[id]
+}
+
+func (w *worker) input(id uint32) *input {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.inputs[id]
+}
+
+// lineLog passes what a worker writes to stderr on, a line an entry.
+type lineLog struct {
+	log  *slog.Logger
+	rest []byte
+}
+
+func (l *lineLog) Write(b []byte) (int, error) {
+	l.rest = append(l.rest, b...)
+	for {
+		n, line, err := bufio.ScanLines(l.rest, false)
+		if err != nil || n == 0 {
+			break
+		}
+		l.log.Info("media worker says", "line", string(line))
+		l.rest = slices.Delete(l.rest, 0, n)
+	}
+	if len(l.rest) > 8<<10 {
+		l.rest = l.rest[:0]
+	}
+	return len(b), nil
+}

@@ -1,0 +1,211 @@
+package relay
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"braid/media"
+	"braid/media/flv"
+	"braid/mixer"
+	"braid/sei"
+)
+
+// settle is how long a stream with sound alone waits for its picture: the
+// tracks of one publisher appear one after the other.
+const settle = time.Second
+
+// Of custom content in a task that was started without SeiParams.
+const (
+	defaultPayload = 5
+	defaultKey     = "udd"
+)
+
+// outlet dresses access units with SEI and hands them to the task's pushes.
+type outlet struct {
+	log *slog.Logger
+
+	mu       sync.Mutex
+	form     form
+	pushes   map[string]*running
+	sei      *SEI
+	layout   sei.Schedule
+	pass     sei.Schedule
+	content  string
+	revision uint32
+	fresh    bool // the pass-through content has changed
+	last     map[bool]time.Duration
+	wg       sync.WaitGroup
+}
+
+type running struct {
+	push   *Push
+	cancel context.CancelFunc
+	ended  chan struct{}
+}
+
+func newOutlet(log *slog.Logger) *outlet {
+	return &outlet{log: log, pushes: make(map[string]*running), last: make(map[bool]time.Duration)}
+}
+
+// set makes the pushes what the spec asks for. A changed form begins every
+// push anew; the zero form changes nothing.
+func (o *outlet) set(spec *Spec, f form, needKey func()) {
+	o.mu.Lock()
+	var old []*running
+	o.setSEILocked(spec.SEI)
+	if f == (form{}) {
+		f = o.form
+	}
+	for url, r := range o.pushes {
+		if f != o.form || !slices.Contains(spec.URLs, url) {
+			old = append(old, r)
+			delete(o.pushes, url)
+		}
+	}
+	o.form = f
+	o.mu.Unlock()
+	stopAll(old)
+	if f == (form{}) {
+		return
+	}
+	wait := time.Duration(0)
+	if spec.Mode == Single && spec.From.Type == Original && !f.video {
+		wait = settle
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, url := range spec.URLs {
+		if o.pushes[url] == nil {
+			o.pushes[url] = o.start(url, f, needKey, wait)
+		}
+	}
+}
+
+func (o *outlet) start(url string, f form, needKey func(), wait time.Duration) *running {
+	log := o.log
+	p := NewPush(PushConfig{
+		URL: url, Video: f.video, Audio: flv.AudioConfig{SampleRate: f.rate, Channels: f.channels},
+		NeedKey: needKey, Log: log,
+		State: func(s PushState) {
+			log.Info("push", "phase", s.Phase, "reason", s.Reason, "reconnects", s.Reconnects, "dropped", s.Dropped)
+		},
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &running{push: p, cancel: cancel, ended: make(chan struct{})}
+	o.wg.Go(func() {
+		defer close(r.ended)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+			p.Run(ctx)
+		}
+	})
+	return r
+}
+
+func stopAll(rs []*running) {
+	for _, r := range rs {
+		r.cancel()
+	}
+	for _, r := range rs {
+		<-r.ended
+	}
+}
+
+func (o *outlet) setSEILocked(s *SEI) {
+	if s == o.sei {
+		return
+	}
+	o.sei, o.layout, o.pass = s, sei.Schedule{}, sei.Schedule{}
+	if s == nil {
+		return
+	}
+	if s.Layout != nil {
+		o.layout.Rule = sei.Rule(*s.Layout)
+	}
+	if s.PassThrough != nil {
+		o.pass.Rule = sei.Rule(*s.PassThrough)
+		o.content = s.Content
+	}
+}
+
+// custom sets the content of SetLiveMpuTaskSei, written from the next picture on.
+func (o *outlet) custom(content string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.content, o.fresh = content, true
+}
+
+// write dresses one access unit and gives it to every push. revision is that
+// of the layout which the picture shows; a change is written into this picture.
+func (o *outlet) write(au *media.AccessUnit, streams []sei.Stream, revision uint32) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	video := au.Codec.Video()
+	if last, ok := o.last[video]; ok && au.PTS <= last {
+		return // a worker that was started again repeats a moment
+	}
+	o.last[video] = au.PTS
+	if video {
+		au = o.dressLocked(au, streams, revision)
+	}
+	for _, r := range o.pushes {
+		r.push.Write(au)
+	}
+}
+
+func (o *outlet) dressLocked(au *media.AccessUnit, streams []sei.Stream, revision uint32) *media.AccessUnit {
+	changed := revision != o.revision
+	o.revision = revision
+	rules := o.sei
+	if rules == nil {
+		rules = &SEI{PayloadType: defaultPayload, Key: defaultKey}
+	}
+	var msg sei.Body
+	if rules.Layout != nil && o.layout.Next(au.PTS, au.Key, changed) {
+		msg.Stream = streams
+	}
+	if o.content != "" && o.pass.Next(au.PTS, au.Key, o.fresh) {
+		msg.Key, msg.Content, o.fresh = rules.Key, o.content, false
+	}
+	if msg.Stream == nil && msg.Content == "" {
+		return au
+	}
+	body := msg.AppendJSON(nil)
+	dressed := *au
+	dressed.Units = sei.Insert(au.Units, sei.AppendNAL(nil, sei.User(rules.PayloadType, body)))
+	return &dressed
+}
+
+// mixStreams lists who is in a mixed picture.
+func mixStreams(u *mixer.Unit) []sei.Stream {
+	streams := make([]sei.Stream, 0, len(u.Seen))
+	for _, s := range u.Seen {
+		if s.User == nil {
+			continue
+		}
+		streams = append(streams, sei.Stream{
+			UID: s.User.User, PaneID: s.ID, ZOrder: s.ZOrder,
+			X: s.X, Y: s.Y, W: s.W, H: s.H, Vol: int(s.Vol), Vad: int(s.Vad),
+		})
+	}
+	return streams
+}
+
+func (o *outlet) failed(reason string) {
+	o.log.Warn("media worker cannot make this stream", "reason", reason)
+}
+
+func (o *outlet) close() {
+	o.mu.Lock()
+	var all []*running
+	for url, r := range o.pushes {
+		all = append(all, r)
+		delete(o.pushes, url)
+	}
+	o.mu.Unlock()
+	stopAll(all)
+}

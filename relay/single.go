@@ -1,0 +1,205 @@
+package relay
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"braid/media"
+	"braid/media/packet"
+	"braid/mixer"
+	"braid/mixer/wire"
+	"braid/sei"
+)
+
+// What a single-stream relay makes of Opus, and how often it asks the publisher
+// for a key frame: players join at key frames, and browsers send none by
+// themselves.
+const (
+	singleRate     = 48000
+	singleChannels = 2
+	singleKbps     = 128
+	singleKeyEvery = 2 * time.Second
+
+	audioWorker = "audio" // one worker makes the AAC of all single-stream relays
+)
+
+// single is the source of a MixMode 0 task: H.264 as it is, VP8 and Opus by a
+// worker.
+//
+//	video ── H.264 ──────────────────────→ outlet
+//	      └─ VP8 ──→ worker of the channel ↗
+//	audio ── Opus ─→ worker "audio" ───────↗
+type single struct {
+	cfg Config
+	out *outlet
+	log *slog.Logger
+
+	video, audio *pipe // owned by the task's goroutine
+	user         atomic.Pointer[string]
+	level        atomic.Int32
+	voiceAt      atomic.Int64 // when a voice was last heard, ns since Zero
+
+	mu   sync.Mutex
+	keys func() // asks the publisher or the encoder
+}
+
+// pipe is one track on its way to the outlet.
+type pipe struct {
+	track     media.Track
+	transcode *mixer.Transcode
+	cancel    context.CancelFunc
+	ended     chan struct{}
+}
+
+func (s *single) apply(spec *Spec) form {
+	var user *media.User
+	if c, ok := s.cfg.Channels.Channel(spec.App, spec.Channel); ok {
+		for _, u := range c.Users() {
+			if u.ID == spec.From.User {
+				user = u
+			}
+		}
+	}
+	audio, video := tracks(user, spec.From)
+	changed := func(p *pipe, t media.Track) bool { return (p == nil) != (t == nil) || p != nil && p.track != t }
+	if changed(s.audio, audio) || changed(s.video, video) {
+		s.shut()
+		s.user.Store(&spec.From.User)
+		clock := new(media.Clock)
+		if audio != nil {
+			s.audio = s.openAudio(audio, clock)
+		}
+		if video != nil {
+			s.video = s.openVideo(spec, video, clock)
+		}
+	}
+	f := form{video: video != nil}
+	if spec.From.Type != VideoOnly {
+		f.rate, f.channels = singleRate, singleChannels
+	}
+	if user == nil || audio == nil && video == nil {
+		return form{} // keep what the pushes have
+	}
+	return f
+}
+
+// tracks are what a task takes of a user; the source is only looked at when
+// pictures alone are wanted (artc-api.md section 4.2).
+func tracks(u *media.User, from UserRef) (audio, video media.Track) {
+	if u == nil {
+		return nil, nil
+	}
+	if from.Type != VideoOnly {
+		audio = u.Audio
+	}
+	switch from.Type {
+	case Original:
+		video = u.Video
+	case VideoOnly:
+		video = u.VideoTrack(from.Source)
+	}
+	return audio, video
+}
+
+func (s *single) openAudio(t media.Track, clock *media.Clock) *pipe {
+	p := &pipe{track: t}
+	p.transcode = s.cfg.Mixer.NewTranscode(mixer.TranscodeConfig{
+		Worker: audioWorker, Codec: t.Codec(),
+		Encode:  wire.Encode{SampleRate: singleRate, Channels: singleChannels, AudioKbps: singleKbps},
+		NeedKey: func() {}, Emit: func(au *media.AccessUnit) { s.out.write(au, nil, 0) }, Failed: s.out.failed,
+	})
+	s.read(p, clock, func(au *media.AccessUnit, f *packet.Frame) {
+		s.hear(au.PTS, f)
+		p.transcode.Write(au, f.Lost)
+	})
+	return p
+}
+
+func (s *single) openVideo(spec *Spec, t media.Track, clock *media.Clock) *pipe {
+	p := &pipe{track: t}
+	emit := func(au *media.AccessUnit) { s.out.write(au, s.streams(au.PTS), 0) }
+	to := func(au *media.AccessUnit, _ *packet.Frame) { emit(au) }
+	if t.Codec() != media.H264 {
+		p.transcode = s.cfg.Mixer.NewTranscode(mixer.TranscodeConfig{
+			Worker: spec.App + "/" + spec.Channel, Codec: t.Codec(),
+			Encode:  wire.Encode{FPS: 30, VideoKbps: 2500, GOP: 60},
+			NeedKey: t.RequestKeyFrame, Emit: emit, Failed: s.out.failed,
+		})
+		to = func(au *media.AccessUnit, f *packet.Frame) { p.transcode.Write(au, f.Lost) }
+	}
+	s.mu.Lock()
+	s.keys = t.RequestKeyFrame
+	s.mu.Unlock()
+	s.read(p, clock, to)
+	return p
+}
+
+func (s *single) read(p *pipe, clock *media.Clock, to func(*media.AccessUnit, *packet.Frame)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel, p.ended = cancel, make(chan struct{})
+	r := &packet.Reader{
+		Track: p.track, Clock: clock.Track(p.track.Codec().ClockRate(), p.track.Report),
+		Zero: s.cfg.Mixer.Zero(), KeyEvery: singleKeyEvery, Emit: to,
+	}
+	go func() {
+		defer close(p.ended)
+		r.Run(ctx)
+	}()
+}
+
+func (s *single) keyFrame() {
+	s.mu.Lock()
+	ask := s.keys
+	s.mu.Unlock()
+	if ask != nil {
+		ask()
+	}
+}
+
+func (s *single) shut() {
+	for _, p := range []*pipe{s.audio, s.video} {
+		if p == nil {
+			continue
+		}
+		p.cancel()
+		<-p.ended
+		if p.transcode != nil {
+			p.transcode.Close()
+		}
+	}
+	s.audio, s.video = nil, nil
+}
+
+func (s *single) close() { s.shut() }
+
+// Loudness in the words of SEI (artc-api.md section 7.1).
+const (
+	quiet    = 60 // -dBov that counts as silence: vol 0
+	speech   = 45 // -dBov and louder counts as voice where the publisher does not flag it
+	vadMost  = 150
+	vadFalls = 1500 * time.Millisecond // from 150 to 0
+)
+
+// hear remembers how loud the user is, from its own level header (RFC 6464).
+func (s *single) hear(pts time.Duration, f *packet.Frame) {
+	if f.Level < 0 {
+		return
+	}
+	s.level.Store(int32(max(quiet-int(f.Level), 0) * 255 / quiet))
+	if f.Voice || f.Level < speech {
+		s.voiceAt.Store(int64(pts))
+	}
+}
+
+// streams is the one entry of a single stream's SEI: it has no pane.
+func (s *single) streams(pts time.Duration) []sei.Stream {
+	st := sei.Stream{UID: *s.user.Load(), PaneID: -1, Vol: int(s.level.Load())}
+	if at := s.voiceAt.Load(); at != 0 {
+		ago := min(max(pts-time.Duration(at), 0), vadFalls)
+		st.Vad = vadMost - int(ago*vadMost/vadFalls)
+	}
+	return []sei.Stream{st}
+}

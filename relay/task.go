@@ -1,0 +1,171 @@
+package relay
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"braid/media"
+)
+
+// task is one running relay task.
+//
+//	source (single or mixed) ── access units ──→ outlet: SEI ──→ Push, one for each URL
+type task struct {
+	cfg    Config
+	mode   MixMode
+	log    *slog.Logger
+	ctx    context.Context
+	stop   context.CancelFunc
+	ended  chan struct{}
+	wake   chan struct{} // capacity 1: the spec has changed
+	out    *outlet
+	source source // owned by run
+
+	mu      sync.Mutex
+	spec    *Spec // immutable, swapped whole
+	updated time.Time
+}
+
+// source is where a task's media come from. Its methods are called from the
+// task's goroutine; media go to the outlet it was made with.
+type source interface {
+	// apply makes the source what the spec asks for, with the users that are
+	// there now, and says what form its media have.
+	apply(spec *Spec) form
+	// keyFrame asks for one soon; called from any goroutine.
+	keyFrame()
+	close()
+}
+
+// form is what a push must know before its first byte.
+type form struct {
+	video          bool
+	rate, channels int // of the sound; 0: none
+}
+
+func newTask(cfg Config, spec *Spec) *task {
+	t := &task{
+		cfg: cfg, mode: spec.Mode, spec: spec, updated: time.Now(),
+		log:   cfg.Log.With("app", spec.App, "channel", spec.Channel, "task", spec.Task),
+		ended: make(chan struct{}), wake: make(chan struct{}, 1),
+	}
+	t.ctx, t.stop = context.WithCancel(context.Background())
+	t.out = newOutlet(t.log)
+	if spec.Mode == Mix {
+		t.source = &mixed{cfg: cfg, out: t.out}
+	} else {
+		t.source = &single{cfg: cfg, out: t.out, log: t.log}
+	}
+	return t
+}
+
+func (t *task) run() {
+	defer close(t.ended)
+	defer t.out.close()
+	defer t.source.close()
+	t.log.Info("relay task started", "mode", t.mode, "urls", len(t.desired().URLs))
+	idle := time.NewTimer(time.Hour)
+	defer idle.Stop()
+	var since time.Time // nobody has been there
+	for {
+		spec := t.desired()
+		changes, present := t.look(spec)
+		f := t.source.apply(spec)
+		t.out.set(spec, f, t.source.keyFrame)
+
+		if present {
+			since = time.Time{}
+		} else if since.IsZero() {
+			since = time.Now()
+			idle.Reset(idleLimit(spec))
+		}
+		select {
+		case <-t.ctx.Done():
+			t.log.Info("relay task stopped")
+			return
+		case <-t.wake:
+		case <-changes[0]:
+		case <-changes[1]:
+		case <-idle.C:
+			if !since.IsZero() && time.Since(since) >= idleLimit(spec) {
+				t.log.Info("relay task ended: nobody there", "for", idleLimit(spec))
+				return
+			}
+		}
+	}
+}
+
+// look tells whether a user of the task is in its channel, and what to wait for.
+func (t *task) look(spec *Spec) (changes [2]<-chan struct{}, present bool) {
+	changes[0] = t.cfg.Channels.ChannelsChanged()
+	c, ok := t.cfg.Channels.Channel(spec.App, spec.Channel)
+	if !ok {
+		return changes, false
+	}
+	changes[1] = c.Changed()
+	for _, u := range c.Users() {
+		if spec.wants(u.ID) {
+			return changes, true
+		}
+	}
+	return changes, false
+}
+
+// wants tells whether the task takes media from a user of its own channel.
+func (s *Spec) wants(user string) bool {
+	if s.Mode == Single {
+		return s.From.User == user
+	}
+	for _, ref := range s.Users {
+		if ref.User == user || ref.Channel != "" { // users of other channels keep a task alive as well
+			return true
+		}
+	}
+	return len(s.Users) == 0
+}
+
+func idleLimit(s *Spec) time.Duration {
+	if s.MaxIdle > 0 {
+		return s.MaxIdle
+	}
+	return defaultIdle
+}
+
+func (t *task) desired() *Spec {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.spec
+}
+
+func (t *task) update(spec *Spec) {
+	t.mu.Lock()
+	t.spec, t.updated = spec, time.Now()
+	t.mu.Unlock()
+	t.poke()
+}
+
+// custom sets the content of SetLiveMpuTaskSei.
+func (t *task) custom(content string) {
+	t.mu.Lock()
+	t.updated = time.Now()
+	t.mu.Unlock()
+	t.out.custom(content)
+}
+
+func (t *task) poke() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// changed orders tasks by their last change.
+func (t *task) changed() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.updated.UnixNano()
+}
+
+var _ media.Sink = (*Push)(nil)
