@@ -11,11 +11,11 @@ import (
 // Limits on what a connection may make us hold. A message is stored as its
 // bytes arrive, never by what its length field promises.
 const (
-	maxChunkStreams   = 32       // as nginx-rtmp's max_streams
-	maxMediaMessage   = 4 << 20  // one key frame of a very rich picture
-	maxControlMessage = 64 << 10 // commands, data, protocol control
-	maxPartial        = 8 << 20  // all messages of a connection that are half read
-	allocStep         = 64 << 10 // first allocation for a message
+	maxChunkStreams   = 32        // as nginx-rtmp's max_streams
+	maxMediaMessage   = 4 << 20   // one key frame of a very rich picture
+	maxControlMessage = 64 << 10  // commands, data, protocol control
+	maxPartial        = 8 << 20   // all messages of a connection that are half read
+	firstAlloc        = 256 << 10 // for one message; it grows from there as bytes arrive
 
 	extended = 0xffffff // marks an extended timestamp (RTMP 5.3.1.3)
 )
@@ -37,7 +37,9 @@ type message struct {
 type chunkReader struct {
 	r       *bufio.Reader
 	size    uint32 // the other side's chunk size
-	limit   int    // of media messages; control messages have maxControlMessage
+	limit   int    // of media messages; all others have at most maxControlMessage
+	alloc   int    // first allocation for a message
+	budget  uint64 // most bytes to read; 0: any
 	partial int    // bytes of half-read messages
 	read    uint64 // bytes taken from r
 	streams map[uint32]*chunkIn
@@ -58,7 +60,7 @@ type chunkIn struct {
 }
 
 func newChunkReader(r *bufio.Reader) *chunkReader {
-	return &chunkReader{r: r, size: 128, limit: maxMediaMessage, streams: map[uint32]*chunkIn{}}
+	return &chunkReader{r: r, size: 128, limit: maxMediaMessage, alloc: firstAlloc, streams: map[uint32]*chunkIn{}}
 }
 
 // next reads one whole message. The payload belongs to the caller.
@@ -114,6 +116,9 @@ func (c *chunkReader) readBasicHeader() (format byte, id uint32, err error) {
 		return 0, 0, err // io.EOF between chunks is a clean end
 	}
 	c.read++
+	if c.budget > 0 && c.read > c.budget {
+		return 0, 0, fmt.Errorf("%w: more than %d bytes before publish or play", ErrProtocol, c.budget)
+	}
 	format, id = b>>6, uint32(b&63)
 	var buf [2]byte
 	switch id {
@@ -202,7 +207,7 @@ func (c *chunkReader) begin(s *chunkIn) error {
 	}
 	s.inside = true
 	s.messageTime = s.timestamp
-	s.buf = make([]byte, 0, min(s.length, allocStep))
+	s.buf = make([]byte, 0, min(s.length, c.alloc))
 	return nil
 }
 

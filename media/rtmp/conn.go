@@ -49,7 +49,7 @@ const (
 const (
 	chunkSize  = 65536     // one chunk for nearly every frame; what SRS and nginx-rtmp take at most without asking
 	ackWindow  = 2_500_000 // bytes; what we ask the other side to acknowledge by
-	bufferSize = 64 << 10
+	bufferSize = 16 << 10  // each way; larger writes and reads pass by the buffer
 )
 
 // conn is what client and server share: messages in, messages out, and the
