@@ -1,0 +1,146 @@
+// Package origin is the embedded live origin: publishers come in over RTMP,
+// viewers watch over RTMP, HTTP-FLV and HLS. A viewer gets the newest group of
+// pictures at once. Tags pass through as the publisher made them, with whatever
+// SEI is in their pictures; only HLS takes them apart, into MPEG-TS.
+//
+// It does not transcode, record, authorize or call back. Goroutines: two at most
+// for each RTMP connection (media/rtmp), one for each stream that is watched as
+// HLS; HTTP-FLV runs in the HTTP server's.
+package origin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"braid/media/flv"
+	"braid/media/rtmp"
+)
+
+// maxConns bounds RTMP connections of one listener, publishers and viewers
+// together: at 64 KiB of buffers each this is 64 MiB, and about two cores of
+// 2.5 Mbit/s viewers.
+const maxConns = 1024
+
+// Origin is a Hub with its ways in and out.
+type Origin struct {
+	*Hub
+	log *slog.Logger
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // HLS goroutines
+
+	mu  sync.Mutex
+	hls map[key]*hlsStream
+}
+
+// New is an origin without streams. Close must be called at last.
+func New(log *slog.Logger) *Origin {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Origin{Hub: NewHub(), log: log, ctx: ctx, cancel: cancel, hls: make(map[key]*hlsStream)}
+}
+
+// Close ends all streams and their viewers, so that HTTP-FLV responses end too,
+// and waits for the origin's own goroutines. ServeRTMP ends with its context.
+func (o *Origin) Close() {
+	o.Hub.Close()
+	o.cancel()
+	o.wg.Wait()
+}
+
+// ServeRTMP serves RTMP until ctx ends or the listener fails for good; then it
+// closes the listener and all connections, and returns when nothing of it runs.
+// The error is nil when ctx ended.
+func (o *Origin) ServeRTMP(ctx context.Context, ln net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	defer ln.Close()
+	context.AfterFunc(ctx, func() { ln.Close() })
+
+	slots := make(chan struct{}, maxConns)
+	for {
+		nc, err := accept(ctx, ln, o.log)
+		if ctx.Err() != nil {
+			if err == nil {
+				nc.Close()
+			}
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("origin: accept RTMP: %w", err)
+		}
+		select {
+		case slots <- struct{}{}:
+		default:
+			o.log.Warn("origin: RTMP connection refused", "remote", nc.RemoteAddr(), "limit", maxConns)
+			nc.Close()
+			continue
+		}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if err := rtmp.Serve(ctx, nc, rtmpHandler{o.Hub}, o.log); err != nil && ctx.Err() == nil {
+				o.log.Info("origin: RTMP session", "remote", nc.RemoteAddr(), "err", err)
+			}
+		})
+	}
+}
+
+// accept waits out what passes by itself, such as a process without free file
+// descriptors, and returns only errors that stay.
+func accept(ctx context.Context, ln net.Listener, log *slog.Logger) (net.Conn, error) {
+	for {
+		nc, err := ln.Accept()
+		if err == nil || ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+			return nc, err
+		}
+		log.Warn("origin: accept RTMP", "err", err)
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// rtmpHandler lets RTMP clients publish to and play from the hub.
+type rtmpHandler struct{ hub *Hub }
+
+func (h rtmpHandler) Publish(app, stream, _ string, remote net.Addr) (rtmp.Ingest, error) {
+	in, err := h.hub.Publish(app, stream, remote.String())
+	if err != nil {
+		return nil, err // not a nil *Ingest in an interface
+	}
+	return in, nil
+}
+
+func (h rtmpHandler) Play(app, stream, _ string, _ net.Addr) (rtmp.Playback, error) {
+	v, err := h.hub.Play(app, stream)
+	if err != nil {
+		return nil, err
+	}
+	return &rtmpPlayback{viewer: v}, nil
+}
+
+// rtmpPlayback is a Viewer in RTMP's words.
+type rtmpPlayback struct {
+	viewer *Viewer
+	tags   []*flv.Tag
+}
+
+func (p *rtmpPlayback) Next(ctx context.Context) ([]*flv.Tag, error) {
+	clear(p.tags)
+	p.tags = p.tags[:0]
+	tags, err := p.viewer.Next(ctx)
+	for _, t := range tags {
+		p.tags = append(p.tags, &t.Tag)
+	}
+	return p.tags, err
+}
+
+func (p *rtmpPlayback) Close() { p.viewer.Close() }

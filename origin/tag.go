@@ -1,0 +1,103 @@
+package origin
+
+import (
+	"bytes"
+	"time"
+
+	"braid/media/flv"
+)
+
+// Tag is one media message of a stream, immutable and shared by all its viewers.
+type Tag struct {
+	flv.Tag           // Timestamp is the stream's, see Hub
+	FLV     []byte    // the whole tag as it stands in an FLV file; Payload lies within
+	Arrived time.Time // at this origin
+
+	epoch uint32 // counts the publishers of the stream; it grows when one came back
+	kind  kind
+}
+
+type kind byte
+
+const (
+	kindMedia   kind = iota
+	kindKey          // a video key frame
+	kindMeta         // onMetaData
+	kindVideoSH      // video sequence header
+	kindAudioSH      // audio sequence header
+)
+
+// header tells whether a decoder needs the tag to understand those behind it.
+func (t *Tag) header() bool { return t.kind >= kindMeta }
+
+// newTag copies t once, into the bytes that all viewers are sent.
+func newTag(t *flv.Tag, timestamp, epoch uint32) *Tag {
+	n := &Tag{Tag: *t, Arrived: time.Now(), epoch: epoch, kind: kindOf(t)}
+	n.Timestamp = timestamp
+	n.FLV = flv.AppendTag(make([]byte, 0, len(t.Payload)+15), &n.Tag)
+	n.Payload = n.FLV[11 : 11+len(t.Payload) : 11+len(t.Payload)]
+	return n
+}
+
+var onMetaData = append([]byte{2, 0, 10}, "onMetaData"...) // an AMF0 string
+
+func kindOf(t *flv.Tag) kind {
+	switch {
+	case t.Type == flv.Script && bytes.HasPrefix(t.Payload, onMetaData):
+		return kindMeta
+	case t.Type == flv.Video && flv.IsSequenceHeader(t):
+		return kindVideoSH
+	case t.Type == flv.Audio && flv.IsSequenceHeader(t):
+		return kindAudioSH
+	case t.Type == flv.Video && flv.IsVideoKey(t.Payload):
+		return kindKey
+	}
+	return kindMedia
+}
+
+// endOfSequence recognises the tag with which encoders end a video. Its frame
+// type says "key" and players stop at it, though the publisher may come back.
+func endOfSequence(t *flv.Tag) bool {
+	if t.Type != flv.Video || len(t.Payload) < 2 {
+		return false
+	}
+	if p := t.Payload; p[0]&0x80 != 0 { // Enhanced RTMP v1: PacketTypeSequenceEnd
+		return p[0]&15 == 2
+	}
+	return t.Payload[0]&15 == 7 && t.Payload[1] == 2
+}
+
+// headers are the newest metadata and sequence headers; nil where none has come.
+type headers struct{ meta, video, audio *Tag }
+
+// set takes a header tag. It reports false for a repetition of what is known.
+func (h *headers) set(t *Tag) bool {
+	p := h.slot(t.kind)
+	if *p != nil && bytes.Equal((*p).Payload, t.Payload) {
+		return false
+	}
+	*p = t
+	return true
+}
+
+func (h *headers) slot(k kind) **Tag {
+	switch k {
+	case kindMeta:
+		return &h.meta
+	case kindVideoSH:
+		return &h.video
+	}
+	return &h.audio
+}
+
+// appendAt appends the headers as if they had come at the given time, so that a joiner's timestamps begin where the media does.
+func (h *headers) appendAt(dst []*Tag, timestamp uint32, arrived time.Time) []*Tag {
+	for _, t := range []*Tag{h.meta, h.video, h.audio} {
+		if t != nil {
+			n := newTag(&t.Tag, timestamp, t.epoch)
+			n.Arrived = arrived
+			dst = append(dst, n)
+		}
+	}
+	return dst
+}
