@@ -1,0 +1,87 @@
+// Plays the mixed stream with mpegts.js and draws its SEI at the picture it belongs to.
+/* global mpegts */
+import { parse, draw } from './sei.js';
+
+export class Player {
+  /** @param {{video: HTMLVideoElement, overlay: HTMLElement, onMessage: (m: object) => void, onPicture: (playing: boolean) => void}} parts */
+  constructor(parts) {
+    this.parts = parts;
+    this.url = '';
+    const each = () => {
+      this.apply();
+      requestAnimationFrame(each);
+    };
+    requestAnimationFrame(each);
+    parts.video.addEventListener('playing', () => parts.onPicture(true));
+    parts.video.addEventListener('resize', () => {
+      if (parts.video.videoWidth) parts.video.parentElement.style.aspectRatio = `${parts.video.videoWidth} / ${parts.video.videoHeight}`;
+    });
+  }
+
+  /** Plays url until stop, and tries again each second while the stream is not there. */
+  play(url) {
+    if (url === this.url) return;
+    this.stop();
+    this.url = url;
+    this.open();
+  }
+
+  stop() {
+    clearTimeout(this.retry);
+    this.url = '';
+    this.close();
+  }
+
+  open() {
+    this.pending = [];
+    this.first = undefined;
+    const player = mpegts.createPlayer({ type: 'flv', isLive: true, url: this.url }, {
+      enableStashBuffer: false, // show what arrives at once
+      liveSync: true, // and catch up when the buffer has grown
+      liveSyncMaxLatency: 1.2,
+      liveSyncTargetLatency: 0.6,
+      autoCleanupSourceBuffer: true,
+    });
+    const again = () => {
+      if (this.player !== player) return;
+      this.close();
+      this.retry = setTimeout(() => this.open(), 1000);
+    };
+    player.on(mpegts.Events.ERROR, again);
+    player.on(mpegts.Events.LOADING_COMPLETE, again);
+    player.on(mpegts.Events.SEI_ARRIVED, (data) => this.arrived(data));
+    this.player = player;
+    player.attachMediaElement(this.parts.video);
+    player.load();
+    player.play()?.catch(() => {}); // the element is muted: only a stop can refuse it
+  }
+
+  close() {
+    const player = this.player;
+    this.player = null;
+    player?.destroy();
+    this.parts.onPicture(false);
+    draw(this.parts.overlay, {});
+  }
+
+  /**
+   * A message arrives with its bytes, up to a second before its picture is
+   * shown. The player's clock starts at the stream's first picture, and each
+   * key frame carries a message, so the first message's time is that zero.
+   */
+  arrived(data) {
+    const message = parse(data);
+    if (!message) return;
+    this.first ??= data.pts;
+    this.pending.push({ at: (data.pts - this.first) / 1000, message });
+    this.parts.onMessage(message);
+  }
+
+  apply() {
+    if (!this.player || !this.pending?.length) return;
+    const now = this.parts.video.currentTime;
+    let due;
+    while (this.pending.length && this.pending[0].at <= now + 0.02) due = this.pending.shift();
+    if (due) draw(this.parts.overlay, due.message);
+  }
+}
