@@ -6,7 +6,13 @@
 // pass through as bytes but are not understood. It starts no goroutine.
 package flv
 
-import "errors"
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
 
 // Tag types (annex E.4.1).
 const (
@@ -92,4 +98,45 @@ func IsSequenceHeader(t *Tag) bool {
 		return p[0]>>4 == codecAAC && p[1] == packetHeader
 	}
 	return false
+}
+
+// ReadHeader reads the file header and the PreviousTagSize after it.
+func ReadHeader(r io.Reader) error {
+	var h [13]byte
+	if _, err := io.ReadFull(r, h[:]); err != nil {
+		return fmt.Errorf("flv: read header: %w", err)
+	}
+	if string(h[:3]) != "FLV" || h[3] != 1 {
+		return fmt.Errorf("%w: no FLV header", ErrMalformed)
+	}
+	extra := int64(binary.BigEndian.Uint32(h[5:])) - 9 // a longer header, from a later version
+	if extra < 0 || extra > 1024 {
+		return fmt.Errorf("%w: FLV header of %d bytes", ErrMalformed, extra+9)
+	}
+	if _, err := io.CopyN(io.Discard, r, extra); err != nil {
+		return fmt.Errorf("flv: read header: %w", err)
+	}
+	return nil
+}
+
+// ReadTag reads one tag with the PreviousTagSize after it. io.EOF says that the
+// file ends before a tag, io.ErrUnexpectedEOF that it ends inside one.
+func ReadTag(r io.Reader) (*Tag, error) {
+	var h [11]byte
+	if _, err := io.ReadFull(r, h[:]); err != nil {
+		return nil, err
+	}
+	if h[0]&0x20 != 0 {
+		return nil, fmt.Errorf("%w: encrypted tag", ErrUnsupported)
+	}
+	n := int64(h[1])<<16 | int64(h[2])<<8 | int64(h[3])
+	var body bytes.Buffer // grows with what is there, not by what the header says
+	if _, err := io.CopyN(&body, r, n+4); err != nil {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return &Tag{
+		Type:      h[0] & 0x1f,
+		Timestamp: uint32(h[7])<<24 | uint32(h[4])<<16 | uint32(h[5])<<8 | uint32(h[6]),
+		Payload:   body.Bytes()[:n:n],
+	}, nil
 }
