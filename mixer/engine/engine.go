@@ -1,0 +1,341 @@
+// Package engine is what runs inside a media worker: it decodes the inputs of
+// one channel, composes chosen pictures into one, mixes chosen voices into one,
+// codes both, and turns single inputs into H.264 or AAC. The server says what
+// to do by the messages of mixer/wire; the engine knows nothing of users, RTP
+// or RTMP.
+//
+//	        ┌─ input (one goroutine each): decode at once ─┬─ transcodes of it
+//	reader ─┤                            pictures, voice   │
+//	        └─ layouts, images ──┐            ↓            │
+//	                             └─ mix (one goroutine each): tick → compose → encode
+//	                                                  ↓
+//	                                          the connection
+//
+// Time is the server's timeline from Hello on: every PTS counts from its zero,
+// and every deadline is computed from it. A mix that is late skips ticks.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"braid/media"
+	"braid/mixer/wire"
+)
+
+// Limits of one worker.
+const (
+	maxInputs  = 64
+	maxOutputs = 64
+	maxImages  = 64
+	maxPanes   = 64
+
+	defaultMaxWidth, defaultMaxHeight = 1920, 1088
+)
+
+// engine is one conversation with the server.
+type engine struct {
+	clock               clock
+	maxWidth, maxHeight int
+	conn                *wire.Conn
+	log                 *slog.Logger
+	ctx                 context.Context // ends with the conversation
+	tasks               sync.WaitGroup  // every goroutine
+
+	inputs registry[*input] // with those that are closed but still shown
+	images *images
+	mixes  atomic.Int32  // inputs decode only for somebody
+	slots  chan struct{} // one a core: decoders take turns, encoders do not wait for them
+
+	// Owned by Run.
+	open    map[uint32]*input // not closed
+	groups  map[uint32]*group
+	outputs map[uint32]output
+}
+
+// output is a mix or a transcode.
+type output interface {
+	requestKey()
+	close() // when it returns, nothing of it is sent any more
+}
+
+// Run serves the server at the other end of rw until parent ends, rw ends (which is
+// no error) or the server breaks the protocol. When it returns, all that it
+// started has ended. It closes rw if rw is an io.Closer; if not, ending parent
+// is noticed with the next message only. The server must read while it writes.
+func Run(parent context.Context, rw io.ReadWriter, log *slog.Logger) error {
+	ctx, cancel := context.WithCancel(parent)
+	defer cancel()
+	conn := wire.NewConn(rw)
+	if c, ok := rw.(io.Closer); ok {
+		stop := context.AfterFunc(ctx, func() { c.Close() })
+		defer stop()
+		defer c.Close()
+	}
+	e, err := greet(ctx, conn, log)
+	if err == nil {
+		err = e.serve()
+		cancel()
+		if c, ok := rw.(io.Closer); ok {
+			c.Close() // a mix may be blocked in a write
+		}
+		e.tasks.Wait()
+	}
+	if parent.Err() != nil || hungUp(err) {
+		return nil
+	}
+	return err
+}
+
+// hungUp tells whether err means that the server is gone, be it in the middle of
+// a message.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// greet waits for Hello and answers Ready.
+func greet(ctx context.Context, conn *wire.Conn, log *slog.Logger) (*engine, error) {
+	msg, err := conn.Read()
+	if err != nil {
+		return nil, err
+	}
+	hello, ok := msg.(*wire.Hello)
+	if !ok {
+		return nil, fmt.Errorf("engine: first message is %T, want Hello", msg)
+	}
+	e := &engine{
+		clock: newClock(hello.Elapsed), conn: conn, log: log, ctx: ctx,
+		maxWidth: hello.MaxWidth, maxHeight: hello.MaxHeight,
+		slots:   make(chan struct{}, runtime.GOMAXPROCS(0)),
+		open:    make(map[uint32]*input),
+		groups:  make(map[uint32]*group),
+		outputs: make(map[uint32]output),
+	}
+	if e.maxWidth <= 0 || e.maxHeight <= 0 {
+		e.maxWidth, e.maxHeight = defaultMaxWidth, defaultMaxHeight
+	}
+	if err := conn.Write(&wire.Ready{Version: wire.Version}); err != nil {
+		return nil, err
+	}
+	if hello.Version != wire.Version {
+		return nil, fmt.Errorf("engine: the server speaks version %d, this worker %d", hello.Version, wire.Version)
+	}
+	e.images = newImages(e)
+	return e, nil
+}
+
+// serve handles messages until the connection ends.
+func (e *engine) serve() error {
+	for {
+		msg, err := e.conn.Read()
+		if err != nil {
+			return err
+		}
+		if err := e.handle(msg); err != nil {
+			return err
+		}
+	}
+}
+
+func (e *engine) handle(msg any) error {
+	switch m := msg.(type) {
+	case *wire.Media:
+		if in := e.open[m.Input]; in != nil {
+			in.deliver(m)
+		}
+	case *wire.OpenInput:
+		e.refuse(wire.Failed{Input: m.Input}, e.openInput(m))
+	case *wire.CloseInput:
+		e.closeInput(m.Input)
+	case *wire.OpenMix:
+		e.refuse(wire.Failed{Output: m.Output}, e.openMix(m))
+	case *wire.OpenTranscode:
+		e.refuse(wire.Failed{Output: m.Output}, e.openTranscode(m))
+	case *wire.CloseOutput:
+		if out := e.outputs[m.Output]; out != nil {
+			delete(e.outputs, m.Output)
+			out.close()
+		}
+	case *wire.KeyFrame:
+		if out := e.outputs[m.Output]; out != nil {
+			out.requestKey()
+		}
+	case *wire.Layout:
+		e.refuse(wire.Failed{Output: m.Output}, e.setLayout(m))
+	case *wire.Image:
+		e.refuse(wire.Failed{Image: m.Image}, e.images.set(m.Image, m.Data))
+	default:
+		return fmt.Errorf("engine: a server does not send %T", msg)
+	}
+	return nil
+}
+
+// refuse tells the server why a request is not carried out.
+func (e *engine) refuse(f wire.Failed, err error) {
+	if err != nil {
+		f.Reason = err.Error()
+		e.failed(&f)
+	}
+}
+
+func (e *engine) failed(f *wire.Failed) {
+	e.log.Warn("failed", "input", f.Input, "output", f.Output, "image", f.Image, "reason", f.Reason)
+	e.write(f)
+}
+
+// write sends a message; an error means that the reader is about to end, too.
+func (e *engine) write(msg any) {
+	if err := e.conn.Write(msg); err != nil && e.ctx.Err() == nil {
+		e.log.Debug("write", "err", err)
+	}
+}
+
+func (e *engine) start(f func()) {
+	e.tasks.Add(1)
+	go func() {
+		defer e.tasks.Done()
+		f()
+	}()
+}
+
+// wait lasts d or until the conversation ends.
+func (e *engine) wait(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-e.ctx.Done():
+	case <-t.C:
+	}
+}
+
+func (e *engine) openInput(m *wire.OpenInput) error {
+	switch {
+	case m.Input == 0 || e.open[m.Input] != nil:
+		return fmt.Errorf("input %d: %w", m.Input, media.ErrExists)
+	case len(e.open) >= maxInputs:
+		return fmt.Errorf("input %d: %d inputs: %w", m.Input, maxInputs, media.ErrLimit)
+	}
+	in, err := e.newInput(m)
+	if err != nil {
+		return fmt.Errorf("input %d: %w", m.Input, err)
+	}
+	ctx, stop := context.WithCancel(e.ctx)
+	in.stop = stop
+	e.open[m.Input] = in
+	e.inputs.set(m.Input, in)
+	e.start(func() { in.run(ctx) })
+	return nil
+}
+
+func (e *engine) newInput(m *wire.OpenInput) (*input, error) {
+	in := &input{
+		id: m.Input, codec: m.Codec, e: e, group: e.groupOf(m.Group),
+		log:   e.log.With("input", m.Input),
+		queue: make(chan *wire.Media, inputQueue),
+	}
+	switch m.Codec {
+	case media.H264, media.VP8:
+		in.pictures = new(pictures)
+	case media.Opus:
+		voice, err := newVoice()
+		if err != nil {
+			return nil, err
+		}
+		in.voice = voice
+	default:
+		return nil, fmt.Errorf("codec %q: %w", m.Codec, media.ErrInvalid)
+	}
+	return in, nil
+}
+
+// groupOf is the person that inputs of a group number share; number 0 is nobody,
+// each such input is alone.
+func (e *engine) groupOf(id uint32) *group {
+	g := e.groups[id]
+	if g == nil || id == 0 {
+		g = newGroup()
+		e.groups[id] = g
+	}
+	return g
+}
+
+func (e *engine) closeInput(id uint32) {
+	in := e.open[id]
+	if in == nil {
+		return
+	}
+	delete(e.open, id)
+	in.closed.Store(true)
+	in.stop()
+	used := make(map[*group]bool)
+	for _, other := range e.open {
+		used[other.group] = true
+	}
+	for id, g := range e.groups {
+		if !used[g] {
+			delete(e.groups, id)
+		}
+	}
+}
+
+func (e *engine) canOpen(id uint32) error {
+	switch {
+	case id == 0 || e.outputs[id] != nil:
+		return fmt.Errorf("output %d: %w", id, media.ErrExists)
+	case len(e.outputs) >= maxOutputs:
+		return fmt.Errorf("output %d: %d outputs: %w", id, maxOutputs, media.ErrLimit)
+	}
+	return nil
+}
+
+func (e *engine) openMix(m *wire.OpenMix) error {
+	if err := e.canOpen(m.Output); err != nil {
+		return err
+	}
+	x, err := newMix(e, m)
+	if err != nil {
+		return fmt.Errorf("output %d: %w", m.Output, err)
+	}
+	e.outputs[m.Output] = x
+	x.start()
+	return nil
+}
+
+func (e *engine) openTranscode(m *wire.OpenTranscode) error {
+	if err := e.canOpen(m.Output); err != nil {
+		return err
+	}
+	in := e.open[m.Input]
+	if in == nil {
+		return fmt.Errorf("output %d: input %d: %w", m.Output, m.Input, media.ErrNotFound)
+	}
+	t, err := newTranscode(in, m)
+	if err != nil {
+		return fmt.Errorf("output %d: %w", m.Output, err)
+	}
+	e.outputs[m.Output] = t
+	in.tap(t)
+	return nil
+}
+
+func (e *engine) setLayout(m *wire.Layout) error {
+	x, ok := e.outputs[m.Output].(*mix)
+	if !ok {
+		return fmt.Errorf("layout: mix %d: %w", m.Output, media.ErrNotFound)
+	}
+	p, err := newPlan(m, x.encode.Width, x.encode.Height)
+	if err != nil {
+		return fmt.Errorf("layout %d: %w", m.Revision, err)
+	}
+	x.plan.Store(p)
+	return nil
+}

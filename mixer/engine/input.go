@@ -1,0 +1,229 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"braid/media"
+	"braid/media/codec"
+	"braid/mixer/wire"
+)
+
+const (
+	// A second or two of frames: a decoder that is further behind will not
+	// catch up by decoding.
+	inputQueue = 64
+	keyEvery   = 500 * time.Millisecond // between two requests for a key frame
+	// A closed input's last picture stays this long: people come back.
+	linger = 3 * time.Second
+)
+
+// input is one coded stream. Its goroutine decodes what comes at once; mixes
+// take pictures and sound from pictures and voice at their own pace.
+type input struct {
+	id    uint32
+	codec media.Codec
+	group *group
+	e     *engine
+	log   *slog.Logger
+
+	queue    chan *wire.Media // sent by the engine's reader, never closed; full: drop
+	stop     context.CancelFunc
+	closed   atomic.Bool
+	dropping bool         // owned by the engine's reader: until the next key frame
+	dropped  atomic.Int64 // frames
+	starved  atomic.Bool  // frames were dropped since the last one in the queue
+
+	pictures *pictures // video only
+	voice    *voice    // audio only
+
+	taps struct {
+		sync.Mutex
+		list []*transcode // immutable, swapped whole
+	}
+
+	// Owned by run.
+	dec     *codec.VideoDecoder
+	waitKey bool
+	asked   time.Duration // when a key frame was last asked for
+	refused bool          // pictures are too large, and the server knows
+	logged  time.Duration
+}
+
+// deliver hands over a frame. It never blocks; called by the engine's reader.
+func (in *input) deliver(m *wire.Media) {
+	if in.dropping && !m.Key {
+		in.dropped.Add(1)
+		return
+	}
+	select {
+	case in.queue <- m:
+		in.dropping = false
+	default:
+		in.dropped.Add(1)
+		in.starved.Store(true)
+		in.dropping = in.codec.Video()
+	}
+}
+
+func (in *input) run(ctx context.Context) {
+	defer in.end(ctx)
+	take := in.takeAudio
+	if in.codec.Video() {
+		take = in.takeVideo
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-in.queue:
+			take(m)
+			in.report()
+		}
+	}
+}
+
+// end frees what decodes, and the last picture when it has been seen long enough.
+func (in *input) end(ctx context.Context) {
+	in.group.forget(in)
+	if in.dec != nil {
+		in.dec.Close()
+	}
+	if in.voice != nil {
+		in.voice.close()
+	}
+	if in.pictures != nil {
+		in.e.wait(linger)
+		in.pictures.clear()
+	}
+	in.e.inputs.remove(in.id, in)
+}
+
+// report logs drops, at most once a second.
+func (in *input) report() {
+	now := in.e.clock.now()
+	if now-in.logged < time.Second {
+		return
+	}
+	in.logged = now
+	if n := in.dropped.Swap(0); n > 0 {
+		in.log.Warn("input is too slow, frames dropped", "frames", n)
+	}
+}
+
+// tap adds a transcode; untap takes it away again.
+func (in *input) tap(t *transcode) {
+	in.taps.Lock()
+	in.taps.list = append(in.taps.list[:len(in.taps.list):len(in.taps.list)], t)
+	in.taps.Unlock()
+}
+
+func (in *input) untap(t *transcode) {
+	in.taps.Lock()
+	var rest []*transcode
+	for _, other := range in.taps.list {
+		if other != t {
+			rest = append(rest, other)
+		}
+	}
+	in.taps.list = rest
+	in.taps.Unlock()
+}
+
+func (in *input) tapped() []*transcode {
+	in.taps.Lock()
+	defer in.taps.Unlock()
+	return in.taps.list
+}
+
+func (in *input) takeAudio(m *wire.Media) {
+	for _, t := range in.tapped() {
+		t.sound(m)
+	}
+	if in.e.mixes.Load() == 0 {
+		return
+	}
+	now := in.e.clock.now()
+	delay := in.group.observe(in, m.PTS, now)
+	for _, packet := range m.Units {
+		if err := in.voice.push(packet, m.PTS, delay, now); err != nil {
+			in.log.Debug("sound packet", "err", err)
+		}
+	}
+}
+
+func (in *input) takeVideo(m *wire.Media) {
+	taps := in.tapped()
+	if len(taps) == 0 && in.e.mixes.Load() == 0 {
+		in.waitKey = true
+		return
+	}
+	if in.starved.Swap(false) || m.Lost {
+		in.waitKey = true
+	}
+	if in.waitKey && !m.Key {
+		in.askKey()
+		return
+	}
+	in.waitKey = false
+	p := in.decode(m)
+	if p == nil {
+		return
+	}
+	for _, t := range taps {
+		t.picture(p)
+	}
+	now := in.e.clock.now()
+	delay := in.group.observe(in, p.pts, now)
+	in.pictures.push(p, now-delay-behind)
+}
+
+// decode gives nil when there is no picture to show.
+func (in *input) decode(m *wire.Media) *picture {
+	d, err := in.decodeUnits(m)
+	switch {
+	case err == nil && d == nil:
+		return nil
+	case err == nil:
+		in.refused = false
+		return newPicture(d, d.PTS)
+	}
+	in.waitKey = true
+	if !errors.Is(err, codec.ErrTooLarge) {
+		in.log.Debug("decode", "err", err)
+		in.askKey()
+		return nil
+	}
+	in.pictures.clear()
+	if !in.refused {
+		in.refused = true
+		in.e.failed(&wire.Failed{Input: in.id, Reason: err.Error()})
+	}
+	return nil
+}
+
+func (in *input) decodeUnits(m *wire.Media) (*codec.Decoded, error) {
+	if in.dec == nil {
+		dec, err := codec.NewVideoDecoder(in.codec, in.e.maxWidth, in.e.maxHeight)
+		if err != nil {
+			return nil, err
+		}
+		in.dec = dec
+	}
+	in.e.slots <- struct{}{}
+	defer func() { <-in.e.slots }()
+	return in.dec.Decode(m.Units, m.PTS)
+}
+
+func (in *input) askKey() {
+	now := in.e.clock.now()
+	if now-in.asked < keyEvery && in.asked != 0 {
+		return
+	}
+	in.asked = now
+	in.e.write(&wire.NeedKey{Input: in.id})
+}

@@ -1,0 +1,103 @@
+package engine
+
+import (
+	"testing"
+	"time"
+
+	"braid/media"
+	"braid/media/codec"
+	"braid/mixer/wire"
+)
+
+var halfHD = wire.Encode{Width: 640, Height: 360, FPS: 30, VideoKbps: 2000, GOP: 60}
+
+// quarters is four panes of 320x180.
+func quarters(output, revision uint32, inputs ...uint32) *wire.Layout {
+	l := &wire.Layout{Output: output, Revision: revision}
+	for i, in := range inputs {
+		l.Panes = append(l.Panes, wire.Pane{X: i % 2 * 320, Y: i / 2 * 180, W: 320, H: 180, Fit: wire.FitInside, Input: in})
+	}
+	return l
+}
+
+func pane(p *codec.Picture, i int) *codec.Picture { return p.Crop(i%2*320, i/2*180, 320, 180) }
+
+// TestPictures composes three H.264 clips of several sizes and one of VP8, and
+// checks each pane of each picture against the source frame whose number it
+// shows.
+func TestPictures(t *testing.T) {
+	clips := []*clip{
+		h264Clip(t, 1, 320, 180, 90), h264Clip(t, 2, 640, 360, 90),
+		vp8Clip(t, 3, 320, 180, 90), h264Clip(t, 4, 160, 90, 90),
+	}
+	r := newRig(t)
+	start := r.now() + 100*time.Millisecond
+	for i, c := range clips {
+		id := uint32(i + 1)
+		kind := media.H264
+		if i == 2 {
+			kind = media.VP8
+		}
+		r.send(&wire.OpenInput{Input: id, Group: id, Codec: kind})
+		r.feed(id, c.at(start+time.Duration(i)*9*time.Millisecond), nil)
+	}
+	r.send(&wire.OpenMix{Output: 7, Encode: halfHD}, quarters(7, 5, 1, 2, 3, 4))
+	r.until(7, media.H264, start+2500*time.Millisecond)
+
+	all := r.watch(7)
+	span := all[len(all)-1].PTS - all[0].PTS
+	if want := int(span*30/time.Second) + 1; len(all) < want*95/100 {
+		t.Errorf("%d pictures in %v, want %d", len(all), span, want)
+	}
+	src := make([]*codec.Picture, len(clips))
+	for i, c := range clips {
+		src[i] = codec.NewPicture(c.w, c.h)
+	}
+	last := [4]int{-1, -1, -1, -1}
+	steps := make(map[int]int)
+	for _, s := range all {
+		if n := tickAt(s.PTS, 30); tickTime(n, 30) != s.PTS {
+			t.Fatalf("PTS %v is not on the 30 fps grid", s.PTS)
+		}
+		if s.PTS < start+500*time.Millisecond {
+			continue
+		}
+		for i, c := range clips {
+			p := pane(s.pic, i)
+			n := number(p)
+			if last[i] >= 0 {
+				steps[n-last[i]]++
+			}
+			if n < last[i] {
+				t.Fatalf("%v pane %d: frame %d after %d", s.PTS, i, n, last[i])
+			}
+			last[i] = n
+			paint(src[i], c.name, n)
+			want := codec.NewPicture(320, 180)
+			codec.Scale(want, src[i])
+			if got := psnr(p, want); got < 27 {
+				t.Fatalf("%v pane %d: PSNR %.1f dB against frame %d of its clip, want 27", s.PTS, i, got, n)
+			}
+			u, v := colour(p)
+			wu, wv := colour(want)
+			if abs(u-wu) > 5 || abs(v-wv) > 5 {
+				t.Fatalf("%v pane %d: colour %d,%d, want %d,%d", s.PTS, i, u, v, wu, wv)
+			}
+			age := s.PTS - start - tickTime(int64(n), 30)
+			if age < 0 || age > 450*time.Millisecond {
+				t.Fatalf("%v pane %d: shows a frame of %v ago", s.PTS, i, age)
+			}
+		}
+	}
+	for i, n := range last {
+		if n < 50 {
+			t.Errorf("pane %d ends at frame %d", i, n)
+		}
+	}
+	if total := 4 * len(all); steps[1] < total/2 {
+		t.Errorf("frame steps %v, want mostly 1", steps)
+	}
+	t.Logf("%d pictures, frame steps %v, last frames %v", len(all), steps, last)
+}
+
+func abs(n int) int { return max(n, -n) }

@@ -1,0 +1,268 @@
+package engine
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"braid/media"
+	"braid/media/codec"
+	"braid/mixer/wire"
+)
+
+// transcode turns one input into H.264 or AAC with the input's own timestamps.
+// It has no clock: it works in its input's goroutine, packet by packet.
+type transcode struct {
+	id     uint32
+	e      *engine
+	in     *input
+	encode wire.Encode
+	key    atomic.Bool
+
+	mu     sync.Mutex // held for one frame's work, not while sending
+	closed bool
+	video  *videoTranscode // nil for sound
+	audio  *audioTranscode // nil for pictures
+	failed bool
+}
+
+func newTranscode(in *input, m *wire.OpenTranscode) (*transcode, error) {
+	t := &transcode{id: m.Output, e: in.e, in: in, encode: m.Encode}
+	if in.codec.Video() {
+		if m.Encode.Width%2 != 0 || m.Encode.Height%2 != 0 || m.Encode.FPS > 60 {
+			return nil, fmt.Errorf("%dx%d at %d: %w", m.Encode.Width, m.Encode.Height, m.Encode.FPS, media.ErrInvalid)
+		}
+		t.video = &videoTranscode{encode: m.Encode, last: -1}
+		return t, nil
+	}
+	audio, err := newAudioTranscode(m.Encode)
+	t.audio = audio
+	return t, err
+}
+
+func (t *transcode) requestKey() { t.key.Store(true) }
+
+func (t *transcode) close() {
+	t.in.untap(t)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	if t.video != nil {
+		t.video.close()
+	}
+	if t.audio != nil {
+		t.audio.close()
+	}
+}
+
+// picture takes a decoded picture of the input.
+func (t *transcode) picture(p *picture) {
+	t.work(func() ([]*wire.Output, error) {
+		out, err := t.video.code(p, t.key.Swap(false))
+		if out == nil {
+			return nil, err
+		}
+		return []*wire.Output{out}, err
+	})
+}
+
+// sound takes a coded frame of the input.
+func (t *transcode) sound(m *wire.Media) {
+	t.work(func() (outs []*wire.Output, err error) {
+		for _, packet := range m.Units {
+			if outs, err = t.audio.code(outs, packet, m.PTS); err != nil {
+				break
+			}
+		}
+		return outs, err
+	})
+}
+
+// work runs f and sends what it made. The first error of a row is told.
+func (t *transcode) work(f func() ([]*wire.Output, error)) {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return
+	}
+	outs, err := f()
+	tell := err != nil && !t.failed
+	t.failed = err != nil
+	t.mu.Unlock()
+	for _, out := range outs {
+		out.Output = t.id
+		t.e.write(out)
+	}
+	if tell {
+		t.e.failed(&wire.Failed{Output: t.id, Reason: err.Error()})
+	}
+}
+
+// videoTranscode codes pictures at their own size, or scaled into a fixed one.
+type videoTranscode struct {
+	encode wire.Encode
+	enc    *codec.VideoEncoder
+	w, h   int            // of enc
+	canvas *codec.Picture // of a fixed size, else nil
+	last   time.Duration
+}
+
+func (v *videoTranscode) close() {
+	if v.enc != nil {
+		v.enc.Close()
+	}
+}
+
+func (v *videoTranscode) code(p *picture, key bool) (*wire.Output, error) {
+	if p.pts <= v.last {
+		return nil, nil
+	}
+	src := &p.Picture
+	if src.W < 16 || src.H < 16 {
+		return nil, fmt.Errorf("picture of %dx%d: %w", src.W, src.H, media.ErrInvalid)
+	}
+	if v.encode.Width == 0 {
+		src = src.Crop(0, 0, src.W&^1, src.H&^1)
+	} else {
+		src = v.scaled(src)
+	}
+	if err := v.open(src.W, src.H); err != nil {
+		return nil, err
+	}
+	units, isKey, err := v.enc.Encode(src, key)
+	if err != nil {
+		return nil, err
+	}
+	v.last = p.pts
+	return &wire.Output{Codec: media.H264, PTS: p.pts, Key: isKey, Units: units}, nil
+}
+
+// open has an encoder for w x h ready; a new one begins with a key frame.
+func (v *videoTranscode) open(w, h int) error {
+	if v.enc != nil && v.w == w && v.h == h {
+		return nil
+	}
+	v.close()
+	v.enc = nil
+	enc, err := newEncoder(v.encode, w, h)
+	if err != nil {
+		return err
+	}
+	v.enc, v.w, v.h = enc, w, h
+	return nil
+}
+
+func (v *videoTranscode) scaled(src *codec.Picture) *codec.Picture {
+	if v.canvas == nil {
+		v.canvas = codec.NewPicture(v.encode.Width, v.encode.Height)
+	}
+	compose(v.canvas, rect{0, 0, v.canvas.W, v.canvas.H}, src, wire.FitInside)
+	return v.canvas
+}
+
+// audioTranscode turns Opus packets into AAC frames. Samples are counted from
+// the first packet's PTS on; where the packets' PTS run away from the count, sound
+// is filled in or left out, so that they never differ by 40 ms and never go back.
+type audioTranscode struct {
+	dec   *codec.OpusDecoder
+	out   *soundOut
+	begun bool
+	next  int64 // the PTS, in samples, that continues what was written
+	after int64 // the PTS that continues the last packet
+	frame int64 // samples of the last packet
+	shift int64 // added to every PTS after it went back far
+	pcm   []float32
+}
+
+const (
+	driftMax = 40 * millisecondLen
+	// A gap of this length is a pause of the publisher: sound begins anew.
+	pauseMin = 2 * rate
+)
+
+func newAudioTranscode(c wire.Encode) (*audioTranscode, error) {
+	out, err := newSoundOut(c)
+	if err != nil {
+		return nil, err
+	}
+	dec, err := codec.NewOpusDecoder(out.channels)
+	if err != nil {
+		out.close()
+		return nil, err
+	}
+	return &audioTranscode{dec: dec, out: out, pcm: make([]float32, pcmMax)}, nil
+}
+
+func (a *audioTranscode) close() {
+	a.dec.Close()
+	a.out.close()
+}
+
+func (a *audioTranscode) code(outs []*wire.Output, packet []byte, pts time.Duration) ([]*wire.Output, error) {
+	emit := func(frame []byte, pts time.Duration) {
+		outs = append(outs, &wire.Output{Codec: media.AAC, PTS: pts, Key: true, Units: [][]byte{frame}})
+	}
+	pos := samplesOf(pts) + a.shift
+	ahead := pos - a.next
+	switch lost := pos-a.after >= lossMin; {
+	case !a.begun || ahead > pauseMin:
+		a.begun, a.next = true, pos
+		a.out.begin(timeOf(pos, rate))
+	case ahead < -pauseMin:
+		a.shift -= ahead // another timeline: go on where this one is
+		pos, ahead = a.next, 0
+	case ahead > driftMax, ahead > plcStep && lost:
+		if err := a.fill(ahead, packet, emit); err != nil {
+			return outs, err
+		}
+	}
+	n, err := a.dec.Decode(a.pcm, packet)
+	if err != nil {
+		return outs, nil // the gap is filled with the next packet
+	}
+	a.after, a.frame = pos+int64(n), int64(n)
+	if ahead < -driftMax {
+		return outs, nil
+	}
+	return outs, a.write(n, emit)
+}
+
+func (a *audioTranscode) write(n int, emit func([]byte, time.Duration)) error {
+	a.next += int64(n)
+	return a.out.write(a.pcm[:n*a.out.channels], emit)
+}
+
+// fill stands in for n lost samples before packet: up to 100 ms by concealment,
+// the last frame of it from the packet's own redundancy, silence for the rest.
+func (a *audioTranscode) fill(n int64, packet []byte, emit func([]byte, time.Duration)) error {
+	n = n / plcStep * plcStep
+	again := min(n, a.frame/plcStep*plcStep)
+	if n > plcMax {
+		again = 0
+	}
+	made := min(n-again, plcMax)
+	if made > 0 {
+		if _, err := a.dec.Conceal(a.pcm, int(made)); err != nil {
+			clear(a.pcm)
+		}
+		if err := a.write(int(made), emit); err != nil {
+			return err
+		}
+	}
+	if again > 0 {
+		if _, err := a.dec.Recover(a.pcm, packet, int(again)); err != nil {
+			clear(a.pcm)
+		}
+		if err := a.write(int(again), emit); err != nil {
+			return err
+		}
+	}
+	clear(a.pcm)
+	for left := n - made - again; left > 0; left -= plcMax {
+		if err := a.write(int(min(left, plcMax)), emit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
