@@ -1,0 +1,169 @@
+package sfu
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+
+	"braid/media"
+)
+
+// forward sends one track to one viewer, under an SSRC of its own and with the
+// track's sequence numbers and timestamps. It is the media.Receiver that the
+// track feeds, and the webrtc.TrackLocal that Pion binds to the connection.
+type forward struct {
+	track   *track
+	payload uint8
+	detach  func() // owned by Session.run
+	session *Session
+
+	out atomic.Pointer[outlet] // set by Bind, nil after Unbind
+
+	// The rest is owned by the track's reader.
+	started  bool
+	first    uint16 // number of the first packet sent
+	settling int    // packets for which stragglers from before first are looked for
+	header   rtp.Header
+	packets  uint32
+	octets   uint32
+	report   *media.SenderReport // newest one passed on
+}
+
+type outlet struct {
+	ssrc   uint32
+	writer webrtc.TrackLocalWriter
+}
+
+// addTo gives the track to the session's connection and listens for the
+// viewer's requests.
+func (f *forward) addTo(s *Session) error {
+	f.session = s
+	t, err := s.pc.AddTransceiverFromTrack(f, webrtc.RTPTransceiverInit{
+		Direction: webrtc.RTPTransceiverDirectionSendonly,
+	})
+	if err != nil {
+		return fmt.Errorf("sfu: add the %s track: %w", f.track.codec, err)
+	}
+	s.start(func() { f.readRequests(t.Sender()) })
+	return nil
+}
+
+// readRequests passes the viewer's wishes for key frames on; some viewers send
+// PLI, some FIR. Reading also drives the NACK responder.
+func (f *forward) readRequests(sender *webrtc.RTPSender) {
+	for {
+		packets, _, err := sender.ReadRTCP()
+		if err != nil {
+			return
+		}
+		for _, p := range packets {
+			switch p.(type) {
+			case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
+				f.track.RequestKeyFrame()
+			}
+		}
+	}
+}
+
+// Receive sends a packet on; pictures from the first key frame on.
+func (f *forward) Receive(p *media.Packet) {
+	out := f.out.Load()
+	if out == nil || f.drop(p) {
+		return
+	}
+	f.header = rtp.Header{
+		Version:        2,
+		Marker:         p.Marker,
+		PayloadType:    f.payload,
+		SequenceNumber: p.Seq,
+		Timestamp:      p.Timestamp,
+		SSRC:           out.ssrc,
+	}
+	// An error means that the viewer's connection is closing or its TCP buffer
+	// is full; both are its own affair.
+	if _, err := out.writer.WriteRTP(&f.header, p.Payload); err != nil {
+		return
+	}
+	f.packets++
+	f.octets += uint32(len(p.Payload))
+	if r := f.track.report.Load(); r != f.report {
+		f.report = r
+		f.sendReport(out.ssrc, r)
+	}
+}
+
+// drop decides whether a packet comes before the viewer's beginning.
+func (f *forward) drop(p *media.Packet) bool {
+	if !f.started {
+		c := f.track.codec.name
+		if c.Video() && !keyFrameStart(c, p.Payload) {
+			f.track.RequestKeyFrame()
+			return true
+		}
+		f.started, f.first, f.settling = true, p.Seq, window
+	}
+	if f.settling == 0 {
+		return false
+	}
+	f.settling--
+	return int16(p.Seq-f.first) < 0
+}
+
+// sendReport passes the publisher's sender report on with the viewer's counts,
+// so that the viewer sees the publisher's clock.
+func (f *forward) sendReport(ssrc uint32, r *media.SenderReport) {
+	err := f.session.pc.WriteRTCP([]rtcp.Packet{&rtcp.SenderReport{
+		SSRC:        ssrc,
+		NTPTime:     toNTP(r.NTP),
+		RTPTime:     r.Timestamp,
+		PacketCount: f.packets,
+		OctetCount:  f.octets,
+	}})
+	if err != nil {
+		f.session.log.Debug("send a sender report", "err", err)
+	}
+}
+
+// Bind, Unbind, ID, RID, StreamID and Kind implement webrtc.TrackLocal.
+func (f *forward) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
+	for _, p := range c.CodecParameters() {
+		if uint8(p.PayloadType) == f.payload {
+			f.out.Store(&outlet{ssrc: uint32(c.SSRC()), writer: c.WriteStream()})
+			return p, nil
+		}
+	}
+	return webrtc.RTPCodecParameters{}, webrtc.ErrUnsupportedCodec
+}
+
+func (f *forward) Unbind(webrtc.TrackLocalContext) error {
+	f.out.Store(nil)
+	return nil
+}
+
+func (f *forward) ID() string       { return f.Kind().String() }
+func (f *forward) RID() string      { return "" }
+func (f *forward) StreamID() string { return "braid" } // one for both tracks: they play in step
+
+func (f *forward) Kind() webrtc.RTPCodecType {
+	if f.track.codec.name.Video() {
+		return webrtc.RTPCodecTypeVideo
+	}
+	return webrtc.RTPCodecTypeAudio
+}
+
+// NTP timestamps count seconds from 1900 in 32.32 bits (RFC 3550 section 4).
+const ntpEpoch = -2208988800 // as Unix seconds
+
+func fromNTP(t uint64) time.Time {
+	frac := (t & 0xffffffff) * uint64(time.Second) >> 32
+	return time.Unix(int64(t>>32)+ntpEpoch, int64(frac))
+}
+
+func toNTP(t time.Time) uint64 {
+	frac := (uint64(t.Nanosecond())<<32 + uint64(time.Second) - 1) / uint64(time.Second)
+	return uint64(t.Unix()-ntpEpoch)<<32 + frac
+}

@@ -1,0 +1,85 @@
+package sfu
+
+import "braid/media"
+
+// keyFrameStart tells whether an RTP payload begins a picture at which a
+// decoder can start. It reads only what the payload format promises and is
+// content with broken input: the answer is then false.
+func keyFrameStart(c media.Codec, payload []byte) bool {
+	switch c {
+	case media.H264:
+		return h264KeyStart(payload)
+	case media.VP8:
+		return vp8KeyStart(payload)
+	}
+	return false
+}
+
+// NAL unit types (RFC 6184 section 5.2, H.264 table 7-1).
+const (
+	nalIDR   = 5
+	nalSPS   = 7
+	nalSTAPA = 24
+	nalFUA   = 28
+)
+
+// h264KeyStart finds an SPS or the first slice of an IDR picture.
+func h264KeyStart(p []byte) bool {
+	if len(p) < 2 {
+		return false
+	}
+	switch kind := p[0] & 0x1f; kind {
+	case nalSTAPA:
+		for p = p[1:]; len(p) > 3; {
+			size := int(p[0])<<8 | int(p[1])
+			if size == 0 || size > len(p)-2 {
+				return false
+			}
+			if nalKeyStart(p[2]&0x1f, p[3:2+size]) {
+				return true
+			}
+			p = p[2+size:]
+		}
+		return false
+	case nalFUA:
+		begins := p[1]&0x80 != 0
+		return begins && nalKeyStart(p[1]&0x1f, p[2:])
+	default:
+		return nalKeyStart(kind, p[1:])
+	}
+}
+
+// nalKeyStart: a first slice has first_mb_in_slice 0, which is a one bit
+// (H.264 section 7.3.3 and 9.1).
+func nalKeyStart(kind byte, body []byte) bool {
+	return kind == nalSPS || kind == nalIDR && len(body) > 0 && body[0]&0x80 != 0
+}
+
+// vp8KeyStart finds the first packet of a key frame: start of partition 0, and
+// the frame header's inverse key frame bit (RFC 7741 sections 4.2 and 4.3).
+func vp8KeyStart(p []byte) bool {
+	if len(p) < 2 || p[0]&0x17 != 0x10 {
+		return false
+	}
+	i := 1
+	if p[0]&0x80 != 0 { // X: extensions follow
+		ext := p[1]
+		i = 2
+		if ext&0x80 != 0 { // I: picture id, one or two bytes
+			if i >= len(p) {
+				return false
+			}
+			if p[i]&0x80 != 0 {
+				i++
+			}
+			i++
+		}
+		if ext&0x40 != 0 { // L: TL0PICIDX
+			i++
+		}
+		if ext&0x30 != 0 { // T or K: TID/KEYIDX
+			i++
+		}
+	}
+	return i < len(p) && p[i]&0x01 == 0
+}

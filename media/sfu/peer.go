@@ -1,0 +1,165 @@
+package sfu
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/pion/interceptor"
+	"github.com/pion/interceptor/pkg/nack"
+	"github.com/pion/interceptor/pkg/report"
+	"github.com/pion/interceptor/pkg/twcc"
+	"github.com/pion/rtp"
+	"github.com/pion/sdp/v3"
+	"github.com/pion/webrtc/v4"
+
+	"braid/media"
+)
+
+// A silent client is gone after 10 s: browsers check consent every 2 to 6 s
+// (RFC 7675), viewers without checks still send receiver reports.
+const (
+	disconnectedAfter = 5 * time.Second
+	failedAfter       = 5 * time.Second // counted from disconnected
+	keepAlive         = 2 * time.Second
+)
+
+// newPeer makes a PeerConnection that knows exactly the codecs that were taken
+// from the offer, under the offer's payload types.
+func (s *Server) newPeer(o *offer, interceptors interceptorsFunc) (*webrtc.PeerConnection, error) {
+	engine := &webrtc.MediaEngine{}
+	for _, sec := range o.sections {
+		for _, c := range sec.taken {
+			if err := register(engine, c); err != nil {
+				return nil, fmt.Errorf("sfu: register %s: %w", c, err)
+			}
+		}
+	}
+	registry := &interceptor.Registry{}
+	if err := interceptors(engine, registry); err != nil {
+		return nil, fmt.Errorf("sfu: set up RTCP: %w", err)
+	}
+	api := webrtc.NewAPI(
+		webrtc.WithMediaEngine(engine),
+		webrtc.WithInterceptorRegistry(registry),
+		webrtc.WithSettingEngine(s.net.settings),
+	)
+	pc, err := api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{s.cert}})
+	if err != nil {
+		return nil, fmt.Errorf("sfu: make a connection: %w", err)
+	}
+	return pc, nil
+}
+
+func register(engine *webrtc.MediaEngine, c codec) error {
+	params := webrtc.RTPCodecParameters{
+		PayloadType: webrtc.PayloadType(c.payload),
+		RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType:    mimeType(c.name),
+			ClockRate:   uint32(c.name.ClockRate()),
+			SDPFmtpLine: c.fmtp,
+		},
+	}
+	if !c.name.Video() {
+		params.Channels = 2
+		params.RTCPFeedback = []webrtc.RTCPFeedback{{Type: "transport-cc"}}
+		return engine.RegisterCodec(params, webrtc.RTPCodecTypeAudio)
+	}
+	params.RTCPFeedback = []webrtc.RTCPFeedback{
+		{Type: "nack"}, {Type: "nack", Parameter: "pli"}, {Type: "ccm", Parameter: "fir"}, {Type: "transport-cc"},
+	}
+	if err := engine.RegisterCodec(params, webrtc.RTPCodecTypeVideo); err != nil || c.rtx == 0 {
+		return err
+	}
+	return engine.RegisterCodec(webrtc.RTPCodecParameters{
+		PayloadType: webrtc.PayloadType(c.rtx),
+		RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType:    webrtc.MimeTypeRTX,
+			ClockRate:   90000,
+			SDPFmtpLine: fmt.Sprintf("apt=%d", c.payload),
+		},
+	}, webrtc.RTPCodecTypeVideo)
+}
+
+func mimeType(c media.Codec) string {
+	if c.Video() {
+		return "video/" + string(c)
+	}
+	return "audio/" + string(c)
+}
+
+// interceptorsFunc sets up the RTCP work and the header extensions of one
+// connection.
+type interceptorsFunc func(*webrtc.MediaEngine, *interceptor.Registry) error
+
+// publisherInterceptors ask for lost packets, report what arrived, and send
+// transport-wide feedback, without which browsers stay at 300 kbit/s.
+func publisherInterceptors(engine *webrtc.MediaEngine, registry *interceptor.Registry) error {
+	both := []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo}
+	for _, kind := range both {
+		for _, uri := range []string{sdp.SDESMidURI, sdp.TransportCCURI} {
+			if err := engine.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, kind); err != nil {
+				return err
+			}
+		}
+	}
+	for _, uri := range []string{sdp.SDESRTPStreamIDURI, sdp.SDESRepairRTPStreamIDURI} {
+		if err := engine.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, webrtc.RTPCodecTypeVideo); err != nil {
+			return err
+		}
+	}
+	level := webrtc.RTPHeaderExtensionCapability{URI: sdp.AudioLevelURI}
+	if err := engine.RegisterHeaderExtension(level, webrtc.RTPCodecTypeAudio); err != nil {
+		return err
+	}
+	generator, err := nack.NewGeneratorInterceptor()
+	if err != nil {
+		return err
+	}
+	receiver, err := report.NewReceiverInterceptor()
+	if err != nil {
+		return err
+	}
+	feedback, err := twcc.NewSenderInterceptor()
+	if err != nil {
+		return err
+	}
+	registry.Add(generator)
+	registry.Add(receiver)
+	registry.Add(feedback)
+	return nil
+}
+
+// viewerInterceptors answer requests for lost packets. Sender reports are the
+// publisher's own, passed on by forward: only these keep lips and words
+// together.
+func viewerInterceptors(_ *webrtc.MediaEngine, registry *interceptor.Registry) error {
+	responder, err := nack.NewResponderInterceptor()
+	if err != nil {
+		return err
+	}
+	registry.Add(responder)
+	return nil
+}
+
+// audioLevelID is the negotiated id of the audio level extension (RFC 6464), 0
+// when there is none.
+func audioLevelID(receiver *webrtc.RTPReceiver) uint8 {
+	for _, e := range receiver.GetParameters().HeaderExtensions {
+		if e.URI == sdp.AudioLevelURI && e.ID > 0 && e.ID < 256 {
+			return uint8(e.ID)
+		}
+	}
+	return 0
+}
+
+// audioLevel reads the extension: level in -dBov and the voice flag.
+func audioLevel(h *rtp.Header, id uint8) (level int8, voice bool) {
+	if id == 0 {
+		return -1, false
+	}
+	b := h.GetExtension(id)
+	if len(b) == 0 {
+		return -1, false
+	}
+	return int8(b[0] & 0x7f), b[0]&0x80 != 0
+}

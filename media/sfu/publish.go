@@ -1,0 +1,108 @@
+package sfu
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/webrtc/v4"
+
+	"braid/media"
+)
+
+func (s *Server) publish(ctx context.Context, r PublishRequest) (*Session, string, error) {
+	o, err := parseOffer(r.Offer, publishing)
+	if err != nil {
+		return nil, "", fmt.Errorf("sfu: %w", err)
+	}
+	// One codec for each kind, the client's first choice, so that a track's
+	// codec is known before its first packet and never changes.
+	pub := &publication{ended: make(chan struct{})}
+	for _, sec := range o.sections {
+		if !sec.active {
+			continue
+		}
+		if len(sec.codecs) == 0 {
+			return nil, "", fmt.Errorf("sfu: %w: no %s codec of the offer is known here (offered: %s; known: %s)",
+				ErrUnsupported, sec.kind, sec.names, knownCodecs(sec.kind))
+		}
+		c := sec.codecs[0]
+		sec.take(c)
+		if sec.kind == "audio" {
+			pub.audio = newTrack(c)
+		} else {
+			pub.video = newTrack(c)
+		}
+	}
+	sess, err := s.newSession(r.App, r.Channel, r.User, cmp.Or(r.Source, media.Camera))
+	if err != nil {
+		return nil, "", err
+	}
+	pub.session, sess.pub = sess, pub
+	answer, err := sess.open(ctx, o, publisherInterceptors)
+	if err != nil {
+		return nil, "", err
+	}
+	return sess, answer, nil
+}
+
+// open connects a session to Pion and starts its life. When it fails, nothing
+// is left.
+func (s *Session) open(ctx context.Context, o *offer, interceptors interceptorsFunc) (string, error) {
+	answer, err := func() (string, error) {
+		text, err := o.reduced()
+		if err != nil {
+			return "", fmt.Errorf("sfu: %w: write the offer: %w", media.ErrInvalid, err)
+		}
+		s.pc, err = s.srv.newPeer(o, interceptors)
+		if err != nil {
+			return "", err
+		}
+		for _, f := range s.sends {
+			if err := f.addTo(s); err != nil {
+				return "", err
+			}
+		}
+		s.pc.OnTrack(s.receive)
+		s.pc.OnConnectionStateChange(s.poke)
+		return s.negotiate(ctx, text)
+	}()
+	if err != nil {
+		s.end(err.Error())
+		s.shut()
+		return "", err
+	}
+	go s.run()
+	return answer, nil
+}
+
+// receive is Pion's callback for the first packet of a stream. With simulcast
+// there may be streams that the answer did not ask for; they are left unread.
+func (s *Session) receive(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
+	if s.pub == nil {
+		return
+	}
+	t := s.pub.audio
+	if remote.Kind() == webrtc.RTPCodecTypeVideo {
+		t = s.pub.video
+	}
+	if t == nil || !t.begin() {
+		return
+	}
+	ssrc := uint32(remote.SSRC())
+	s.start(func() { t.read(remote, audioLevelID(receiver)) })
+	s.start(func() { t.readReports(receiver, remote.RID(), ssrc) })
+	if t.Codec().Video() {
+		s.start(func() {
+			t.askForKeyFrames(func() {
+				pli := &rtcp.PictureLossIndication{MediaSSRC: ssrc}
+				if err := s.pc.WriteRTCP([]rtcp.Packet{pli}); err != nil {
+					s.log.Debug("ask for a key frame", "err", err)
+				}
+			})
+		})
+		t.RequestKeyFrame()
+	}
+	s.srv.dir.refresh(s.where)
+}

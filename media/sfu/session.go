@@ -1,0 +1,266 @@
+package sfu
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+
+	"braid/media"
+)
+
+// Session is one WebRTC connection: a publisher's or a viewer's.
+//
+//	Publish/Subscribe → connecting → connected → ended
+//	                        └──────────────────────┘
+//
+// run owns these steps; everyone else only asks for the end.
+type Session struct {
+	id     string
+	srv    *Server
+	where  key
+	user   string
+	source media.Source
+	log    *slog.Logger
+	pc     *webrtc.PeerConnection
+
+	pub     *publication // what it publishes; nil for a viewer
+	watched *publication // what it watches; nil for a publisher
+	sends   []*forward   // one per forwarded track
+
+	patching sync.Mutex // one PATCH at a time
+	offer    string     // as Pion was given it; under patching
+	etag     string     // under patching
+
+	poked    chan struct{} // the connection's state may have changed; never closed
+	stopping chan struct{} // closed by end
+	stopOnce sync.Once
+	reason   string // written before stopping is closed
+
+	workMu  sync.Mutex
+	closing bool
+	work    sync.WaitGroup // its own goroutines, but run
+
+	done chan struct{} // closed by run, last
+}
+
+// publication is what one session publishes: one source of a user.
+type publication struct {
+	session      *Session
+	audio, video *track        // nil: not offered
+	ended        chan struct{} // closed by run
+}
+
+// newSession makes a session and reserves its place.
+func (s *Server) newSession(app, channel, user string, source media.Source) (*Session, error) {
+	if app == "" || channel == "" || user == "" {
+		return nil, fmt.Errorf("sfu: %w: application, channel and user must be named", media.ErrInvalid)
+	}
+	sess := &Session{
+		id:       random128(),
+		srv:      s,
+		where:    key{app, channel},
+		user:     user,
+		source:   source,
+		etag:     random128(),
+		poked:    make(chan struct{}, 1),
+		stopping: make(chan struct{}),
+		done:     make(chan struct{}),
+	}
+	sess.log = s.log.With("session", sess.id[:8], "app", app, "channel", channel, "user", user, "source", source)
+	if err := s.admit(sess); err != nil {
+		return nil, err
+	}
+	return sess, nil
+}
+
+func random128() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
+
+// ID is 128 random bits in hex: knowing it is half of the right to end the session.
+func (s *Session) ID() string { return s.id }
+
+// ETag names the session's current ICE generation (RFC 9725 section 4.3); a
+// restart changes it. It comes without quotes.
+func (s *Session) ETag() string {
+	s.patching.Lock()
+	defer s.patching.Unlock()
+	return s.etag
+}
+
+// App, Channel and User say whose session it is.
+func (s *Session) App() string     { return s.where.app }
+func (s *Session) Channel() string { return s.where.channel }
+func (s *Session) User() string    { return s.user }
+
+// Publisher tells whether the session publishes; else it watches.
+func (s *Session) Publisher() bool { return s.pub != nil }
+
+// Close ends the session and returns when nothing of it runs.
+func (s *Session) Close() error {
+	s.end("closed by the client")
+	<-s.done
+	return nil
+}
+
+// Done is closed when the session has ended.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Reason says in words why the session ended; empty while it lives.
+func (s *Session) Reason() string {
+	select {
+	case <-s.stopping:
+		return s.reason
+	default:
+		return ""
+	}
+}
+
+// end asks run to end the session; only the first reason counts.
+func (s *Session) end(reason string) {
+	s.stopOnce.Do(func() {
+		s.reason = reason
+		close(s.stopping)
+	})
+}
+
+// start runs f in a goroutine that the session's end waits for; it does
+// nothing when the session is ending.
+func (s *Session) start(f func()) {
+	s.workMu.Lock()
+	defer s.workMu.Unlock()
+	if !s.closing {
+		s.work.Go(f)
+	}
+}
+
+// poke is Pion's callback for state changes. Pion may run several at once and
+// out of order, so run looks at the state itself.
+func (s *Session) poke(webrtc.PeerConnectionState) {
+	select {
+	case s.poked <- struct{}{}:
+	default:
+	}
+}
+
+// run is the session's life after the answer.
+func (s *Session) run() {
+	connected := s.live()
+	s.log.Info("session ended", "reason", s.reason)
+	if connected {
+		s.srv.dir.leave(s)
+	}
+	s.shut()
+}
+
+// live returns when the session has to end: it tells whether it was connected.
+func (s *Session) live() (connected bool) {
+	timeout := time.NewTimer(s.srv.cfg.ConnectTimeout)
+	defer timeout.Stop()
+	var ended <-chan struct{}
+	if s.watched != nil {
+		ended = s.watched.ended
+	}
+	for {
+		select {
+		case <-s.stopping:
+			return connected
+		case <-timeout.C:
+			if !connected {
+				s.end(fmt.Sprintf("did not connect within %v", s.srv.cfg.ConnectTimeout))
+			}
+		case <-ended:
+			s.end("the publication ended")
+		case <-s.poked:
+			switch state := s.pc.ConnectionState(); state {
+			case webrtc.PeerConnectionStateConnected:
+				if !connected {
+					connected = true
+					s.connect()
+				}
+			case webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed:
+				s.end("the connection is " + state.String())
+			}
+		}
+	}
+}
+
+// connect puts the session into its channel and lets media flow.
+func (s *Session) connect() {
+	if old := s.srv.dir.enter(s); old != nil {
+		old.end("replaced by a newer session of the same user")
+	}
+	for _, f := range s.sends {
+		f.detach = f.track.Attach(f)
+		f.track.RequestKeyFrame()
+	}
+	s.log.Info("session connected", "publishes", s.pub != nil)
+}
+
+// shut releases everything the session holds. The publication's viewers notice
+// at once; Pion tells the other end by a DTLS alert.
+func (s *Session) shut() {
+	for _, f := range s.sends {
+		if f.detach != nil {
+			f.detach()
+		}
+	}
+	if s.pub != nil {
+		s.pub.audio.end()
+		s.pub.video.end()
+		close(s.pub.ended)
+	}
+	s.workMu.Lock()
+	s.closing = true
+	s.workMu.Unlock()
+	if s.pc != nil {
+		if err := s.pc.GracefulClose(); err != nil {
+			s.log.Debug("close the connection", "err", err)
+		}
+	}
+	s.work.Wait()
+	s.srv.forget(s)
+	close(s.done)
+}
+
+// negotiate answers the (checked and reduced) offer.
+func (s *Session) negotiate(ctx context.Context, offer string) (answer string, err error) {
+	if err := s.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer}); err != nil {
+		return "", fmt.Errorf("sfu: %w: read the offer: %w", media.ErrInvalid, err)
+	}
+	answer, err = s.answer(ctx)
+	if err == nil {
+		s.offer = offer
+	}
+	return answer, err
+}
+
+// answer makes the local description with all candidates in it.
+func (s *Session) answer(ctx context.Context) (string, error) {
+	desc, err := s.pc.CreateAnswer(nil)
+	if err != nil {
+		return "", fmt.Errorf("sfu: make the answer: %w", err)
+	}
+	gathered := webrtc.GatheringCompletePromise(s.pc)
+	if err := s.pc.SetLocalDescription(desc); err != nil {
+		return "", fmt.Errorf("sfu: take the answer: %w", err)
+	}
+	select {
+	case <-gathered:
+	case <-ctx.Done():
+		return "", fmt.Errorf("sfu: gather candidates: %w", context.Cause(ctx))
+	}
+	text, err := withCandidates(s.pc.LocalDescription().SDP, s.srv.net.candidates)
+	if err != nil {
+		return "", fmt.Errorf("sfu: write the answer: %w", err)
+	}
+	return text, nil
+}

@@ -1,0 +1,203 @@
+// Package sfu receives users' audio and video over WebRTC and forwards it to
+// those who watch. It is the only package that knows Pion; to the rest of
+// braid a publisher is a media.User with media.Tracks, found through
+// media.Channels. It makes no access decisions and speaks no HTTP: signaling
+// hands it SDP offers of people it has let in.
+//
+//	UDP or TCP → Pion → track: own copy, no extensions, no holes left by padding
+//	                      └→ receivers: forward (a viewer), mixer, relay
+//
+// Goroutines: Pion's own; one per session (Session.run, which alone decides
+// about its life); one reader and one RTCP reader per published track, one that
+// asks for key frames per published video; one RTCP reader per forwarded track.
+// Server.Close returns when all of them have ended.
+package sfu
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+
+	"braid/media"
+)
+
+// ErrUnsupported says that an offer is readable but asks for something this
+// server does not do: another codec, a second camera, a data channel.
+var ErrUnsupported = errors.New("not supported")
+
+// MaxOffer bounds an SDP offer in bytes; Chromium's with simulcast is near 10 KiB.
+const MaxOffer = 64 << 10
+
+// Config is what a server needs. The zero value of each field but Listen works.
+type Config struct {
+	// Listen is host:port for media, one UDP socket and one TCP listener with
+	// the same number. Port 0 takes a free one; an empty host means every
+	// address of the machine.
+	Listen string
+	// PublicIPs are advertised instead of the machine's own addresses: the
+	// outside of a 1:1 NAT.
+	PublicIPs []string
+	// MaxSessions bounds publishers and viewers together; 0 means 1000.
+	MaxSessions int
+	// ConnectTimeout is how long a session may take to connect; 0 means 15 s.
+	ConnectTimeout time.Duration
+	Log            *slog.Logger // nil: nowhere
+}
+
+// Server is an SFU. It implements media.Channels. All methods may be called
+// from any goroutine.
+type Server struct {
+	cfg  Config
+	log  *slog.Logger
+	net  *network
+	cert webrtc.Certificate
+	dir  directory
+
+	mu       sync.Mutex
+	closed   bool
+	sessions map[string]*Session
+}
+
+// New opens the sockets and starts serving.
+func New(cfg Config) (*Server, error) {
+	if cfg.MaxSessions == 0 {
+		cfg.MaxSessions = 1000
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = 15 * time.Second
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("sfu: make the DTLS key: %w", err)
+	}
+	cert, err := webrtc.GenerateCertificate(key)
+	if err != nil {
+		return nil, fmt.Errorf("sfu: make the DTLS certificate: %w", err)
+	}
+	network, err := listen(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("sfu: listen on %q: %w", cfg.Listen, err)
+	}
+	return &Server{
+		cfg:      cfg,
+		log:      cfg.Log,
+		net:      network,
+		cert:     *cert,
+		dir:      newDirectory(),
+		sessions: map[string]*Session{},
+	}, nil
+}
+
+// Port is the number of the UDP and the TCP port.
+func (s *Server) Port() int { return s.net.port }
+
+// Channel implements media.Channels.
+func (s *Server) Channel(app, id string) (media.Channel, bool) {
+	c, ok := s.dir.find(key{app, id})
+	if !ok {
+		return nil, false
+	}
+	return c, true
+}
+
+// ChannelsChanged implements media.Channels.
+func (s *Server) ChannelsChanged() <-chan struct{} { return s.dir.opened() }
+
+// Snapshot lists the channels and who is in them, sorted by application and
+// channel, users in join order.
+func (s *Server) Snapshot() []ChannelInfo { return s.dir.snapshot() }
+
+// Changed is closed at the next change of Snapshot. Take it before Snapshot.
+func (s *Server) Changed() <-chan struct{} { return s.dir.anything() }
+
+// Session finds an open session by its id.
+func (s *Server) Session(id string) (*Session, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sess, ok := s.sessions[id]
+	return sess, ok
+}
+
+// Close ends all sessions and closes the sockets. It returns when nothing of
+// the server runs and may be called again.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	open := slices.Collect(maps.Values(s.sessions))
+	s.mu.Unlock()
+	for _, sess := range open {
+		sess.end("the server shuts down")
+	}
+	for _, sess := range open {
+		<-sess.done
+	}
+	return s.net.close()
+}
+
+// admit reserves a session's place.
+func (s *Server) admit(sess *Session) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return fmt.Errorf("sfu: %w: the server shuts down", media.ErrClosed)
+	case len(s.sessions) >= s.cfg.MaxSessions:
+		return fmt.Errorf("sfu: %w: %d sessions are open", media.ErrLimit, len(s.sessions))
+	}
+	s.sessions[sess.id] = sess
+	return nil
+}
+
+func (s *Server) forget(sess *Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, sess.id)
+}
+
+// PublishRequest asks to send one source of a user.
+type PublishRequest struct {
+	App, Channel, User string
+	Source             media.Source // empty: camera
+	Offer              string       // SDP
+}
+
+// SubscribeRequest asks to receive one source of User. Viewer is who watches,
+// and is in the channel from then on.
+type SubscribeRequest struct {
+	App, Channel, Viewer string
+	User                 string
+	Source               media.Source // empty: camera
+	Offer                string       // SDP
+}
+
+// Publish answers an offer to send (RFC 9725). The session starts when the
+// client has connected; a session of the same user and source ends then. The
+// answer carries all candidates. ctx covers the call, not the session.
+//
+// Errors: media.ErrInvalid for an offer that cannot be read, ErrUnsupported
+// for one that cannot be met, media.ErrLimit, media.ErrClosed.
+func (s *Server) Publish(ctx context.Context, r PublishRequest) (*Session, string, error) {
+	return s.publish(ctx, r)
+}
+
+// Subscribe answers an offer to receive (draft-ietf-wish-whep). The session
+// ends with the publication. Pictures start at a key frame.
+//
+// Errors as Publish, and media.ErrNotFound when the user does not publish that
+// source.
+func (s *Server) Subscribe(ctx context.Context, r SubscribeRequest) (*Session, string, error) {
+	return s.subscribe(ctx, r)
+}

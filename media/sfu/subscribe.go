@@ -1,0 +1,63 @@
+package sfu
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"braid/media"
+)
+
+func (s *Server) subscribe(ctx context.Context, r SubscribeRequest) (*Session, string, error) {
+	o, err := parseOffer(r.Offer, watching)
+	if err != nil {
+		return nil, "", fmt.Errorf("sfu: %w", err)
+	}
+	source := cmp.Or(r.Source, media.Camera)
+	pub, ok := s.dir.publication(key{r.App, r.Channel}, r.User, source)
+	if !ok {
+		return nil, "", fmt.Errorf("sfu: %w: user %s publishes no %s in channel %s", media.ErrNotFound, r.User, source, r.Channel)
+	}
+	sends, err := plan(o, pub)
+	if err != nil {
+		return nil, "", fmt.Errorf("sfu: %w", err)
+	}
+	sess, err := s.newSession(r.App, r.Channel, r.Viewer, source)
+	if err != nil {
+		return nil, "", err
+	}
+	sess.watched, sess.sends = pub, sends
+	answer, err := sess.open(ctx, o, viewerInterceptors)
+	if err != nil {
+		return nil, "", err
+	}
+	return sess, answer, nil
+}
+
+// plan matches what a viewer offers to receive with what is published. A kind
+// that only one side has is left out; a codec that only one side has is an
+// error.
+func plan(o *offer, pub *publication) ([]*forward, error) {
+	var sends []*forward
+	for _, sec := range o.sections {
+		t := pub.audio
+		if sec.kind == "video" {
+			t = pub.video
+		}
+		if !sec.active || t == nil {
+			sec.refuse()
+			continue
+		}
+		c, ok := sec.match(t.codec)
+		if !ok {
+			return nil, fmt.Errorf("%w: the %s is %s, which the offer lacks (offered: %s)",
+				ErrUnsupported, sec.kind, t.codec, sec.names)
+		}
+		sec.take(c)
+		sends = append(sends, &forward{track: t, payload: c.payload})
+	}
+	if len(sends) == 0 {
+		return nil, fmt.Errorf("%w: the offer has no media section for what is published", ErrUnsupported)
+	}
+	return sends, nil
+}

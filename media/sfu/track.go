@@ -1,0 +1,232 @@
+package sfu
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/interceptor"
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+
+	"braid/media"
+)
+
+const (
+	maxPacket        = 1500 // bytes of RTP; no Ethernet path carries more
+	keyFrameInterval = 500 * time.Millisecond
+	maxBadReads      = 1000 // in a row, before a track is given up
+)
+
+// track implements media.Track over one stream of a publisher.
+type track struct {
+	codec codec
+
+	begun  atomic.Bool // the first packet came
+	report atomic.Pointer[media.SenderReport]
+
+	mu        sync.Mutex // for writers of receivers and ended
+	receivers atomic.Pointer[[]*attachment]
+	ended     bool
+	done      chan struct{} // closed by end
+
+	keyWanted chan struct{} // filled by anyone, one place; emptied by askForKeyFrames and at key frames
+}
+
+type attachment struct{ media.Receiver }
+
+func newTrack(c codec) *track {
+	t := &track{codec: c, done: make(chan struct{}), keyWanted: make(chan struct{}, 1)}
+	t.receivers.Store(&[]*attachment{})
+	return t
+}
+
+func (t *track) Codec() media.Codec    { return t.codec.name }
+func (t *track) Done() <-chan struct{} { return t.done }
+
+// flowing is the track as others see it: nil before its first packet.
+func (t *track) flowing() media.Track {
+	if t == nil || !t.begun.Load() {
+		return nil
+	}
+	return t
+}
+
+// begin marks the first packet; it is true once.
+func (t *track) begin() bool { return t.begun.CompareAndSwap(false, true) }
+
+func (t *track) Attach(r media.Receiver) (detach func()) {
+	a := &attachment{r}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended {
+		return func() {}
+	}
+	next := append(slices.Clip(*t.receivers.Load()), a)
+	t.receivers.Store(&next)
+	return func() { t.detach(a) }
+}
+
+func (t *track) detach(a *attachment) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	next := slices.DeleteFunc(slices.Clone(*t.receivers.Load()), func(o *attachment) bool { return o == a })
+	t.receivers.Store(&next)
+}
+
+// end is called once, when the publication ends.
+func (t *track) end() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
+	t.receivers.Store(&[]*attachment{})
+	close(t.done)
+}
+
+func (t *track) Report() (media.SenderReport, bool) {
+	if r := t.report.Load(); r != nil {
+		return *r, true
+	}
+	return media.SenderReport{}, false
+}
+
+func (t *track) RequestKeyFrame() {
+	if !t.codec.name.Video() {
+		return
+	}
+	select {
+	case t.keyWanted <- struct{}{}:
+	default:
+	}
+}
+
+// askForKeyFrames sends the merged requests until the track ends. A request
+// during the pause waits for its end, unless a key frame comes first.
+func (t *track) askForKeyFrames(ask func()) {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-pause.C:
+		case <-t.done:
+			return
+		}
+		select {
+		case <-t.keyWanted:
+		case <-t.done:
+			return
+		}
+		ask()
+		pause.Reset(keyFrameInterval)
+	}
+}
+
+// read takes the stream's packets until its connection closes.
+func (t *track) read(remote *webrtc.TrackRemote, levelID uint8) {
+	buf := make([]byte, maxPacket+500)
+	in := intake{codec: t.codec, levelID: levelID}
+	for bad := 0; bad < maxBadReads; {
+		n, _, err := remote.Read(buf)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
+			return
+		}
+		if err != nil { // one packet that Pion cannot place, or too long for buf
+			bad++
+			continue
+		}
+		bad = 0
+		if p := in.packet(buf[:n], time.Now()); p != nil {
+			t.deliver(p)
+		}
+	}
+}
+
+func (t *track) deliver(p *media.Packet) {
+	if t.codec.name.Video() && keyFrameStart(t.codec.name, p.Payload) {
+		select { // it answers all who asked before
+		case <-t.keyWanted:
+		default:
+		}
+	}
+	for _, r := range *t.receivers.Load() {
+		r.Receive(p)
+	}
+}
+
+// intake turns RTP from the wire into Packets.
+type intake struct {
+	codec   codec
+	levelID uint8
+	header  rtp.Header // reused
+	numbers renumber
+}
+
+// packet returns nil for what nobody needs: padding, duplicates, other payload
+// types, and what is not RTP.
+func (in *intake) packet(b []byte, now time.Time) *media.Packet {
+	if len(b) > maxPacket {
+		return nil
+	}
+	in.header = rtp.Header{Extensions: in.header.Extensions[:0]}
+	n, err := in.header.Unmarshal(b)
+	if err != nil || in.header.PayloadType != in.codec.payload {
+		return nil
+	}
+	payload := b[n:]
+	if in.header.Padding {
+		if len(payload) == 0 || int(payload[len(payload)-1]) > len(payload) {
+			return nil
+		}
+		payload = payload[:len(payload)-int(payload[len(payload)-1])]
+	}
+	seq, ok := in.numbers.next(in.header.SequenceNumber, len(payload) == 0)
+	if !ok {
+		return nil
+	}
+	level, voice := audioLevel(&in.header, in.levelID)
+	return &media.Packet{
+		Seq:       seq,
+		Timestamp: in.header.Timestamp,
+		Marker:    in.header.Marker,
+		Payload:   append([]byte(nil), payload...),
+		Arrival:   now,
+		Level:     level,
+		Voice:     voice,
+	}
+}
+
+// readReports keeps the newest sender report. Reading also drives Pion's
+// receive side.
+func (t *track) readReports(receiver *webrtc.RTPReceiver, rid string, ssrc uint32) {
+	read := receiver.ReadRTCP
+	if rid != "" {
+		read = func() ([]rtcp.Packet, interceptor.Attributes, error) { return receiver.ReadSimulcastRTCP(rid) }
+	}
+	for bad := 0; bad < maxBadReads; {
+		packets, _, err := read()
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
+			return
+		}
+		if err != nil {
+			bad++
+			continue
+		}
+		bad = 0
+		for _, p := range packets {
+			if sr, ok := p.(*rtcp.SenderReport); ok && sr.SSRC == ssrc {
+				t.report.Store(&media.SenderReport{
+					NTP:       fromNTP(sr.NTPTime),
+					Timestamp: sr.RTPTime,
+					Arrival:   time.Now(),
+				})
+			}
+		}
+	}
+}

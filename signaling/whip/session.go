@@ -1,0 +1,79 @@
+package whip
+
+import (
+	"errors"
+	"io"
+	"net/http"
+
+	"braid/media"
+	"braid/media/sfu"
+	"braid/signaling"
+)
+
+// onSession finds the session that a path names.
+func (b *border) onSession(handle func(http.ResponseWriter, *http.Request, *sfu.Session)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		sess, ok := b.SFU.Session(r.PathValue("id"))
+		if !ok {
+			signaling.WriteProblem(w, http.StatusNotFound, "there is no such session, or it has ended")
+			return
+		}
+		handle(w, r, sess)
+	}
+}
+
+// owner lets only the user who opened a session change it.
+func (b *border) owner(w http.ResponseWriter, r *http.Request, sess *sfu.Session) bool {
+	claims, ok := b.authorize(w, r, sess.App(), sess.Channel(), true)
+	if !ok {
+		return false
+	}
+	if claims.User != sess.User() {
+		signaling.WriteProblem(w, http.StatusForbidden, "the session is another user's")
+		return false
+	}
+	return true
+}
+
+// delete ends a session. OBS takes nothing but 200 for success.
+func (b *border) delete(w http.ResponseWriter, r *http.Request, sess *sfu.Session) {
+	if !b.owner(w, r, sess) {
+		return
+	}
+	if err := sess.Close(); err != nil {
+		b.fail(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// patch takes candidates (204) or restarts ICE (200 and a new ETag). RFC 9725
+// wants If-Match; two of the common clients send none, so none is taken for
+// "whatever is current". A stale one is refused.
+func (b *border) patch(w http.ResponseWriter, r *http.Request, sess *sfu.Session) {
+	if !b.owner(w, r, sess) {
+		return
+	}
+	if match := r.Header.Get("If-Match"); match != "" && match != "*" && match != quote(sess.ETag()) {
+		signaling.WriteProblem(w, http.StatusPreconditionFailed, "If-Match names an older ICE session")
+		return
+	}
+	text, ok := body(w, r, fragmentType, maxFragment)
+	if !ok {
+		return
+	}
+	answer, err := sess.Patch(r.Context(), text)
+	switch {
+	case errors.Is(err, media.ErrClosed):
+		signaling.WriteProblem(w, http.StatusNotFound, "the session has ended")
+	case err != nil:
+		b.fail(w, err)
+	case answer == "":
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		w.Header().Set("Content-Type", fragmentType)
+		w.Header().Set("ETag", quote(sess.ETag()))
+		w.WriteHeader(http.StatusOK)
+		io.WriteString(w, answer)
+	}
+}
