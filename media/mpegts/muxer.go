@@ -135,9 +135,9 @@ func (m *Muxer) write(pid uint16, au *media.AccessUnit, dts time.Duration) error
 	return err
 }
 
-// clock converts to the 90 kHz clock, 33 bits wide (ISO/IEC 13818-1 clause 2.4.3.7).
+// clock rounds to the 90 kHz clock, 33 bits wide (ISO/IEC 13818-1 clause 2.4.3.7).
 func clock(d time.Duration) *astits.ClockReference {
-	return &astits.ClockReference{Base: int64(d) * 9 / 100_000 & (1<<33 - 1)}
+	return &astits.ClockReference{Base: (int64(d)*9 + 50_000) / 100_000 & (1<<33 - 1)}
 }
 
 // appendAnnexB appends an access unit as a byte stream (ITU-T H.264 annex B).
