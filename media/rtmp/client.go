@@ -219,7 +219,18 @@ func answer(m *message) (*call, bool) {
 
 func (c *client) rejected(a *call) error {
 	o := a.info()
-	return &RejectedError{Code: c.target.scrub(o.text("code")), Description: c.target.scrub(o.text("description"))}
+	return &RejectedError{Code: plainCode(o.text("code")), Description: c.target.scrub(o.text("description"))}
+}
+
+// plainCode is a status code made of letters and dots as all known ones are; other
+// text might hold a secret and becomes "".
+func plainCode(code string) string {
+	for _, r := range code {
+		if r != '.' && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') {
+			return ""
+		}
+	}
+	return code[:min(len(code), 64)]
 }
 
 // recoverTo turns a panic into an error: go-rtmp's code answers odd input so.

@@ -48,13 +48,16 @@ type target struct {
 	tcURL  string
 }
 
+// maxURL bounds a URL in bytes; CDN tokens stay far below it.
+const maxURL = 4096
+
 // parseURL splits a URL as ffmpeg, OBS and the CDNs do: the app is the path up to
 // its last slash, the stream name what follows, with the query. A query before
 // the last segment (rtmp://host/app?vhost=x/stream) belongs to the app.
 // The error never holds the URL.
 func parseURL(raw string) (*target, error) {
 	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" || u.Hostname() == "" {
+	if len(raw) > maxURL || err != nil || u.Host == "" || u.Hostname() == "" {
 		return nil, errors.New("rtmp: not a valid URL")
 	}
 	t := &target{host: u.Hostname()}
