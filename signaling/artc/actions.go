@@ -67,8 +67,8 @@ func (h *Handler) setTaskSEI(ctx context.Context, f *fields) (map[string]any, er
 }
 
 // listTasks answers with the parameters that the tasks were started or last
-// updated with (section 4.3). A TaskId that is not known gives an empty list:
-// braid's own.
+// updated with (section 4.3); a task that was not made by this API has none. A
+// TaskId that is not known gives an empty list: braid's own.
 func (h *Handler) listTasks(_ context.Context, f *fields) (map[string]any, error) {
 	app, task := h.app(f), f.id("TaskId", maxTaskID)
 	page, size := 1, 1
@@ -81,7 +81,9 @@ func (h *Handler) listTasks(_ context.Context, f *fields) (map[string]any, error
 	}
 	list := []map[string]any{} // never null in JSON
 	for _, s := range h.tasks.List(app, task, page, size) {
-		list = append(list, s.Echo)
+		if s.Echo != nil {
+			list = append(list, s.Echo)
+		}
 	}
 	return map[string]any{"MPUTasks": list}, nil
 }

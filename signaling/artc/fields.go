@@ -1,6 +1,7 @@
 package artc
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -105,19 +106,17 @@ func isID(s string, max int) bool {
 
 const idLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 
-// choice reads one of the allowed words; the first is the default.
-func (f *fields) choice(field string, allowed ...string) string {
+// choice reads one of the allowed words; absent is byDefault.
+func (f *fields) choice(field, byDefault string, allowed ...string) string {
 	s := f.raw(field)
 	if s == "" {
-		return allowed[0]
+		return byDefault
 	}
-	for _, a := range allowed {
-		if s == a {
-			return s
-		}
+	if !slices.Contains(allowed, s) {
+		f.invalid(field, "%s is not one of %s", quote(s), strings.Join(allowed, ", "))
+		return byDefault
 	}
-	f.invalid(field, "%s is not one of %s", quote(s), strings.Join(allowed, ", "))
-	return allowed[0]
+	return s
 }
 
 // whole reads a decimal number from lo to hi; ok is false when absent.

@@ -2,9 +2,9 @@ package artc
 
 import (
 	"encoding/json"
-	"math"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,7 +43,7 @@ func taskSpec(f *fields, app string, start bool) *relay.Spec {
 		f.text("Region", maxID) // there is one region; it is only echoed
 	}
 	s.URLs = streamURLs(f)
-	if f.choice("MixMode", "1", "0") == "0" {
+	if f.choice("MixMode", "1", "0", "1") == "0" {
 		s.Mode = relay.Single
 		s.From = singleUser(f)
 	} else {
@@ -101,7 +101,8 @@ func checkRTMP(f *fields, field, s string) {
 	}
 }
 
-// singleUser reads SingleSubParams. SourceType is only looked at for video alone.
+// singleUser reads SingleSubParams. SourceType counts for video alone; V1's
+// MixAudioUserIds (section 4.4) is not looked at.
 func singleUser(f *fields) relay.UserRef {
 	o, ok := f.object("SingleSubParams")
 	if !ok {
@@ -115,11 +116,12 @@ func singleUser(f *fields) relay.UserRef {
 }
 
 func streamType(f *fields) relay.StreamType {
-	return relay.StreamType(f.choice("StreamType", "0", "1", "2")[0] - '0')
+	return relay.StreamType(f.choice("StreamType", "0", "0", "1", "2")[0] - '0')
 }
 
 func source(f *fields) media.Source {
-	return media.Source(f.choice("SourceType", string(media.Camera), string(media.ShareScreen)))
+	const camera, screen = string(media.Camera), string(media.ShareScreen)
+	return media.Source(f.choice("SourceType", camera, camera, screen))
 }
 
 // mixParams reads TranscodeParams into s. An audio-only mix has no panes and
@@ -240,7 +242,7 @@ func inside(f *fields, startName, lengthName string, start, length float64) floa
 
 // crop reads RenderMode of the MPU actions: 0 shows the whole picture with
 // bars, 1 (default) fills and cuts. Recording has it the other way round (section 9).
-func crop(f *fields) bool { return f.choice("RenderMode", "1", "0") == "1" }
+func crop(f *fields) bool { return f.choice("RenderMode", "1", "0", "1") == "1" }
 
 func background(f *fields) *relay.Image {
 	o, _ := f.object("Background")
@@ -272,11 +274,11 @@ func encodeParams(f *fields) relay.Encode {
 		AudioKbps: f.needWhole("AudioBitrate", 8, 500),
 		Channels:  f.needWhole("AudioChannels", 1, 2),
 	}
-	rates := []int{8000, 16000, 32000, 44100, 48000}
-	e.SampleRate = f.needWhole("AudioSampleRate", 0, math.MaxInt32)
-	if !slices.Contains(rates, e.SampleRate) {
-		f.invalid("AudioSampleRate", "%d is not one of 8000, 16000, 32000, 44100, 48000", e.SampleRate)
+	rate := f.choice("AudioSampleRate", "", "8000", "16000", "32000", "44100", "48000")
+	if rate == "" {
+		f.missing("AudioSampleRate")
 	}
+	e.SampleRate, _ = strconv.Atoi(rate)
 	if e.AudioOnly {
 		return e
 	}
@@ -285,7 +287,7 @@ func encodeParams(f *fields) relay.Encode {
 	e.FPS = f.needWhole("VideoFramerate", 1, 60)
 	e.VideoKbps = f.needWhole("VideoBitrate", 1, 10000)
 	e.GOP = f.needWhole("VideoGop", 1, 60)
-	if f.choice("VideoCodec", "H.264", "H.265") == "H.265" {
+	if f.choice("VideoCodec", "H.264", "H.264", "H.265") == "H.265" {
 		f.invalid("VideoCodec", "H.265 is not supported yet, use H.264")
 	}
 	e.Profile, e.Preset = enhancedParam(f)

@@ -1,0 +1,306 @@
+package artc
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"braid/media"
+	"braid/relay"
+)
+
+// captureTime is when the requests of testdata/captured were signed.
+var captureTime = time.Date(2026, 11, 22, 13, 37, 35, 0, time.UTC)
+
+type keyring map[string]string
+
+func (k keyring) Secret(id string) (string, bool) { s, ok := k[id]; return s, ok }
+
+type appList []string
+
+func (a appList) Exists(app string) bool { return slices.Contains(a, app) }
+
+// rooms is a media.Channels that does not change.
+type rooms map[string]room
+
+func (r rooms) Channel(app, channel string) (media.Channel, bool) {
+	c, ok := r[app+"/"+channel]
+	return c, ok
+}
+func (r rooms) ChannelsChanged() <-chan struct{} { return nil }
+
+type room []*media.User
+
+func (r room) Users() []*media.User     { return r }
+func (r room) Changed() <-chan struct{} { return nil }
+
+// tasks keeps specs in memory, newest update first, and checks what the border promises.
+type tasks struct {
+	mu    sync.Mutex
+	rooms rooms
+	quota int
+	specs []*relay.Spec
+	sei   map[string]string
+	fail  error // what every call fails with, when set
+}
+
+func (s *tasks) at(app, task string) int {
+	return slices.IndexFunc(s.specs, func(x *relay.Spec) bool { return x.App == app && x.Task == task })
+}
+
+func (s *tasks) Start(_ context.Context, x *relay.Spec) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fail != nil {
+		return s.fail
+	}
+	if _, ok := s.rooms.Channel(x.App, x.Channel); !ok {
+		return fmt.Errorf("channel: %w", media.ErrNotFound)
+	}
+	if s.at(x.App, x.Task) >= 0 {
+		return fmt.Errorf("task: %w", media.ErrExists)
+	}
+	if len(s.specs) >= s.quota {
+		return fmt.Errorf("the application runs %d tasks, the most: %w", s.quota, media.ErrLimit)
+	}
+	s.specs = slices.Insert(s.specs, 0, x)
+	return nil
+}
+
+func (s *tasks) Update(_ context.Context, x *relay.Spec) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := s.at(x.App, x.Task)
+	if i < 0 {
+		return fmt.Errorf("task: %w", media.ErrNotFound)
+	}
+	if x.Channel != s.specs[i].Channel {
+		return fmt.Errorf("ChannelId: a task cannot move: %w", media.ErrInvalid)
+	}
+	s.specs = slices.Insert(slices.Delete(s.specs, i, i+1), 0, x)
+	return nil
+}
+
+func (s *tasks) Stop(_ context.Context, app, task string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := s.at(app, task)
+	if i < 0 {
+		return fmt.Errorf("task: %w", media.ErrNotFound)
+	}
+	s.specs = slices.Delete(s.specs, i, i+1)
+	return nil
+}
+
+func (s *tasks) SetSEI(_ context.Context, app, task, content string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.at(app, task) < 0 {
+		return fmt.Errorf("task: %w", media.ErrNotFound)
+	}
+	s.sei[app+"/"+task] = content
+	return nil
+}
+
+func (s *tasks) List(app, task string, page, size int) []*relay.Spec {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []*relay.Spec
+	for _, x := range s.specs {
+		if x.App == app && (task == "" || x.Task == task) {
+			found = append(found, x)
+		}
+	}
+	from := min((page-1)*size, len(found))
+	return found[from:min(from+size, len(found))]
+}
+
+// get is the spec of a running task.
+func (s *tasks) get(t *testing.T, app, task string) *relay.Spec {
+	t.Helper()
+	found := s.List(app, task, 1, 1)
+	if len(found) != 1 {
+		t.Fatalf("task %s/%s: %d specs, want 1", app, task, len(found))
+	}
+	return found[0]
+}
+
+// server is a Handler behind net/http, with a clock that the test moves.
+type server struct {
+	t     *testing.T
+	url   string
+	addr  string
+	tasks *tasks
+	now   atomic.Int64 // unix seconds
+	nonce atomic.Int64
+}
+
+func start(t *testing.T) *server {
+	t.Helper()
+	publisher := &media.User{ID: "111", Video: track{}}
+	in := rooms{"app1/ch1": {publisher, {ID: "viewer"}}}
+	s := &server{t: t, tasks: &tasks{rooms: in, quota: 4, sei: map[string]string{}}}
+	s.now.Store(captureTime.Unix())
+	h := New(Config{
+		Keys: keyring{"testid": "testsecret", "other": "othersecret", "empty": ""}, Apps: appList{"app1", "app2"},
+		Tasks: s.tasks, Channels: in, Now: s.clock,
+	})
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	s.url, s.addr = srv.URL, srv.Listener.Addr().String()
+	return s
+}
+
+// track says only that something is published; nothing here reads it.
+type track struct{ media.Track }
+
+func (s *server) clock() time.Time { return time.Unix(s.now.Load(), 0) }
+
+// answer is a response as an SDK sees it.
+type answer struct {
+	status int
+	body   map[string]any
+}
+
+func (a answer) code() string    { c, _ := a.body["Code"].(string); return c }
+func (a answer) message() string { m, _ := a.body["Message"].(string); return m }
+
+func (s *server) read(res *http.Response) answer {
+	s.t.Helper()
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	a := answer{status: res.StatusCode}
+	if err := json.Unmarshal(b, &a.body); err != nil {
+		s.t.Fatalf("the answer is not JSON: %v: %q", err, b)
+	}
+	return a
+}
+
+// do sends a request and reads the answer.
+func (s *server) do(req *http.Request) answer {
+	s.t.Helper()
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.read(res)
+}
+
+// request is an action signed by ACS3 and not sent yet.
+func (s *server) request(action string, params map[string]string) *http.Request {
+	s.t.Helper()
+	req, err := http.NewRequest("POST", s.url+"/?"+values(params).Encode(), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("x-acs-action", action)
+	if err := Sign(req, "testid", "testsecret", s.clock(), s.newNonce()); err != nil {
+		s.t.Fatal(err)
+	}
+	return req
+}
+
+func (s *server) newNonce() string { return fmt.Sprint("nonce-", s.nonce.Add(1)) }
+
+func (s *server) call(action string, params map[string]string) answer {
+	s.t.Helper()
+	return s.do(s.request(action, params))
+}
+
+// rpcParams are an action's parameters signed by HMAC-SHA1.
+func (s *server) rpcParams(method, action string, params map[string]string) map[string]string {
+	all := map[string]string{
+		"Action": action, "Version": Version, "Format": "JSON", "AccessKeyId": "testid",
+		"Timestamp": s.clock().UTC().Format(timeLayout), "SignatureMethod": "HMAC-SHA1", "SignatureVersion": "1.0",
+		"SignatureNonce": s.newNonce(), "SignatureType": "", "RegionId": "cn-shanghai",
+	}
+	for k, v := range params {
+		all[k] = v
+	}
+	all["Signature"] = base64.StdEncoding.EncodeToString(rpcSum("testsecret", rpcStringToSign(method, all)))
+	return all
+}
+
+func (s *server) callRPC(action string, params map[string]string) answer {
+	s.t.Helper()
+	req, err := http.NewRequest("GET", s.url+"/?"+values(s.rpcParams("GET", action, params)).Encode(), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.do(req)
+}
+
+// replay writes a captured request byte for byte to the server.
+func (s *server) replay(raw []byte) answer {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := conn.Write(raw); err != nil {
+		s.t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.read(res)
+}
+
+func captured(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile("testdata/captured/" + name + ".http")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// capturedParams are the parameters of a captured request, not verified.
+func capturedParams(t testing.TB, name string) map[string]string {
+	t.Helper()
+	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(captured(t, name))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	params := map[string]string{}
+	for k, v := range r.URL.Query() {
+		params[k] = v[0]
+	}
+	return params
+}
+
+func values(params map[string]string) url.Values {
+	v := url.Values{}
+	for k, s := range params {
+		v.Set(k, s)
+	}
+	return v
+}
+
+// expect fails the test when an answer is not the one wanted; an empty message is not compared.
+func (s *server) expect(what string, a answer, status int, code, message string) {
+	s.t.Helper()
+	if a.status != status || a.code() != code || message != "" && a.message() != message {
+		s.t.Errorf("%s:\ngot  %d %s %q\nwant %d %s %q", what, a.status, a.code(), a.message(), status, code, message)
+	}
+}
