@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"braid/media"
+	"braid/signaling"
 	"braid/signaling/token"
 )
 
@@ -75,7 +76,7 @@ func (d *Demo) join(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !identifier.MatchString(in.Channel) || !identifier.MatchString(in.User) {
-		problem(w, http.StatusBadRequest, "Name and channel are 1 to 64 letters, digits, _ or -.")
+		signaling.WriteProblem(w, http.StatusBadRequest, "Name and channel are 1 to 64 letters, digits, _ or -.")
 		return
 	}
 	writeJSON(w, map[string]string{
@@ -107,7 +108,7 @@ const keepAlive = 20 * time.Second
 func (d *Demo) events(w http.ResponseWriter, r *http.Request) {
 	channel := r.FormValue("channel")
 	if !identifier.MatchString(channel) {
-		problem(w, http.StatusBadRequest, "channel is 1 to 64 letters, digits, _ or -.")
+		signaling.WriteProblem(w, http.StatusBadRequest, "channel is 1 to 64 letters, digits, _ or -.")
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -199,9 +200,9 @@ func readJSON(w http.ResponseWriter, r *http.Request, into any) bool {
 	}
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		problem(w, http.StatusRequestEntityTooLarge, "The request is larger than 64 KiB.")
+		signaling.WriteProblem(w, http.StatusRequestEntityTooLarge, "The request is larger than 64 KiB.")
 	} else {
-		problem(w, http.StatusBadRequest, "The request is not the JSON that was expected: "+err.Error())
+		signaling.WriteProblem(w, http.StatusBadRequest, "The request is not the JSON that was expected: "+err.Error())
 	}
 	return false
 }
@@ -210,11 +211,4 @@ func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	json.NewEncoder(w).Encode(v) // an error here is a reader that is gone
-}
-
-// problem answers in the form of RFC 9457; the page shows detail as it is.
-func problem(w http.ResponseWriter, status int, detail string) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(map[string]any{"status": status, "title": http.StatusText(status), "detail": detail})
 }

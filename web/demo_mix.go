@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"braid/media"
+	"braid/signaling"
 	"braid/signaling/artc"
 )
 
@@ -87,7 +89,7 @@ const maxSeats = 9
 func (d *Demo) getMix(w http.ResponseWriter, r *http.Request) {
 	mix, err := d.mixState(r, r.FormValue("channel"))
 	if err != nil {
-		problem(w, http.StatusBadGateway, err.Error())
+		signaling.WriteProblem(w, http.StatusBadGateway, err.Error())
 		return
 	}
 	writeJSON(w, map[string]any{"mix": mix})
@@ -104,7 +106,7 @@ func (d *Demo) postMix(w http.ResponseWriter, r *http.Request) {
 	}
 	plan := layouts[in.Layout]
 	if plan == nil || !identifier.MatchString(in.Channel) {
-		problem(w, http.StatusBadRequest, "channel is 1 to 64 letters, digits, _ or -; layout is grid, speaker or side.")
+		signaling.WriteProblem(w, http.StatusBadRequest, "channel is 1 to 64 letters, digits, _ or -; layout is grid, speaker or side.")
 		return
 	}
 	seats := in.Users
@@ -112,16 +114,17 @@ func (d *Demo) postMix(w http.ResponseWriter, r *http.Request) {
 		seats = d.everyone(in.Channel)
 	}
 	if len(seats) == 0 {
-		problem(w, http.StatusConflict, "Nobody in this channel sends a picture yet.")
+		signaling.WriteProblem(w, http.StatusConflict, "Nobody in this channel sends a picture yet.")
 		return
 	}
 	seats = seats[:min(len(seats), maxSeats)]
-	if err := d.mix(r.Context(), in.Channel, seats, plan(len(seats))); err != nil {
-		problem(w, http.StatusBadGateway, err.Error())
+	pushURL, err := d.mix(r.Context(), in.Channel, seats, plan(len(seats)))
+	if err != nil {
+		signaling.WriteProblem(w, http.StatusBadGateway, err.Error())
 		return
 	}
 	d.setLayout(in.Channel, in.Layout)
-	writeJSON(w, map[string]any{"mix": d.describe(r, in.Channel, in.Layout)})
+	writeJSON(w, map[string]any{"mix": d.describe(r, pushURL, in.Layout)})
 }
 
 func (d *Demo) deleteMix(w http.ResponseWriter, r *http.Request) {
@@ -129,7 +132,7 @@ func (d *Demo) deleteMix(w http.ResponseWriter, r *http.Request) {
 	err := d.call(r.Context(), "StopLiveMPUTask", url.Values{"AppId": {d.cfg.App}, "TaskId": {taskID(channel)}}, nil)
 	d.setLayout(channel, "")
 	if err != nil {
-		problem(w, http.StatusBadGateway, err.Error())
+		signaling.WriteProblem(w, http.StatusBadGateway, err.Error())
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -153,25 +156,36 @@ func (d *Demo) everyone(channel string) []seat {
 	return seats
 }
 
-// mix starts the task, or updates it when it runs already.
-func (d *Demo) mix(ctx context.Context, channel string, seats []seat, boxes []box) error {
+// mix starts the task, or updates it when it runs already, and says where it
+// pushes to.
+func (d *Demo) mix(ctx context.Context, channel string, seats []seat, boxes []box) (pushURL string, err error) {
 	params := url.Values{
 		"AppId":           {d.cfg.App},
 		"ChannelId":       {channel},
 		"TaskId":          {taskID(channel)},
 		"MixMode":         {"1"},
-		"StreamURL":       {d.cfg.OriginRTMP + "/live/" + streamName(d.cfg.App, channel)},
 		"TranscodeParams": {transcodeParams(seats, boxes)},
 		"SeiParams":       {`{"LayoutVolume":{"FollowIdr":"1","Interval":"1000"}}`},
 	}
-	running, err := d.running(ctx, channel)
+	pushURL, err = d.running(ctx, channel)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if running {
-		return d.call(ctx, "UpdateLiveMPUTask", params, nil)
+	if pushURL != "" {
+		params.Set("StreamURL", pushURL)
+		return pushURL, d.call(ctx, "UpdateLiveMPUTask", params, nil)
 	}
-	return d.call(ctx, "StartLiveMPUTask", params, nil)
+	pushURL = d.cfg.OriginRTMP + "/live/" + d.cfg.App + "_" + channel + "_mix"
+	params.Set("StreamURL", pushURL)
+	err = d.call(ctx, "StartLiveMPUTask", params, nil)
+	var r *refusal
+	if errors.As(err, &r) && r.Code == "InvalidParam" {
+		// An address rests for ten seconds after a stop: who starts again sooner gets another one.
+		pushURL += "-" + strings.ToLower(rand.Text()[:4])
+		params.Set("StreamURL", pushURL)
+		err = d.call(ctx, "StartLiveMPUTask", params, nil)
+	}
+	return pushURL, err
 }
 
 // transcodeParams writes the mix as the OpenAPI wants it: JSON whose leaves are
@@ -216,33 +230,32 @@ func taskID(channel string) string {
 	return "demo-" + hex.EncodeToString(sum[:16])
 }
 
-func streamName(app, channel string) string { return app + "_" + channel + "_mix" }
-
 // mixState asks braid whether the channel's mix runs: it may have ended by
 // itself, or have outlived a restart of this page's backend. nil: it does not.
 func (d *Demo) mixState(r *http.Request, channel string) (*mixJSON, error) {
-	running, err := d.running(r.Context(), channel)
-	if err != nil || !running {
+	pushURL, err := d.running(r.Context(), channel)
+	if err != nil || pushURL == "" {
 		return nil, err
 	}
 	d.mu.Lock()
-	layout := d.layouts[channel]
+	layout := cmp.Or(d.layouts[channel], "grid")
 	d.mu.Unlock()
-	if layout == "" {
-		layout = "grid"
+	return d.describe(r, pushURL, layout), nil
+}
+
+// running gives the address that the channel's mix is pushed to; "" when there is none.
+func (d *Demo) running(ctx context.Context, channel string) (pushURL string, err error) {
+	var out struct{ MPUTasks []struct{ StreamURL string } }
+	err = d.call(ctx, "ListRtcMPUTaskDetail", url.Values{"AppId": {d.cfg.App}, "TaskId": {taskID(channel)}}, &out)
+	if err != nil || len(out.MPUTasks) == 0 {
+		return "", err
 	}
-	return d.describe(r, channel, layout), nil
+	return out.MPUTasks[0].StreamURL, nil
 }
 
-func (d *Demo) running(ctx context.Context, channel string) (bool, error) {
-	var out struct{ MPUTasks []json.RawMessage }
-	err := d.call(ctx, "ListRtcMPUTaskDetail", url.Values{"AppId": {d.cfg.App}, "TaskId": {taskID(channel)}}, &out)
-	return len(out.MPUTasks) > 0, err
-}
-
-// describe gives the addresses under which the mix is played.
-func (d *Demo) describe(r *http.Request, channel, layout string) *mixJSON {
-	name := "/live/" + streamName(d.cfg.App, channel)
+// describe gives the addresses under which a mix is played.
+func (d *Demo) describe(r *http.Request, pushURL, layout string) *mixJSON {
+	name := strings.TrimPrefix(pushURL, d.cfg.OriginRTMP)
 	return &mixJSON{
 		Layout: layout,
 		RTMP:   reachable(d.cfg.OriginRTMP, r.Host) + name,
@@ -305,11 +318,9 @@ func (d *Demo) call(ctx context.Context, action string, params url.Values, out a
 	answer := recorder{header: http.Header{}, status: http.StatusOK}
 	d.cfg.API.ServeHTTP(&answer, req)
 	if answer.status != http.StatusOK {
-		var refusal struct{ Code, Message string }
-		if json.Unmarshal(answer.body.Bytes(), &refusal) != nil || refusal.Message == "" {
-			return fmt.Errorf("demo: %s answered %d", action, answer.status)
-		}
-		return errors.New(strings.TrimSpace(action + ": " + refusal.Message + " (" + refusal.Code + ")"))
+		no := &refusal{action: action, Message: http.StatusText(answer.status)}
+		json.Unmarshal(answer.body.Bytes(), no) // without JSON the status has to do
+		return no
 	}
 	if out == nil {
 		return nil
@@ -319,6 +330,14 @@ func (d *Demo) call(ctx context.Context, action string, params url.Values, out a
 	}
 	return nil
 }
+
+// refusal is an OpenAPI error.
+type refusal struct {
+	action        string
+	Code, Message string
+}
+
+func (r *refusal) Error() string { return r.action + ": " + r.Message + " (" + r.Code + ")" }
 
 // recorder keeps the answer of a handler that is called in process.
 type recorder struct {

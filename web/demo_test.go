@@ -59,17 +59,21 @@ type track struct{ media.Track }
 
 // tasks keeps what the real OpenAPI handler asks for, and can fail.
 type tasks struct {
-	mu     sync.Mutex
-	live   map[string]*relay.Spec
-	starts int
-	fail   error
+	mu      sync.Mutex
+	live    map[string]*relay.Spec
+	starts  int
+	fail    error
+	resting string // URL that may not be used now
 }
 
 func (f *tasks) Start(_ context.Context, s *relay.Spec) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.fail != nil {
+	switch {
+	case f.fail != nil:
 		return f.fail
+	case f.resting != "" && slices.Contains(s.URLs, f.resting):
+		return fmt.Errorf("StreamURL: it was in use until now: %w", media.ErrInvalid)
 	}
 	f.starts++
 	f.live[s.Task] = s
@@ -218,6 +222,14 @@ func TestMixStartsChangesAndStops(t *testing.T) {
 	}
 	if _, body := send(t, "GET", base+"/demo/mix?channel=demo", ""); strings.TrimSpace(body) != `{"mix":null}` {
 		t.Errorf("state after the stop: %s", body)
+	}
+
+	f.resting = "rtmp://127.0.0.1:1935/live/app_demo_mix"
+	if status, body := send(t, "POST", base+"/demo/mix", `{"channel":"demo","layout":"grid"}`); status != 200 || !strings.HasPrefix(f.only(t).URLs[0], f.resting+"-") {
+		t.Errorf("start soon after a stop: %d %s, task %+v", status, body, f.only(t))
+	}
+	if status, _ := send(t, "DELETE", base+"/demo/mix?channel=demo", ""); status != 204 {
+		t.Errorf("second stop: %d", status)
 	}
 
 	f.fail = fmt.Errorf("quota of 40 mixes: %w", media.ErrLimit)
