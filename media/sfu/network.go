@@ -185,15 +185,21 @@ func candidateLines(addrs []netip.Addr, port int) []string {
 	return lines
 }
 
-// withCandidates puts the server's candidates into an answer, in place of what
-// Pion gathered, at the first section that lives (BUNDLE: it speaks for all).
-func withCandidates(answer string, candidates []string) (string, error) {
-	var desc sdp.SessionDescription
-	if err := desc.UnmarshalString(answer); err != nil {
+// withCandidates puts the server's candidates into an answer to offer, in place
+// of what Pion gathered, at the first section that lives (BUNDLE: it speaks for
+// all). A refused section gets back its mid, which Pion leaves out and some
+// clients need to make their next offer.
+func withCandidates(answer, offer string, candidates []string) (string, error) {
+	var desc, asked sdp.SessionDescription
+	if err := errors.Join(desc.UnmarshalString(answer), asked.UnmarshalString(offer)); err != nil {
 		return "", err
 	}
 	placed := false
-	for _, m := range desc.MediaDescriptions {
+	for i, m := range desc.MediaDescriptions {
+		if _, ok := m.Attribute("mid"); !ok && i < len(asked.MediaDescriptions) {
+			mid, _ := asked.MediaDescriptions[i].Attribute("mid")
+			m.Attributes = append(m.Attributes, sdp.Attribute{Key: "mid", Value: mid}, sdp.Attribute{Key: "inactive"})
+		}
 		m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool {
 			return a.Key == "candidate" || a.Key == "end-of-candidates"
 		})

@@ -258,7 +258,7 @@ func (s *Session) answer(ctx context.Context) (string, error) {
 	case <-ctx.Done():
 		return "", fmt.Errorf("sfu: gather candidates: %w", context.Cause(ctx))
 	}
-	text, err := withCandidates(s.pc.LocalDescription().SDP, s.srv.net.candidates)
+	text, err := withCandidates(s.pc.LocalDescription().SDP, s.pc.RemoteDescription().SDP, s.srv.net.candidates)
 	if err != nil {
 		return "", fmt.Errorf("sfu: write the answer: %w", err)
 	}
