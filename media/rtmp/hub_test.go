@@ -22,6 +22,7 @@ import (
 type testHub struct {
 	mu      sync.Mutex
 	streams map[string]*testStream
+	kept    map[string]*testStream // if not nil: also those that have ended
 	queries []string
 	deny    error // returned to all who publish or play
 }
@@ -55,6 +56,9 @@ func (h *testHub) Publish(app, stream, query string, remote net.Addr) (Ingest, e
 	}
 	s := &testStream{hub: h, name: name, changed: make(chan struct{})}
 	h.streams[name] = s
+	if h.kept != nil {
+		h.kept[name] = s
+	}
 	return s, nil
 }
 
