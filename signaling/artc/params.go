@@ -32,7 +32,7 @@ type parts map[string]any
 // objects are encoded (artc-api.md section 1, points 4 and 5): one JSON text
 // per parameter, dotted names with 1-based indexes, or a flattened list. The
 // tree's nodes are map[string]any, []any and string; numbers and booleans of
-// JSON become their text, null is the same as absent.
+// JSON become their text; null is the same as absent, and an error in a list.
 func decode(params map[string]string) (map[string]any, error) {
 	d := &decoder{}
 	root := parts{}
