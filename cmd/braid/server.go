@@ -69,7 +69,7 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 		Fetch: fetch, Log: log.With("part", "mixer"),
 	})
 	s.relay = relay.New(relay.Config{Channels: s.sfu, Mixer: s.pool, Log: log.With("part", "relay")})
-	s.origin = origin.New(origin.Config{Log: log.With("part", "origin")})
+	s.origin = origin.New(log.With("part", "origin"))
 	s.serveHTTP()
 	return s, nil
 }
@@ -93,7 +93,7 @@ func (s *server) serveHTTP() {
 		mux.Handle("/demo/", demo)
 		mux.Handle("/vendor/", demo)
 	}
-	s.origin.Register(mux)
+	mux.Handle("/{app}/", s.origin) // streams: /{app}/{name}.flv, .m3u8, and segments
 	ctx, cancel := context.WithCancel(context.Background())
 	s.end = cancel
 	s.web = &http.Server{
@@ -151,6 +151,7 @@ func (s *server) drain() {
 	s.http.Close()
 	s.relay.Close()
 	s.end()
+	s.origin.Close()
 	if s.web.Shutdown(ctx) != nil {
 		s.web.Close()
 	}
@@ -160,6 +161,9 @@ func (s *server) drain() {
 func (s *server) close() {
 	if s.relay != nil {
 		s.relay.Close()
+	}
+	if s.origin != nil {
+		s.origin.Close()
 	}
 	if s.pool != nil {
 		s.pool.Close()

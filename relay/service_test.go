@@ -1,0 +1,171 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"braid/media"
+	"braid/mixer"
+)
+
+// rooms is a directory of channels whose users publish nothing: enough to see
+// what the service decides.
+type rooms struct {
+	mu      sync.Mutex
+	users   map[string][]*media.User
+	changed chan struct{}
+}
+
+type room struct {
+	*rooms
+	users []*media.User
+}
+
+func (r *rooms) set(channel string, users ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.users, channel)
+	for _, u := range users {
+		r.users[channel] = append(r.users[channel], &media.User{ID: u})
+	}
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+func (r *rooms) Channel(_, channel string) (media.Channel, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	users, ok := r.users[channel]
+	return room{r, users}, ok
+}
+
+func (r *rooms) ChannelsChanged() <-chan struct{} { return r.Changed() }
+
+func (r *rooms) Changed() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.changed
+}
+
+func (r room) Users() []*media.User { return r.users }
+
+func newService(t *testing.T) (*Service, *rooms) {
+	r := &rooms{users: make(map[string][]*media.User), changed: make(chan struct{})}
+	log := slog.New(slog.DiscardHandler)
+	pool := mixer.NewPool(mixer.Config{Program: "/nonexistent", Log: log})
+	s := New(Config{Channels: r, Mixer: pool, Log: log})
+	t.Cleanup(func() {
+		s.Close()
+		pool.Close()
+	})
+	return s, r
+}
+
+func single1(task, url string) *Spec {
+	return &Spec{App: "app", Channel: "room", Task: task, Mode: Single, URLs: []string{url}, From: UserRef{User: "ann"}}
+}
+
+func TestStartRefuses(t *testing.T) {
+	s, r := newService(t)
+	ctx := context.Background()
+	if err := s.Start(ctx, single1("t1", "rtmp://h/a/1")); !errors.Is(err, media.ErrNotFound) {
+		t.Errorf("nobody in the channel: got %v, want ErrNotFound", err)
+	}
+	r.set("room", "ann")
+	if err := s.Start(ctx, single1("t1", "rtmp://h/a/1")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(ctx, single1("t1", "rtmp://h/a/2")); !errors.Is(err, media.ErrExists) {
+		t.Errorf("task id in use: got %v, want ErrExists", err)
+	}
+	if err := s.Start(ctx, single1("t2", "rtmp://h/a/1")); !errors.Is(err, media.ErrInvalid) {
+		t.Errorf("URL in use: got %v, want ErrInvalid", err)
+	}
+	if err := s.Stop(ctx, "app", "t1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Stop(ctx, "app", "t1"); !errors.Is(err, media.ErrNotFound) {
+		t.Errorf("stopped twice: got %v, want ErrNotFound", err)
+	}
+	if err := s.Start(ctx, single1("t1", "rtmp://h/a/1")); !errors.Is(err, media.ErrInvalid) {
+		t.Errorf("URL used until just now: got %v, want ErrInvalid", err)
+	}
+	for i := range MaxSingle {
+		if err := s.Start(ctx, single1(fmt.Sprint("q", i), fmt.Sprint("rtmp://h/q/", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Start(ctx, single1("over", "rtmp://h/q/over")); !errors.Is(err, media.ErrLimit) {
+		t.Errorf("task %d: got %v, want ErrLimit", MaxSingle+1, err)
+	}
+}
+
+func TestUpdateAndList(t *testing.T) {
+	s, r := newService(t)
+	ctx := context.Background()
+	r.set("room", "ann", "bob")
+	for i := range 3 {
+		if err := s.Start(ctx, single1(fmt.Sprint("t", i), fmt.Sprint("rtmp://h/a/", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := single1("t0", "rtmp://h/a/new")
+	next.From.User = "bob"
+	if err := s.Update(ctx, next); err != nil {
+		t.Fatal(err)
+	}
+	page := s.List("app", "", 1, 2)
+	if len(page) != 2 || page[0].Task != "t0" || page[0].From.User != "bob" {
+		t.Errorf("the newest change is not first: %+v", page)
+	}
+	if rest := s.List("app", "", 2, 2); len(rest) != 1 {
+		t.Errorf("page 2 has %d tasks, want 1", len(rest))
+	}
+	if other := s.List("other", "", 1, 10); len(other) != 0 {
+		t.Errorf("another application sees %d tasks", len(other))
+	}
+	moved := single1("t0", "rtmp://h/a/new")
+	moved.Channel = "elsewhere"
+	if err := s.Update(ctx, moved); !errors.Is(err, media.ErrInvalid) {
+		t.Errorf("moved to another channel: got %v, want ErrInvalid", err)
+	}
+	if err := s.Update(ctx, single1("none", "rtmp://h/a/z")); !errors.Is(err, media.ErrNotFound) {
+		t.Errorf("no such task: got %v, want ErrNotFound", err)
+	}
+}
+
+// A task whose users have left ends after its idle time, not before; one that
+// comes back keeps it alive.
+func TestIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newService(t)
+		r.set("room", "ann")
+		spec := single1("t1", "rtmp://h/a/1")
+		spec.MaxIdle = 30 * time.Second
+		if err := s.Start(context.Background(), spec); err != nil {
+			t.Fatal(err)
+		}
+		runs := func() bool { synctest.Wait(); return len(s.List("app", "t1", 0, 0)) == 1 }
+		r.set("room", "bob")
+		time.Sleep(29 * time.Second) // in synctest's time
+		if !runs() {
+			t.Fatal("ended before MaxIdle")
+		}
+		r.set("room", "bob", "ann")
+		time.Sleep(time.Minute)
+		if !runs() {
+			t.Fatal("ended although its user came back")
+		}
+		r.set("room")
+		time.Sleep(31 * time.Second)
+		if runs() {
+			t.Fatal("still runs after MaxIdle without its user")
+		}
+	})
+}
