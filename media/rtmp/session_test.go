@@ -1,7 +1,6 @@
 package rtmp
 
 import (
-	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -688,16 +687,3 @@ func TestServerCommands(t *testing.T) {
 		})
 	}
 }
-
-// pipeConn feeds a session from memory.
-type pipeConn struct {
-	net.Conn
-	r *bufio.Reader
-}
-
-func (p pipeConn) Read(b []byte) (int, error)         { return p.r.Read(b) }
-func (p pipeConn) Write(b []byte) (int, error)        { return len(b), nil }
-func (p pipeConn) Close() error                       { return nil }
-func (p pipeConn) SetReadDeadline(time.Time) error    { return nil }
-func (p pipeConn) SetWriteDeadline(t time.Time) error { return nil }
-func (p pipeConn) RemoteAddr() net.Addr               { return &net.TCPAddr{} }
