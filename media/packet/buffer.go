@@ -13,14 +13,18 @@ import (
 	"braid/media"
 )
 
-// window is how far a sequence number may be from the expected one. RFC 3550
-// appendix A.1 takes 3000 forward and 100 back; 1000 both ways is two seconds
-// at 5 Mbit/s, longer than any retransmission is waited for.
+// window is how far a sequence number may be ahead of the newest or behind the
+// expected one. RFC 3550 appendix A.1 takes 3000 forward and 100 back; 1000 both
+// ways is two seconds at 5 Mbit/s, longer than any retransmission is waited for.
 const window = 1000
+
+// span is how far the packets that wait may reach: the order of 16-bit numbers
+// is clear up to 32767.
+const span = 1 << 14
 
 // Buffer reorders the packets of one track by their sequence number.
 //
-// A packet more than 1000 numbers away from the expected one is set aside. When
+// A packet more than 1000 numbers from its place in the sequence is set aside. When
 // the packet that comes next is from its neighbourhood, the source has
 // restarted: what was waiting is thrown away and both open the new sequence. A
 // single stray packet changes nothing.
@@ -60,8 +64,13 @@ func (b *Buffer) Push(p *media.Packet) {
 	if !b.begun {
 		b.begun, b.next = true, p.Seq
 	}
-	switch d := distance(b.next, p.Seq); {
-	case d > window || d < -window:
+	d := distance(b.next, p.Seq)
+	ahead := d
+	if n := len(b.queue); n > 0 {
+		ahead = distance(b.queue[n-1].Seq, p.Seq)
+	}
+	switch {
+	case ahead > window || d < -window || d > span:
 		b.far(p)
 	case d < 0:
 		b.stats.Late++
