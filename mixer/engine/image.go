@@ -18,8 +18,8 @@ import (
 const (
 	maxImageSide  = 4096
 	maxImageBytes = 16 << 20
-	imageQueue    = 8  // images that wait for decoding; full: refuse
-	scaledImages  = 16 // sizes kept of one image
+	imageQueue    = 2 * maxImages // that wait for decoding, a whole replay; full: refuse
+	scaledImages  = 16            // sizes kept of one image
 )
 
 // images decodes still pictures on a goroutine of its own, in order: a large

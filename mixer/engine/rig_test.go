@@ -62,10 +62,13 @@ func pair(t *testing.T) (server, worker net.Conn) {
 func newRig(t *testing.T) *rig {
 	server, worker := pair(t)
 	r := &rig{t: t, sock: server, ran: make(chan error, 1)}
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	go func() { r.ran <- Run(context.Background(), worker, log) }()
+	go func() { r.ran <- Run(context.Background(), worker, testLog(t)) }()
 	r.greet()
 	return r
+}
+
+func testLog(t *testing.T) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 // greet says Hello and reads in the background until the socket closes.
@@ -438,12 +441,17 @@ func (r *rig) hear(id uint32, hz, channels int) (pcm []float32, first time.Durat
 		}
 		adts = append(adtsHeader(adts, hz, channels, len(o.Units[0])), o.Units[0]...)
 	}
-	raw := ffmpeg(r.t, adts, "-f", "aac", "-i", "-", "-f", "f32le", "-")
-	pcm = make([]float32, len(raw)/4)
+	return decodeADTS(r.t, adts), outs[0].PTS
+}
+
+func decodeADTS(t testing.TB, adts []byte) []float32 {
+	t.Helper()
+	raw := ffmpeg(t, adts, "-f", "aac", "-i", "-", "-f", "f32le", "-")
+	pcm := make([]float32, len(raw)/4)
 	for i := range pcm {
 		pcm[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[i*4:]))
 	}
-	return pcm, outs[0].PTS
+	return pcm
 }
 
 // adtsHeader is ISO/IEC 14496-3 section 1.A.2.2 for AAC-LC without CRC.

@@ -1,0 +1,153 @@
+package engine
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"braid/media"
+	"braid/media/codec"
+	"braid/media/h264"
+	"braid/mixer/wire"
+)
+
+// push sends frames of one input as fast as the worker takes them: a transcode
+// has no clock. out is the output that shows how far it is.
+func (r *rig) push(input, out uint32, c media.Codec, frames []*wire.Media) {
+	r.t.Helper()
+	for i, m := range frames {
+		copied := *m
+		copied.Input = input
+		r.send(&copied)
+		if i%16 == 15 { // the queue holds 64; what comes out lags by 3 AAC frames at most
+			r.until(out, c, m.PTS-100*time.Millisecond)
+		}
+	}
+	r.until(out, c, frames[len(frames)-1].PTS-100*time.Millisecond)
+}
+
+// TestTranscodeVideo turns VP8 that changes its size into H.264.
+func TestTranscodeVideo(t *testing.T) {
+	t.Parallel()
+	clips := []*clip{vp8Clip(t, 1, 320, 180, 20), vp8Clip(t, 2, 162, 90, 20)}
+	start := 3 * time.Second // any timeline, this one is in the past
+	frames := append(clips[0].at(start), clips[1].at(start+time.Second)...)
+	frames = append(frames, frames[30]) // time goes back: left out
+	r := newRig(t)
+	r.send(&wire.OpenInput{Input: 1, Codec: media.VP8},
+		&wire.OpenTranscode{Output: 1, Input: 1, Encode: wire.Encode{FPS: 30, VideoKbps: 500, GOP: 60}},
+		&wire.OpenTranscode{Output: 2, Input: 1, Encode: wire.Encode{Width: 320, Height: 240, FPS: 30, VideoKbps: 500, GOP: 60}})
+	r.push(1, 2, media.H264, frames[:12])
+	r.send(&wire.KeyFrame{Output: 2})
+	r.push(1, 2, media.H264, frames[12:])
+	r.until(2, media.H264, frames[39].PTS)
+
+	for id, sizes := range map[uint32][2][2]int{1: {{320, 180}, {162, 90}}, 2: {{320, 240}, {320, 240}}} {
+		all := r.watch(id)
+		if len(all) != 40 {
+			t.Fatalf("output %d: %d pictures, want 40", id, len(all))
+		}
+		keys := 0
+		for i, s := range all {
+			c, n, size := clips[i/20], i%20, sizes[i/20]
+			if s.PTS != frames[i].PTS {
+				t.Fatalf("output %d picture %d: PTS %v, want %v", id, i, s.PTS, frames[i].PTS)
+			}
+			if s.pic.W != size[0] || s.pic.H != size[1] {
+				t.Fatalf("output %d picture %d: %dx%d, want %v", id, i, s.pic.W, s.pic.H, size)
+			}
+			if s.Key {
+				keys++
+			}
+			src, want := codec.NewPicture(c.w, c.h), codec.NewPicture(size[0], size[1])
+			paint(src, c.name, n)
+			compose(want, rect{0, 0, want.W, want.H}, src, wire.FitInside)
+			if got := psnr(s.pic, want); got < 25 {
+				t.Fatalf("output %d picture %d: PSNR %.1f dB, want 25", id, i, got)
+			}
+		}
+		if !all[0].Key || id == 1 && !all[20].Key {
+			t.Errorf("output %d: a new size does not begin with a key frame", id)
+		}
+		if want := int(2); keys != want { // the new size in one, the wish in the other
+			t.Errorf("output %d: %d key frames, want %d", id, keys, want)
+		}
+		for _, s := range all {
+			if s.Key && h264.Type(s.Units[0]) != h264.TypeSPS {
+				t.Errorf("output %d: key frame without its SPS", id)
+			}
+		}
+	}
+	r.send(&wire.CloseOutput{Output: 1}, &wire.CloseInput{Input: 1}, &wire.CloseOutput{Output: 2})
+}
+
+// TestTranscodeAudio turns Opus into AAC: the tone stays, at its time, over lost
+// packets, a publisher's clock that runs off and a pause.
+func TestTranscodeAudio(t *testing.T) {
+	t.Parallel()
+	start := 2*time.Second + 123*time.Microsecond
+	// A beep of 100 ms at each full second tells the time.
+	beep := sine(1000, 0.5)
+	frames := voiceOf(t, start, 8*time.Second, func(n int) float64 {
+		if n%rate < rate/10 {
+			return beep(n)
+		}
+		return 0
+	})
+	var fed []*wire.Media
+	lost := map[int]bool{60: true, 61: true, 62: true, 110: true, 170: true, 171: true}
+	for i, m := range frames {
+		m := *m
+		switch {
+		case lost[i]:
+			continue
+		case i >= 200: // 80 ms of drift that steps in, as a corrected clock does
+			m.PTS += 80 * time.Millisecond
+		}
+		if i >= 300 { // and a pause of 10 s
+			m.PTS += 10 * time.Second
+		}
+		fed = append(fed, &m)
+	}
+	r := newRig(t)
+	r.send(&wire.OpenInput{Input: 1, Codec: media.Opus}, &wire.OpenTranscode{Output: 1, Input: 1, Encode: stereo})
+	r.push(1, 1, media.AAC, fed)
+
+	outs := r.of(1, media.AAC)
+	var adts []byte
+	type anchor struct {
+		n   int
+		pts time.Duration
+	}
+	anchors := []anchor{}
+	for i, o := range outs {
+		if i == 0 || o.PTS-outs[i-1].PTS > 22*time.Millisecond {
+			anchors = append(anchors, anchor{i, o.PTS})
+		}
+		adts = append(adtsHeader(adts, 48000, 2, len(o.Units[0])), o.Units[0]...)
+	}
+	if len(anchors) != 2 {
+		t.Fatalf("sound is broken at %v, want only at the pause", anchors)
+	}
+	pcm := left(decodeADTS(t, adts), 2)
+	cut := anchors[1].n * 1024
+	beeps := append(onsets(pcm[:cut], anchors[0].pts), onsets(pcm[cut:], anchors[1].pts)...)
+	if len(beeps) != 8 {
+		t.Fatalf("beeps at %v, want 8", beeps)
+	}
+	for i, at := range beeps {
+		want := start + time.Duration(i)*time.Second
+		if i >= 4 {
+			want += 80 * time.Millisecond
+		}
+		if i >= 6 {
+			want += 10 * time.Second
+		}
+		if d := at - want; d < -5*time.Millisecond || d > 40*time.Millisecond {
+			t.Errorf("beep %d at %v, want %v", i, at, want)
+		}
+	}
+	if got := tone(pcm[:rate/10], 1000, rate); math.Abs(got-0.5) > 0.15 {
+		t.Errorf("the first beep at %.2f, want 0.5", got)
+	}
+}
