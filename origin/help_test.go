@@ -3,14 +3,47 @@ package origin
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
 	"braid/media/flv"
 	"braid/media/h264"
 )
+
+// TestMain fails the run when goroutines of this module outlive the tests.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	http.DefaultClient.CloseIdleConnections()
+	if left := leaks(); code == 0 && left != "" {
+		fmt.Fprintln(os.Stderr, "goroutines are left:\n"+left)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// leaks waits up to five seconds for the goroutines in this module's code to end.
+func leaks() (left string) {
+	buf := make([]byte, 1<<20)
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+		left = ""
+		for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			if strings.Contains(g, "braid/") && !strings.Contains(g, "main.main()") {
+				left += g + "\n\n"
+			}
+		}
+		if left == "" {
+			break
+		}
+	}
+	return left
+}
 
 // Tags as an encoder makes them, with bodies that only look like pictures.
 

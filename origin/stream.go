@@ -67,9 +67,7 @@ func (in *Ingest) WriteTag(t *flv.Tag) {
 
 func (s *stream) writeLocked(t *flv.Tag) {
 	s.bytesIn += uint64(len(t.Payload))
-	k := kindOf(t)
-	n := newTag(t, s.timestampLocked(t, k), s.epoch)
-	n.kind = k
+	n := newTag(t, s.timestampLocked(t), s.epoch)
 	if n.header() && !s.now.set(n) {
 		return // some encoders repeat them; players would start anew
 	}
@@ -82,9 +80,9 @@ func (s *stream) writeLocked(t *flv.Tag) {
 }
 
 // timestampLocked moves a publisher's time behind that of the one before it.
-func (s *stream) timestampLocked(t *flv.Tag, k kind) uint32 {
+func (s *stream) timestampLocked(t *flv.Tag) uint32 {
 	if !s.spliced {
-		if k >= kindMeta { // encoders send headers with time 0
+		if kindOf(t) >= kindMeta { // encoders send headers with time 0
 			return s.last
 		}
 		s.offset, s.spliced = s.last+splice-t.Timestamp, true

@@ -30,10 +30,13 @@ const (
 // header tells whether a decoder needs the tag to understand those behind it.
 func (t *Tag) header() bool { return t.kind >= kindMeta }
 
-// newTag copies t once, into the bytes that all viewers are sent.
+// newTag copies t once, into the bytes that all viewers are sent. Metadata is
+// always at time 0: FFmpeg takes it for a text stream anywhere else.
 func newTag(t *flv.Tag, timestamp, epoch uint32) *Tag {
 	n := &Tag{Tag: *t, Arrived: time.Now(), epoch: epoch, kind: kindOf(t)}
-	n.Timestamp = timestamp
+	if n.Timestamp = timestamp; n.kind == kindMeta {
+		n.Timestamp = 0
+	}
 	n.FLV = flv.AppendTag(make([]byte, 0, len(t.Payload)+15), &n.Tag)
 	n.Payload = n.FLV[11 : 11+len(t.Payload) : 11+len(t.Payload)]
 	return n
