@@ -5,11 +5,12 @@ import (
 	"context"
 	"fmt"
 	"image"
-	"image/color/palette"
-	"image/draw"
+	"image/color"
 	"image/png"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -113,12 +114,19 @@ func tryEval[T any](p *page, js string) (T, error) {
 // until evaluates until it is true, and fails with the page's own words otherwise.
 func (p *page) until(limit time.Duration, what, js string) {
 	p.t.Helper()
+	done := false
+	defer func() {
+		if !done {
+			p.shot(p.name + "-failed")
+		}
+	}()
 	eventually(p.t, limit, p.name+": "+what, func() (bool, string) {
 		ok, err := tryEval[bool](p, "return !!("+js+")")
 		if err != nil {
 			return false, err.Error()
 		}
 		if ok {
+			done = true
 			return true, ""
 		}
 		text, _ := tryEval[string](p, "return document.body.innerText.slice(0, 400)")
@@ -143,15 +151,48 @@ func (p *page) shot(name string) {
 	}
 }
 
-// smaller stores a screenshot with 256 colours: a third of the bytes, and no
-// loss that a reader of a README would see.
+// smaller stores a screenshot with its 256 most frequent colours: a third of
+// the bytes, and no loss that a reader of a README would see.
 func smaller(b []byte) []byte {
 	full, err := png.Decode(bytes.NewReader(b))
 	if err != nil {
 		return b
 	}
-	flat := image.NewPaletted(full.Bounds(), palette.WebSafe)
-	draw.FloydSteinberg.Draw(flat, flat.Bounds(), full, full.Bounds().Min)
+	bounds := full.Bounds()
+	coarse := func(x, y int) color.RGBA {
+		r, g, b, _ := full.At(x, y).RGBA()
+		return color.RGBA{uint8(r>>8) &^ 7, uint8(g>>8) &^ 7, uint8(b>>8) &^ 7, 255}
+	}
+	count := map[color.RGBA]int{}
+	sum := map[color.RGBA][3]int{}
+	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+		for x := bounds.Min.X; x < bounds.Max.X; x++ {
+			c := coarse(x, y)
+			r, g, b, _ := full.At(x, y).RGBA()
+			s := sum[c]
+			sum[c] = [3]int{s[0] + int(r>>8), s[1] + int(g>>8), s[2] + int(b>>8)}
+			count[c]++
+		}
+	}
+	frequent := slices.SortedFunc(maps.Keys(count), func(a, b color.RGBA) int { return count[b] - count[a] })
+	var colours color.Palette
+	for _, c := range frequent[:min(256, len(frequent))] {
+		n, s := count[c], sum[c]
+		colours = append(colours, color.RGBA{uint8(s[0] / n), uint8(s[1] / n), uint8(s[2] / n), 255})
+	}
+	flat := image.NewPaletted(bounds, colours)
+	index := map[color.RGBA]uint8{}
+	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+		for x := bounds.Min.X; x < bounds.Max.X; x++ {
+			c := coarse(x, y)
+			i, known := index[c]
+			if !known {
+				i = uint8(colours.Index(c))
+				index[c] = i
+			}
+			flat.SetColorIndex(x, y, i)
+		}
+	}
 	var out bytes.Buffer
 	encoder := png.Encoder{CompressionLevel: png.BestCompression}
 	if encoder.Encode(&out, flat) != nil || out.Len() >= len(b) {

@@ -8,10 +8,13 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"image"
+	"image/color"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 )
@@ -33,7 +36,7 @@ type clip struct {
 	Seconds int     // the clip loops; Seconds*FPS <= 1024
 	Tone    float64 // Hz, whole, so that the loop has no click; 0: silence
 	Flash   bool    // white flash and 1 kHz beep at each full second
-	Speech  string  // spoken by espeak-ng instead of the tone
+	Speech  string  // spoken by espeak-ng instead of the tone, by a person who is drawn instead of the pattern
 }
 
 const (
@@ -106,6 +109,75 @@ func (c clip) luma(n int) []byte {
 
 func (c clip) stripHeight() int { return c.H * 32 / 360 &^ 1 }
 
+// person draws someone who speaks: a head that nods a little, and a mouth as
+// open as the voice is loud. It has no strip.
+func (c clip) person(n int, loudness []float64) []byte {
+	img := image.NewYCbCr(image.Rect(0, 0, c.W, c.H), image.YCbCrSubsampleRatio420)
+	h := float64(c.H)
+	ellipse := func(x, y, rx, ry float64, r, g, b uint8) {
+		yy, cb, cr := color.RGBToYCbCr(r, g, b)
+		for row := max(0, int(y-ry)); row < min(c.H, int(y+ry)+1); row++ {
+			half := rx * math.Sqrt(max(0, 1-(float64(row)-y)*(float64(row)-y)/(ry*ry)))
+			for col := max(0, int(x-half)); col < min(c.W, int(x+half)); col++ {
+				img.Y[img.YOffset(col, row)] = yy
+				img.Cb[img.COffset(col, row)], img.Cr[img.COffset(col, row)] = cb, cr
+			}
+		}
+	}
+	shirts := [][3]uint8{{38, 70, 83}, {94, 60, 108}, {156, 74, 48}, {54, 100, 139}}
+	walls := [][3]uint8{{233, 220, 201}, {196, 214, 224}, {214, 226, 200}, {229, 208, 214}}
+	wall, shirt := walls[c.ID%4], shirts[c.ID%4]
+	for row := range c.H {
+		shade := 1 - 0.25*float64(row)/h
+		line := [3]uint8{uint8(float64(wall[0]) * shade), uint8(float64(wall[1]) * shade), uint8(float64(wall[2]) * shade)}
+		yy, cb, cr := color.RGBToYCbCr(line[0], line[1], line[2])
+		for col := range c.W {
+			img.Y[img.YOffset(col, row)] = yy
+			img.Cb[img.COffset(col, row)], img.Cr[img.COffset(col, row)] = cb, cr
+		}
+	}
+	x := float64(c.W)/2 + h*0.02*math.Sin(float64(n)*0.05+float64(c.ID))
+	y := h*0.45 + h*0.008*math.Sin(float64(n)*0.11)
+	ellipse(x, h*1.05, h*0.38, h*0.35, shirt[0], shirt[1], shirt[2])
+	ellipse(x, y+h*0.22, h*0.07, h*0.12, 214, 165, 135)
+	ellipse(x, y-h*0.03, h*0.2, h*0.25, 74, 54, 44)
+	ellipse(x, y+h*0.01, h*0.165, h*0.215, 226, 180, 150)
+	ellipse(x, y-h*0.185, h*0.15, h*0.06, 74, 54, 44)
+	open := 0.02
+	if n%90 < 4 {
+		open = 0.004 // a blink
+	}
+	for _, side := range []float64{-1, 1} {
+		ellipse(x+side*h*0.065, y-h*0.03, h*0.02, h*open, 40, 34, 34)
+	}
+	ellipse(x, y+h*0.115, h*0.05, h*(0.008+0.05*loudness[n]), 122, 48, 48)
+	return append(append(slices.Clone(img.Y), img.Cb...), img.Cr...)
+}
+
+// loudness is the level of a WAV file during each picture, 0 to 1.
+func (c clip) loudness(wav string) ([]float64, error) {
+	b, err := os.ReadFile(wav)
+	if err != nil {
+		return nil, err
+	}
+	at := bytes.Index(b, []byte("data"))
+	if at < 0 {
+		return nil, fmt.Errorf("%s has no data", wav)
+	}
+	pcm := b[at+8:]
+	levels := make([]float64, c.Seconds*c.FPS)
+	per := sampleRate / c.FPS
+	for n := range levels {
+		var sum float64
+		for i := n * per; i < (n+1)*per && 2*i+1 < len(pcm); i++ {
+			v := float64(int16(binary.LittleEndian.Uint16(pcm[2*i:]))) / 32768
+			sum += v * v
+		}
+		levels[n] = min(1, math.Sqrt(sum/float64(per))*5)
+	}
+	return levels, nil
+}
+
 // yuv is picture n as planar 4:2:0; the colour is the clip's own.
 func (c clip) yuv(n int) []byte {
 	angle := float64(c.ID) * 2 * math.Pi / 7
@@ -163,7 +235,7 @@ func wavHeader(samples int) []byte {
 }
 
 // recipe changes with everything that changes the files, so that old ones are not reused.
-const recipe = "3"
+const recipe = "4"
 
 // make gives the clip's files. They are made once and kept in the user's cache
 // directory under a name that depends on the recipe.
@@ -226,6 +298,10 @@ func (c clip) render(f clipFiles) error {
 			return err
 		}
 	}
+	levels, err := c.loudness(f.WAV)
+	if err != nil {
+		return err
+	}
 	gop := fmt.Sprint(c.FPS)
 	cmd := exec.CommandContext(ctx, "ffmpeg", "-nostdin", "-v", "error",
 		"-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", fmt.Sprintf("%dx%d", c.W, c.H), "-r", fmt.Sprint(c.FPS), "-i", "pipe:0", "-i", f.WAV,
@@ -245,7 +321,11 @@ func (c clip) render(f clipFiles) error {
 	}
 	w := bufio.NewWriterSize(stdin, 1<<20)
 	for n := range c.Seconds * c.FPS {
-		if _, err := w.Write(c.yuv(n)); err != nil {
+		picture := c.yuv
+		if c.Speech != "" {
+			picture = func(n int) []byte { return c.person(n, levels) }
+		}
+		if _, err := w.Write(picture(n)); err != nil {
 			break // ffmpeg says why
 		}
 	}
@@ -284,6 +364,18 @@ func TestClipsAreReadable(t *testing.T) {
 				}
 			}
 		}
+	}
+	units, err := accessUnits(f.H264)
+	if err != nil || len(units) != c.Seconds*c.FPS {
+		t.Errorf("%d access units, %v; want %d", len(units), err, c.Seconds*c.FPS)
+	}
+	frames, err := ivfFrames(f.VP8)
+	if err != nil || len(frames) != c.Seconds*c.FPS {
+		t.Errorf("%d VP8 frames, %v; want %d", len(frames), err, c.Seconds*c.FPS)
+	}
+	packets, err := oggPackets(f.Opus)
+	if err != nil || len(packets) < c.Seconds*50 || len(packets) > c.Seconds*50+2 { // and the coder's delay
+		t.Errorf("%d Opus packets, %v; want %d of 20 ms", len(packets), err, c.Seconds*50)
 	}
 	for _, file := range []string{f.WAV, f.Opus} {
 		sound := decodePCM(t, file)

@@ -439,17 +439,17 @@ func seis(t testing.TB, file string) []seiMessage {
 }
 
 // layoutSEI is the layout message of artc-api.md section 7.1.
-type layoutSEI struct {
-	Stream []struct {
-		UID        string
-		PaneID     int
-		ZOrder     int
-		X, Y, W, H float64
-		Vol, Vad   int
-	}
+type layoutSEI struct{ Stream []layoutEntry }
+
+type layoutEntry struct {
+	UID        string
+	PaneID     int
+	ZOrder     int
+	X, Y, W, H float64
+	Vol, Vad   int
 }
 
-// layouts decodes the messages that speak of a layout.
+// layoutsIn decodes the messages that speak of a layout.
 func layoutsIn(t testing.TB, list []seiMessage) (at []time.Duration, messages []layoutSEI) {
 	t.Helper()
 	for _, m := range list {

@@ -2,6 +2,9 @@
 /* global mpegts */
 import { parse, draw } from './sei.js';
 
+// What goes wrong is shown in the page; a stream that is not there yet is no error.
+mpegts.LoggingControl.applyConfig({ enableAll: false, enableVerbose: false, enableDebug: false, enableInfo: false, enableWarn: false, enableError: false });
+
 export class Player {
   /** @param {{video: HTMLVideoElement, overlay: HTMLElement, onMessage: (m: object) => void, onPicture: (playing: boolean) => void}} parts */
   constructor(parts) {
