@@ -254,7 +254,7 @@ func TestMuxerOrder(t *testing.T) {
 			[]*media.AccessUnit{video(0, sps1, pps, idr), video(33*ms, sps1, []byte{0x68, 0xce, 0x3c, 0x80}, idr)},
 			"meta@0s avc@0s key@0s avc@33ms key@33ms"},
 		{"time never stands still or goes back", Config{Audio: AudioConfig{48000, 2}, Video: true},
-			[]*media.AccessUnit{video(1000*ms, sps1, pps, idr), video(1000*ms, p), video(900*ms, p), video(1033*ms, p), audio(800 * ms), audio(1000 * ms)},
+			[]*media.AccessUnit{video(1000*ms, sps1, pps, idr), video(1000*ms, p), video(900*ms, p), video(1033*ms, p), audio(990 * ms), audio(1000 * ms), audio(800 * ms)},
 			"meta@0s avc@0s key@0s inter@1ms inter@2ms inter@33ms aac@0s audio@0s audio@1ms"},
 		{"rounds the total", Config{Audio: AudioConfig{48000, 2}},
 			[]*media.AccessUnit{audio(0), audio(21333333), audio(42666666), audio(64000000)},

@@ -42,7 +42,8 @@ func NewMuxer(cfg Config) *Muxer {
 // Nothing comes out before the first key frame when Config.Video is set; without it
 // audio starts at once, and video with its first key frame. Timestamps are the PTS
 // less the first one, rounded to ms; in each kind they strictly increase: a unit that
-// comes no later than the one before is moved to 1 ms after it.
+// comes no later than the one before is moved to 1 ms after it. Sound from before the
+// first picture is left out.
 //
 // ErrUnsupported: neither H.264 nor AAC, or AAC without Config.Audio; ErrMalformed:
 // a key frame whose SPS and PPS make no decoder configuration.
@@ -57,7 +58,8 @@ func (m *Muxer) Append(dst []*Tag, au *media.AccessUnit) ([]*Tag, error) {
 }
 
 func (m *Muxer) appendAudio(dst []*Tag, au *media.AccessUnit) []*Tag {
-	if m.cfg.Video && !m.started || len(au.Units) == 0 {
+	early := m.cfg.Video && !m.started || m.started && m.last[0] < 0 && au.PTS < m.base
+	if early || len(au.Units) == 0 {
 		return dst
 	}
 	if !m.started {

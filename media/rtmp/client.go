@@ -66,7 +66,15 @@ func open(ctx context.Context, rawURL string, opt Options, publish bool) (c *cli
 }
 
 func dial(ctx context.Context, t *target, opt Options) (net.Conn, error) {
-	d := net.Dialer{Control: opt.Control}
+	d := net.Dialer{}
+	if opt.Control != nil {
+		d.Control = func(network, address string, c syscall.RawConn) error {
+			if err := opt.Control(network, address, c); err != nil {
+				return fmt.Errorf("%w: %w", ErrForbidden, err)
+			}
+			return nil
+		}
+	}
 	nc, err := d.DialContext(ctx, "tcp", t.addr)
 	if err != nil {
 		return nil, fmt.Errorf("rtmp: connect: %w", err)
@@ -295,9 +303,22 @@ func (p *Publisher) Write(t *flv.Tag) error {
 		err = p.c.flush()
 	}
 	if err != nil {
+		if errors.Is(err, ErrStalled) {
+			resetOnClose(p.c.nc) // what waits in the socket is late; the origin should free the name
+		}
 		return fmt.Errorf("rtmp: send: %w", err)
 	}
 	return nil
+}
+
+// resetOnClose makes Close drop unsent data and send a reset.
+func resetOnClose(nc net.Conn) {
+	if tc, ok := nc.(*tls.Conn); ok {
+		nc = tc.NetConn()
+	}
+	if tc, ok := nc.(*net.TCPConn); ok {
+		_ = tc.SetLinger(0)
+	}
 }
 
 // readLoop answers pings, counts acknowledgements and waits for the end.

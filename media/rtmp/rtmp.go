@@ -21,6 +21,9 @@ import (
 // ErrTLS wraps what went wrong while the TLS session of rtmps was set up.
 var ErrTLS = errors.New("tls")
 
+// ErrForbidden wraps the error of Options.Control: the address may not be used.
+var ErrForbidden = errors.New("address not allowed")
+
 // ErrProtocol wraps what the other side did against RTMP or over a limit.
 var ErrProtocol = errors.New("rtmp protocol")
 
@@ -36,6 +39,12 @@ type RejectedError struct {
 
 func (e *RejectedError) Error() string {
 	return fmt.Sprintf("rtmp: rejected: %q %q", e.Code, e.Description)
+}
+
+// CheckURL tells whether Dial and Play take the URL's form. The error never holds the URL.
+func CheckURL(rawURL string) error {
+	_, err := parseURL(rawURL)
+	return err
 }
 
 // target is a parsed rtmp or rtmps URL.

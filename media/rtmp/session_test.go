@@ -153,7 +153,7 @@ func TestControlRefusesAddress(t *testing.T) {
 		}
 		return nil
 	}}
-	if _, err := Dial(ctx5(t), "rtmp://localhost:1/live/cam", opt); !errors.Is(err, refused) {
+	if _, err := Dial(ctx5(t), "rtmp://localhost:1/live/cam", opt); !errors.Is(err, refused) || !errors.Is(err, ErrForbidden) {
 		t.Fatalf("got %v, want the guard's error", err)
 	}
 }
