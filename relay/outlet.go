@@ -17,11 +17,7 @@ import (
 // tracks of one publisher appear one after the other.
 const settle = time.Second
 
-// Of custom content in a task that was started without SeiParams.
-const (
-	defaultPayload = 5
-	defaultKey     = "udd"
-)
+const defaultPayload = 5 // of custom content in a task that was started without SeiParams
 
 // outlet dresses access units with SEI and hands them to the task's pushes.
 type outlet struct {
@@ -31,8 +27,7 @@ type outlet struct {
 	form     form
 	pushes   map[string]*running
 	sei      *SEI
-	layout   sei.Schedule
-	pass     sei.Schedule
+	schedule sei.Schedule
 	content  string
 	revision uint32
 	fresh    bool // the pass-through content has changed
@@ -119,15 +114,15 @@ func (o *outlet) setSEILocked(s *SEI) {
 	if s == o.sei {
 		return
 	}
-	o.sei, o.layout, o.pass = s, sei.Schedule{}, sei.Schedule{}
+	o.sei, o.schedule.Layout, o.schedule.PassThrough = s, sei.Rule{}, sei.Rule{On: true}
 	if s == nil {
 		return
 	}
 	if s.Layout != nil {
-		o.layout.Rule = sei.Rule(*s.Layout)
+		o.schedule.Layout = sei.Rule{On: true, FollowIDR: s.Layout.FollowIDR, Interval: s.Layout.Interval}
 	}
 	if s.PassThrough != nil {
-		o.pass.Rule = sei.Rule(*s.PassThrough)
+		o.schedule.PassThrough = sei.Rule{On: true, FollowIDR: s.PassThrough.FollowIDR, Interval: s.PassThrough.Interval}
 		o.content = s.Content
 	}
 }
@@ -158,23 +153,25 @@ func (o *outlet) write(au *media.AccessUnit, streams []sei.Stream, revision uint
 }
 
 func (o *outlet) dressLocked(au *media.AccessUnit, streams []sei.Stream, revision uint32) *media.AccessUnit {
-	changed := revision != o.revision
-	o.revision = revision
 	rules := o.sei
 	if rules == nil {
-		rules = &SEI{PayloadType: defaultPayload, Key: defaultKey}
+		rules = &SEI{PayloadType: defaultPayload}
 	}
-	var msg sei.Body
-	if rules.Layout != nil && o.layout.Next(au.PTS, au.Key, changed) {
-		msg.Stream = streams
-	}
-	if o.content != "" && o.pass.Next(au.PTS, au.Key, o.fresh) {
-		msg.Key, msg.Content, o.fresh = rules.Key, o.content, false
-	}
-	if msg.Stream == nil && msg.Content == "" {
+	layout, content := o.schedule.Next(au.PTS, au.Key, revision != o.revision || o.fresh)
+	content = content && o.content != ""
+	o.revision, o.fresh = revision, false
+	if !layout && !content {
 		return au
 	}
-	body := msg.AppendJSON(nil)
+	var l *sei.Layout
+	var c *sei.Content
+	if layout {
+		l = &sei.Layout{Stream: streams}
+	}
+	if content {
+		c = &sei.Content{Key: rules.Key, Text: o.content}
+	}
+	body := sei.AppendJSON(nil, l, c)
 	dressed := *au
 	dressed.Units = sei.Insert(au.Units, sei.AppendNAL(nil, sei.User(rules.PayloadType, body)))
 	return &dressed
