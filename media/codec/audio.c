@@ -6,7 +6,7 @@
 #include <libswresample/swresample.h>
 #include "native.h"
 
-#define SILENT 256 // see decoder.c
+#define SILENT 100 // see decoder.c
 
 int braid_opus_setup(OpusEncoder *e, int bits_per_second)
 {

@@ -4,9 +4,9 @@
 #include <libavutil/pixdesc.h>
 #include "native.h"
 
-// A log level offset that lifts every message over any threshold: broken input
-// is normal here and must not fill the log.
-#define SILENT 256
+// A log level offset that lifts every message over the default threshold (the
+// lowest 8 bits count): broken input is normal here and must not fill the log.
+#define SILENT 100
 
 struct braid_decoder {
 	AVCodecContext *ctx;
@@ -67,11 +67,6 @@ braid_decoded braid_decoder_decode(braid_decoder *d, int64_t pts)
 	if (out.err == AVERROR(EAGAIN))
 		out.err = 0; // drained: the normal end
 	return out;
-}
-
-void braid_decoder_flush(braid_decoder *d)
-{
-	avcodec_flush_buffers(d->ctx);
 }
 
 void braid_decoder_close(braid_decoder *d)

@@ -12,6 +12,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -38,28 +39,37 @@ const (
 // VideoDecoder decodes H.264 or VP8 into 8 bit 4:2:0 pictures of limited range.
 // It has no delay: a picture comes out of the call that put it in.
 type VideoDecoder struct {
-	c                   *C.braid_decoder
+	c                   *C.braid_decoder // nil after Flush until the next key frame
 	codec               media.Codec
 	maxWidth, maxHeight int
-	needKey             bool
+	needKey, closed     bool
 }
 
 // NewVideoDecoder opens a decoder of media.H264 or media.VP8 for pictures of at
-// most maxWidth x maxHeight (16..4096 each), upright or turned by 90 degrees.
+// most maxWidth x maxHeight (16..4096 each, counted in macroblocks of 16x16),
+// upright or turned by 90 degrees.
 func NewVideoDecoder(c media.Codec, maxWidth, maxHeight int) (*VideoDecoder, error) {
-	names := map[media.Codec]string{media.H264: "h264", media.VP8: "vp8"}
 	err := errors.Join(oneOf("codec", c, media.H264, media.VP8),
 		inRange("maximum width", maxWidth, 16, maxSide), inRange("maximum height", maxHeight, 16, maxSide))
 	if err != nil {
 		return nil, fmt.Errorf("codec: video decoder: %w", err)
 	}
-	name := C.CString(names[c])
-	defer C.free(unsafe.Pointer(name))
-	d := C.braid_decoder_open(name, C.int64_t(macroblocks(maxWidth)*macroblocks(maxHeight)*16*16))
-	if d == nil {
-		return nil, fmt.Errorf("codec: video decoder: libavcodec does not open %s", c)
+	d := &VideoDecoder{codec: c, maxWidth: maxWidth, maxHeight: maxHeight, needKey: true}
+	if err := d.open(); err != nil {
+		return nil, fmt.Errorf("codec: video decoder: %w", err)
 	}
-	return &VideoDecoder{c: d, codec: c, maxWidth: maxWidth, maxHeight: maxHeight, needKey: true}, nil
+	return d, nil
+}
+
+func (d *VideoDecoder) open() error {
+	name := C.CString(strings.ToLower(string(d.codec)))
+	defer C.free(unsafe.Pointer(name))
+	// libavcodec compares with sides that it has aligned for its vectors.
+	d.c = C.braid_decoder_open(name, C.int64_t((d.maxWidth+63)&^63*((d.maxHeight+63)&^63)))
+	if d.c == nil {
+		return fmt.Errorf("libavcodec does not open %s", d.codec)
+	}
+	return nil
 }
 
 // Decoded is a picture in the decoder's memory. It is read only and lives until Free.
@@ -79,8 +89,8 @@ func (d *Decoded) Free() {
 	d.Picture = Picture{}
 }
 
-// Decode takes one access unit: H.264 NAL units without start codes, or one VP8
-// frame. It returns the newest picture, which the caller frees, or nil when none
+// Decode takes one access unit: H.264 NAL units without start codes, SPS and PPS
+// before each IDR, or one VP8 frame. It returns the newest picture, which the caller frees, or nil when none
 // came of it. units are not kept.
 //
 // Errors: ErrTooLarge, before anything is allocated for the size. ErrNeedKey
@@ -88,7 +98,7 @@ func (d *Decoded) Free() {
 // the next key frame answers the same. Others name a format that the mixer does
 // not take. After any error the decoder goes on with the next key frame.
 func (d *VideoDecoder) Decode(units [][]byte, pts time.Duration) (*Decoded, error) {
-	if d.c == nil {
+	if d.closed {
 		return nil, fmt.Errorf("codec: decode: %w", media.ErrClosed)
 	}
 	info, err := d.look(units)
@@ -110,25 +120,32 @@ func (d *VideoDecoder) Decode(units [][]byte, pts time.Duration) (*Decoded, erro
 	return pic, nil
 }
 
-// Flush forgets the pictures that later ones refer to: data was lost, or another
-// layer begins. Decoding goes on with the next key frame.
+// Flush forgets all of the stream: data was lost, or another layer begins.
+// Decoding goes on with the next key frame. Loss of whole access units can only
+// be told this way: libavcodec hides it and VP8 has no trace of it.
 func (d *VideoDecoder) Flush() {
+	// avcodec_flush_buffers is not enough: coefficients of a macroblock that
+	// broke off stay behind and spoil the next key frame (FFmpeg 5.1, H.264).
+	C.braid_decoder_close(d.c)
+	d.c = nil
 	d.needKey = true
-	if d.c != nil {
-		C.braid_decoder_flush(d.c)
-	}
 }
 
 // Close frees the decoder, not the pictures it gave. It may be called again.
 func (d *VideoDecoder) Close() {
-	C.braid_decoder_close(d.c)
-	d.c = nil
+	d.Flush()
+	d.closed = true
 }
 
 // decode hands the units to libavcodec and takes the newest picture.
 func (d *VideoDecoder) decode(units [][]byte, size int, pts time.Duration) (*Decoded, error) {
 	if size == 0 {
 		return nil, nil // an empty packet would put libavcodec into draining
+	}
+	if d.c == nil {
+		if err := d.open(); err != nil {
+			return nil, err
+		}
 	}
 	data := C.braid_decoder_input(d.c, C.int(size))
 	if data == nil {
