@@ -455,3 +455,69 @@ func TestListenerLimitAndEnd(t *testing.T) {
 	}
 	s.publishing(t, "cam", "-t", "2") // others are not concerned
 }
+
+// dropped counts what the viewers of a stream have lost.
+func (s *server) dropped(name string) (n uint64) {
+	s.Hub.mu.Lock()
+	defer s.Hub.mu.Unlock()
+	stream := s.Hub.streams[key{"live", name}]
+	stream.mu.Lock()
+	defer stream.mu.Unlock()
+	for v := range stream.viewers {
+		n += v.Dropped()
+	}
+	return n
+}
+
+// A viewer that does not read for a while costs neither the publisher nor the
+// others; what it gets after the gap begins with a key frame.
+func TestSlowViewerOverTCP(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	in := publish(t, s.Hub, "cam")
+	open(in)
+	r := s.openFLV(t, "cam")
+	defer r.Close()
+	const gop = 10
+	pictures := 0
+	write := func() {
+		tag := picture(pictures*40, pictures%gop == 0)
+		tag.Payload = append(tag.Payload, make([]byte, 1<<20)...)
+		in.WriteTag(tag)
+		pictures++
+	}
+	for s.dropped("cam") == 0 {
+		if write(); pictures > 500 {
+			t.Fatal("500 MB wait for one viewer")
+		}
+	}
+	for range 2 * gop {
+		write()
+	}
+	in.Close()
+
+	last, gaps := -1, 0
+	for {
+		tag, err := r.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tag.Type != flv.Video || flv.IsSequenceHeader(tag) {
+			continue
+		}
+		n := int(tag.Timestamp) / 40
+		if n != last+1 {
+			gaps++
+			if !flv.IsVideoKey(tag.Payload) {
+				t.Errorf("picture %d follows %d and is not a key frame", n, last)
+			}
+		}
+		last = n
+	}
+	if gaps == 0 || last != pictures-1 {
+		t.Errorf("%d gaps, last picture %d, want the last one of %d behind a gap", gaps, last, pictures)
+	}
+}

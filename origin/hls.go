@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,24 +129,17 @@ func (h *hlsStream) playlist(ctx context.Context, prefix string) ([]byte, error)
 		ended, problem, changed := h.ended, h.problem, h.changed
 		h.mu.Unlock()
 		if ended {
-			return nil, cmpError(problem, errNoSegments)
+			return nil, cmp.Or(problem, errNoSegments)
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, cmpError(problem, ctx.Err())
+			return nil, cmp.Or(problem, ctx.Err())
 		}
 	}
 }
 
 var errNoSegments = errors.New("origin: the stream ended before its first segment")
-
-func cmpError(first, second error) error {
-	if first != nil {
-		return first
-	}
-	return second
-}
 
 // renderLocked writes the media playlist (RFC 8216 section 4.3).
 func (h *hlsStream) renderLocked(prefix string) []byte {
