@@ -21,7 +21,7 @@ const (
 	// it would help nobody.
 	notJitter = 500 * time.Millisecond
 	// Media that was kept for a late joiner comes in a burst; it says nothing
-	// about the network. The burst ends with the first frame in time.
+	// about the network.
 	settleTime = time.Second
 )
 
@@ -65,9 +65,7 @@ func (g *group) observe(in *input, pts, now time.Duration) time.Duration {
 			g.shrunk = now
 		}
 	}
-	if !w.settled {
-		w.settled = late <= g.delay || now-w.opened > settleTime
-	}
+	w.settle(late <= g.delay, pts, now)
 	if !w.settled || late > notJitter {
 		return g.delay
 	}
@@ -96,8 +94,21 @@ func roundUp(d, unit time.Duration) time.Duration { return (d + unit - 1) / unit
 type latenessWindow struct {
 	opened  time.Duration
 	settled bool
+	pts, at time.Duration // of the newest media, until settled
 	second  int64
 	rows    [10][64]uint16 // bins of 5 ms; the last holds all above
+}
+
+// settle ends the burst at the beginning: with what is in time, or does not come
+// faster than it plays.
+func (w *latenessWindow) settle(inTime bool, pts, now time.Duration) {
+	if w.settled {
+		return
+	}
+	first := w.at == 0
+	steady := !first && now-w.at >= (pts-w.pts)/2
+	w.settled = inTime || steady || now-w.opened > settleTime
+	w.pts, w.at = pts, now
 }
 
 const latenessBin = 5 * time.Millisecond

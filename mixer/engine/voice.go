@@ -30,6 +30,7 @@ type voice struct {
 	plc    int64              // samples concealed since the last packet
 	shift  int64              // added to every PTS when they are far off the clock
 	live   bool               // packets flow
+	torn   bool               // what the decoder gives next does not continue what is before end
 	missed int                // packets in a row that were too late or too early
 	pcm    []float32          // room for what the decoder makes
 }
@@ -84,6 +85,7 @@ func (v *voice) push(packet []byte, pts, delay, now time.Duration) error {
 	}
 	n, err := v.dec.Decode(v.pcm, packet)
 	if err != nil {
+		v.torn = true
 		return err
 	}
 	v.frame = int64(n)
@@ -93,7 +95,7 @@ func (v *voice) push(packet []byte, pts, delay, now time.Duration) error {
 	}
 	if !v.live {
 		v.skipTo(max(want, v.read))
-		v.live = true
+		v.live, v.torn = true, true
 	}
 	v.place(want, v.pcm[:n*soundChannels])
 	v.next = pos + v.frame
@@ -105,6 +107,7 @@ func (v *voice) push(packet []byte, pts, delay, now time.Duration) error {
 // PTS are wrong, not the network: they are shifted to the clock.
 func (v *voice) inTime(want int64, now time.Duration) error {
 	ahead := want - samplesOf(now)
+	v.torn = v.torn || ahead+v.frame <= 0 || ahead >= aheadMax
 	if ahead+v.frame > 0 && ahead < aheadMax {
 		v.missed = 0
 		return nil
@@ -149,6 +152,7 @@ func (v *voice) conceal(n int64) {
 			return
 		}
 		pcm := v.pcm[:n*soundChannels]
+		v.join(pcm)
 		for i := range pcm {
 			left := plcMax - v.plc - int64(i)/soundChannels
 			if left < plcFade {
@@ -177,22 +181,21 @@ func (v *voice) place(want int64, pcm []float32) {
 	case diff < -fixQuiet && meanSquare(pcm) < quietBar, diff < -fixDrop:
 		drop := min(-diff*soundChannels, int64(len(pcm)))
 		pcm = pcm[drop:]
+		v.torn = true
 	}
 	v.join(pcm)
 	v.append(pcm)
 }
 
-// join bends the first 5 ms of pcm so that it starts where the ring ends.
+// join bends the first 5 ms of torn sound so that it starts where the ring ends.
 func (v *voice) join(pcm []float32) {
 	n := min(len(pcm)/soundChannels, smooth)
-	for c := range soundChannels {
-		if n == 0 {
-			return
-		}
-		step := v.at(v.end - 1)[c] - pcm[c]
-		if step > -0.01 && step < 0.01 {
-			continue // sound moves as much by itself
-		}
+	if !v.torn || n == 0 {
+		return
+	}
+	v.torn = false
+	for c, last := range v.at(v.end - 1) {
+		step := last - pcm[c]
 		for i := range n {
 			pcm[i*soundChannels+c] += step * float32(n-i) / float32(n)
 		}
@@ -229,6 +232,7 @@ func (v *voice) skipTo(pos int64) {
 		v.end = pos - ringLen
 	}
 	for ; v.end < pos; v.end++ {
+		v.torn = true
 		clear(v.at(v.end))
 	}
 }
