@@ -114,10 +114,7 @@ func (p *peer) close() {
 func publishFile(t testing.TB, endpoint, token string, f clipFiles, fps int, video string) *peer {
 	t.Helper()
 	p := newPeer(t)
-	frames := map[string]func(string) ([][]byte, error){"h264": accessUnits, "vp8": ivfFrames}
-	mime := map[string]string{"h264": webrtc.MimeTypeH264, "vp8": webrtc.MimeTypeVP8}
-	file := map[string]string{"h264": f.H264, "vp8": f.VP8}[video]
-	sound, err := webrtc.NewTrackLocalStaticSample(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}, "audio", "clip")
+	sound, err := webrtc.NewTrackLocalStaticSample(opusCodec, "audio", "clip")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,21 +122,21 @@ func publishFile(t testing.TB, endpoint, token string, f clipFiles, fps int, vid
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.add(sound)
+	p.add(sound, opusCodec)
 	var picture *webrtc.TrackLocalStaticSample
 	var pictures [][]byte
 	if video != "" {
-		capability := webrtc.RTPCodecCapability{MimeType: mime[video], ClockRate: 90000}
-		if video == "h264" {
-			capability.SDPFmtpLine = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
+		codec, file, read := h264Codec, f.H264, accessUnits
+		if video == "vp8" {
+			codec, file, read = vp8Codec, f.VP8, ivfFrames
 		}
-		if picture, err = webrtc.NewTrackLocalStaticSample(capability, "video", "clip"); err != nil {
+		if picture, err = webrtc.NewTrackLocalStaticSample(codec, "video", "clip"); err != nil {
 			t.Fatal(err)
 		}
-		if pictures, err = frames[video](file); err != nil {
+		if pictures, err = read(file); err != nil {
 			t.Fatal(err)
 		}
-		p.add(picture)
+		p.add(picture, codec)
 	}
 	if err := p.connect(endpoint, token); err != nil {
 		t.Fatal(err)
@@ -154,22 +151,35 @@ func publishFile(t testing.TB, endpoint, token string, f clipFiles, fps int, vid
 	return p
 }
 
-// add adds a track and reads its RTCP, which the interceptors want.
-func (p *peer) add(track webrtc.TrackLocal) {
+// add adds a track, offers its codec alone (a server takes the first it likes)
+// and reads its RTCP, which the interceptors want.
+func (p *peer) add(track webrtc.TrackLocal, codec webrtc.RTPCodecCapability) {
 	p.t.Helper()
-	sender, err := p.pc.AddTrack(track)
+	transceiver, err := p.pc.AddTransceiverFromTrack(track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
 	if err != nil {
+		p.t.Fatal(err)
+	}
+	payloadType := map[string]webrtc.PayloadType{webrtc.MimeTypeOpus: 111, webrtc.MimeTypeVP8: 96, webrtc.MimeTypeH264: 106}[codec.MimeType]
+	if err := transceiver.SetCodecPreferences([]webrtc.RTPCodecParameters{{RTPCodecCapability: codec, PayloadType: payloadType}}); err != nil {
 		p.t.Fatal(err)
 	}
 	go func() {
 		b := make([]byte, 1500)
 		for {
-			if _, _, err := sender.Read(b); err != nil {
+			if _, _, err := transceiver.Sender().Read(b); err != nil {
 				return
 			}
 		}
 	}()
 }
+
+// The codecs as publishers here offer them.
+var (
+	opusCodec = webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2, SDPFmtpLine: "minptime=10;useinbandfec=1"}
+	vp8Codec  = webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: 90000}
+	h264Codec = webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeH264, ClockRate: 90000,
+		SDPFmtpLine: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"}
+)
 
 // send writes both streams from one clock. Times are computed from the start,
 // so that a late wake-up does not add up.

@@ -296,12 +296,11 @@ func (w *bitWriter) done() []byte { return w.b }
 func publishRTP(t *testing.T, endpoint, token string, payloads [][]byte) *peer {
 	t.Helper()
 	p := newPeer(t)
-	track, err := webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeH264, ClockRate: 90000,
-		SDPFmtpLine: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"}, "video", "bad")
+	track, err := webrtc.NewTrackLocalStaticRTP(h264Codec, "video", "bad")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.add(track)
+	p.add(track, h264Codec)
 	if err := p.connect(endpoint, token); err != nil {
 		t.Fatal(err)
 	}

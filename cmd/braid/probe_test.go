@@ -512,8 +512,6 @@ rtmp { server { listen 127.0.0.1:%d; access_log off; application live { live on;
 		t.Fatal(err)
 	}
 	cmd := exec.Command("nginx", "-p", dir, "-c", dir+"/nginx.conf", "-e", dir+"/error.log")
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -525,7 +523,8 @@ rtmp { server { listen 127.0.0.1:%d; access_log off; application live { live on;
 	eventually(t, 5*time.Second, "nginx listens", func() (bool, string) {
 		c, err := net.Dial("tcp", address)
 		if err != nil {
-			return false, err.Error() + " " + out.String()
+			said, _ := os.ReadFile(dir + "/error.log")
+			return false, err.Error() + ": " + string(said)
 		}
 		c.Close()
 		return true, ""
