@@ -289,7 +289,7 @@ func encodeAAC(t testing.TB, rate, channels, kbps int, pcm []float32) (got []flo
 
 // Delay is what a burst really takes: it comes out of frames 1024 samples later.
 func TestAACDelay(t *testing.T) {
-	for _, rate := range []int{48000, 44100, 16000} {
+	for _, rate := range []int{48000, 16000} {
 		pcm := make([]float32, 20*1024)
 		const at = 7 * 1024
 		copy(pcm[at:], tone(rate, rate/1000, 2000, 0.8)) // 1 ms
@@ -310,7 +310,7 @@ func TestAACDelay(t *testing.T) {
 }
 
 func TestAACTones(t *testing.T) {
-	for _, rate := range []int{48000, 44100, 32000, 16000, 8000} {
+	for _, rate := range []int{48000, 32000, 8000} {
 		pcm := interleave(tone(rate, 40*1024, 440, 0.5), tone(rate, 40*1024, 1000, 0.25))
 		got, _, size := encodeAAC(t, rate, 2, 64, pcm)
 		got = got[2*4096:]

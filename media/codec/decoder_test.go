@@ -285,11 +285,12 @@ func TestDecoderMaximum(t *testing.T) {
 func TestDecodeSizeChange(t *testing.T) {
 	for _, c := range []media.Codec{media.H264, media.VP8} {
 		d := newDecoder(t, c, 640, 640)
-		for _, s := range [][2]int{{320, 180}, {640, 360}, {180, 320}, {320, 180}} {
-			for i, au := range makeClip(t, c, s[0], s[1], 3).units {
+		clips := []clip{makeClip(t, c, 320, 180, 3), makeClip(t, c, 180, 320, 3)}
+		for _, clip := range append(clips, clips...) {
+			for i, au := range clip.units {
 				pic, err := d.Decode(au, 0)
-				if err != nil || pic == nil || pic.W != s[0] || pic.H != s[1] {
-					t.Fatalf("%s %v access unit %d: got picture %v, error %v", c, s, i, pic != nil, err)
+				if err != nil || pic == nil || pic.W != clip.w || pic.H != clip.h {
+					t.Fatalf("%s %dx%d access unit %d: got picture %v, error %v", c, clip.w, clip.h, i, pic != nil, err)
 				}
 				pic.Free()
 			}

@@ -39,6 +39,7 @@ func run(t testing.TB, stdin []byte, name string, args ...string) []byte {
 // A clip is a coded stream as ffmpeg made it.
 type clip struct {
 	codec media.Codec
+	w, h  int
 	file  []byte
 	units [][][]byte // access units
 }
@@ -46,15 +47,15 @@ type clip struct {
 // makeClip lets ffmpeg code n pictures of a moving test picture.
 func makeClip(t testing.TB, c media.Codec, w, h, n int, args ...string) clip {
 	t.Helper()
-	in := []string{"-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%dx%d:rate=30,noise=alls=6:allf=t", w, h), "-frames:v", fmt.Sprint(n), "-threads", "1"}
+	in := []string{"-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%dx%d:rate=30,noise=alls=6:allf=t", w, h), "-frames:v", fmt.Sprint(n), "-threads", "1", "-filter_threads", "1"}
 	if c == media.VP8 {
 		in = append(in, "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "600k", "-g", "300")
 		file := ffmpeg(t, nil, append(append(in, args...), "-f", "ivf", "-")...)
-		return clip{c, file, splitIVF(t, file)}
+		return clip{c, w, h, file, splitIVF(t, file)}
 	}
 	in = append(in, "-c:v", "libx264", "-preset", "superfast", "-bf", "0", "-g", "300", "-x264-params", "aud=1")
 	file := ffmpeg(t, nil, append(append(in, args...), "-f", "h264", "-")...)
-	return clip{c, file, splitAnnexB(file)}
+	return clip{c, w, h, file, splitAnnexB(file)}
 }
 
 // splitAnnexB cuts a stream with access unit delimiters.
