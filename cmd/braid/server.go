@@ -120,11 +120,11 @@ func (s *server) front(api http.Handler) http.Handler {
 
 // run serves until ctx ends or a listener fails, then closes everything in order.
 func (s *server) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	rtmpCtx, endRTMP := context.WithCancel(context.WithoutCancel(ctx))
+	defer endRTMP()
 	var wg sync.WaitGroup
 	failed := make(chan error, 2)
-	wg.Go(func() { failed <- s.origin.ServeRTMP(ctx, s.rtmp) })
+	wg.Go(func() { failed <- s.origin.ServeRTMP(rtmpCtx, s.rtmp) })
 	wg.Go(func() { failed <- s.web.Serve(s.http) })
 	var err error
 	select {
@@ -133,7 +133,7 @@ func (s *server) run(ctx context.Context) error {
 	}
 	started := time.Now()
 	s.drain()
-	cancel() // ends RTMP, after the relay has said goodbye to it
+	endRTMP() // after the relay has said goodbye
 	wg.Wait()
 	s.close()
 	s.log.Info("closed", "took", time.Since(started).Round(time.Millisecond))
