@@ -139,13 +139,6 @@ func publish(t *testing.T, s *Server, user string, feeds ...feed) publisher {
 func publishAs(t *testing.T, s *Server, r PublishRequest, feeds ...feed) publisher {
 	t.Helper()
 	pc := testClient(t)
-	connected := make(chan struct{})
-	var once sync.Once
-	pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
-		if state == webrtc.PeerConnectionStateConnected {
-			once.Do(func() { close(connected) })
-		}
-	})
 	for _, f := range feeds {
 		sender, err := pc.AddTrack(f.track)
 		if err != nil {
@@ -160,6 +153,27 @@ func publishAs(t *testing.T, s *Server, r PublishRequest, feeds ...feed) publish
 			}
 		}()
 	}
+	sess := connect(t, s, pc, r)
+	for _, f := range feeds {
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan struct{})
+		go func() { defer close(ended); f.run(ctx) }()
+		t.Cleanup(func() { cancel(); <-ended })
+	}
+	return publisher{pc, sess}
+}
+
+// connect publishes what a client offers and waits until both ends say that
+// they are connected.
+func connect(t *testing.T, s *Server, pc *webrtc.PeerConnection, r PublishRequest) *Session {
+	t.Helper()
+	connected := make(chan struct{})
+	var once sync.Once
+	pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
+		if state == webrtc.PeerConnectionStateConnected {
+			once.Do(func() { close(connected) })
+		}
+	})
 	r.Offer = makeOffer(t, pc)
 	sess, answer, err := s.Publish(t.Context(), r)
 	if err != nil {
@@ -171,13 +185,7 @@ func publishAs(t *testing.T, s *Server, r PublishRequest, feeds ...feed) publish
 		pub, ok := s.dir.publication(sess.where, sess.user, sess.source)
 		return ok && pub == sess.pub
 	})
-	for _, f := range feeds {
-		ctx, cancel := context.WithCancel(context.Background())
-		ended := make(chan struct{})
-		go func() { defer close(ended); f.run(ctx) }()
-		t.Cleanup(func() { cancel(); <-ended })
-	}
-	return publisher{pc, sess}
+	return sess
 }
 
 // prefer puts the codec that the track really sends first in the offer; Pion

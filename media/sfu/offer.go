@@ -23,6 +23,7 @@ const (
 // draft-ietf-wish-whep allow. Its description is then cut down to exactly what
 // will be answered, so that Pion has nothing left to choose.
 type offer struct {
+	role     role
 	desc     *sdp.SessionDescription
 	sections []*section // in the offer's order
 	ufrag    string     // ICE user fragment, one for all sections (BUNDLE)
@@ -32,7 +33,7 @@ type offer struct {
 type section struct {
 	kind   string // audio or video
 	desc   *sdp.MediaDescription
-	active bool    // the client wants media to flow here
+	active bool    // media flows here
 	codecs []codec // those known here, in the client's order
 	names  string  // all that are offered, for error messages
 	taken  []codec // what take chose; empty or one
@@ -45,7 +46,7 @@ func parseOffer(text string, r role) (*offer, error) {
 	if len(text) > MaxOffer {
 		return nil, fmt.Errorf("%w: the offer has %d bytes, at most %d are read", media.ErrInvalid, len(text), MaxOffer)
 	}
-	o := &offer{desc: &sdp.SessionDescription{}}
+	o := &offer{role: r, desc: &sdp.SessionDescription{}}
 	if err := o.desc.UnmarshalString(text); err != nil {
 		return nil, fmt.Errorf("%w: the offer is not SDP: %w", media.ErrInvalid, err)
 	}
@@ -56,7 +57,7 @@ func parseOffer(text string, r role) (*offer, error) {
 		return nil, fmt.Errorf("%w: the offer is ICE-lite, and so is this server: neither would begin", ErrUnsupported)
 	}
 	for i, m := range o.desc.MediaDescriptions {
-		sec, err := o.readSection(m, r)
+		sec, err := o.readSection(m)
 		if err != nil {
 			return nil, fmt.Errorf("%w (media section %d)", err, i+1)
 		}
@@ -97,7 +98,7 @@ func (o *offer) check() error {
 }
 
 // readSection checks one m-line.
-func (o *offer) readSection(m *sdp.MediaDescription, r role) (*section, error) {
+func (o *offer) readSection(m *sdp.MediaDescription) (*section, error) {
 	sec := &section{kind: m.MediaName.Media, desc: m}
 	if sec.kind != "audio" && sec.kind != "video" {
 		return nil, fmt.Errorf("%w: %q; only audio and video are taken", ErrUnsupported, sec.kind)
@@ -106,7 +107,7 @@ func (o *offer) readSection(m *sdp.MediaDescription, r role) (*section, error) {
 		return nil, fmt.Errorf("%w: a=mid is missing", media.ErrInvalid)
 	}
 	var err error
-	if sec.active, err = direction(o.desc, m, r); err != nil {
+	if sec.active, err = direction(o.desc, m, o.role); err != nil {
 		return nil, err
 	}
 	if err := o.readTransport(m); err != nil {

@@ -41,41 +41,32 @@ func (sec *section) take(c codec) {
 	}
 }
 
-// refuse leaves a section in the offer (m-lines are counted) without media.
-func (sec *section) refuse() {
-	sec.active = false
-	sec.desc.Attributes = slices.DeleteFunc(sec.desc.Attributes, func(a sdp.Attribute) bool {
-		return slices.Contains(directions, a.Key)
-	})
-	sec.desc.Attributes = append(sec.desc.Attributes, sdp.Attribute{Key: "inactive"})
-}
-
 // reduced writes the offer for Pion. What the client leaves open is settled
-// here: the DTLS role (we answer passive, for then our order of SRTP profiles
-// counts) and the direction. Candidates are left out: this server is ICE-lite
-// and never sends a check, so a candidate cannot make it send anything.
+// here: the direction, and the DTLS role. We answer passive when we may, for
+// then our order of SRTP profiles counts; Pion looks for the role in each
+// section only. Candidates are left out: this server is ICE-lite and never
+// sends a check, so a candidate cannot make it send anything.
 func (o *offer) reduced() (string, error) {
-	o.desc.Attributes = settle(o.desc.Attributes)
 	for _, sec := range o.sections {
-		if !sec.active && len(sec.taken) == 0 {
-			sec.refuse()
+		way := map[role]string{publishing: "sendonly", watching: "recvonly"}[o.role]
+		if !sec.active {
+			way = "inactive"
 		}
-		sec.desc.Attributes = settle(sec.desc.Attributes)
+		sec.desc.Attributes = append(without(sec.desc.Attributes, directions...), sdp.Attribute{Key: way})
+		setup, ok := o.attribute(sec.desc, "setup")
+		if !ok || setup == "actpass" {
+			setup = "active"
+		}
+		sec.desc.Attributes = append(without(sec.desc.Attributes, "setup"), sdp.Attribute{Key: "setup", Value: setup})
+		sec.desc.Attributes = without(sec.desc.Attributes, "candidate", "end-of-candidates", "remote-candidates")
 	}
+	o.desc.Attributes = without(o.desc.Attributes, "setup", "candidate", "end-of-candidates")
 	text, err := o.desc.Marshal()
 	return string(text), err
 }
 
-func settle(attrs []sdp.Attribute) []sdp.Attribute {
-	attrs = slices.DeleteFunc(attrs, func(a sdp.Attribute) bool {
-		return a.Key == "candidate" || a.Key == "end-of-candidates" || a.Key == "remote-candidates"
-	})
-	for i, a := range attrs {
-		if a.Key == "setup" && a.Value == "actpass" {
-			attrs[i].Value = "active"
-		}
-	}
-	return attrs
+func without(attrs []sdp.Attribute, names ...string) []sdp.Attribute {
+	return slices.DeleteFunc(attrs, func(a sdp.Attribute) bool { return slices.Contains(names, a.Key) })
 }
 
 // layers lists the rids that a section sends by simulcast, in its order;

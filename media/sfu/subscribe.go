@@ -45,7 +45,7 @@ func plan(o *offer, pub *publication) ([]*forward, error) {
 			t = pub.video
 		}
 		if !sec.active || t == nil {
-			sec.refuse()
+			sec.active = false // the m-line stays, without media
 			continue
 		}
 		c, ok := sec.match(t.codec)
