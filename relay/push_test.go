@@ -523,7 +523,7 @@ func TestPushBadURL(t *testing.T) {
 
 func TestPushSilentOrigin(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes 10 s")
+		t.Skip("takes 8 s")
 	}
 	pushLeaks(t)
 	r := runPush(t, PushConfig{URL: listen(t, func(nc net.Conn) { _, _ = io.Copy(io.Discard, nc) }), Video: true})
@@ -594,6 +594,82 @@ func TestPushStalledOrigin(t *testing.T) {
 	}
 	if r.State().Dropped == 0 {
 		t.Error("nothing was dropped")
+	}
+}
+
+// slowConn reads a given number of bytes a second.
+type slowConn struct {
+	net.Conn
+	rate  int
+	begin time.Time
+	read  int
+}
+
+func (c *slowConn) Read(b []byte) (int, error) {
+	if c.begin.IsZero() {
+		c.begin = time.Now()
+	}
+	due := c.begin.Add(time.Duration(c.read) * time.Second / time.Duration(c.rate))
+	<-time.After(time.Until(due))
+	n, err := c.Conn.Read(b[:min(len(b), 8192)])
+	c.read += n
+	return n, err
+}
+
+// A way that carries two thirds of the stream: the session lives, pictures are
+// dropped in whole tails of groups, the sound is complete.
+func TestPushSlowOrigin(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 15 s")
+	}
+	pushLeaks(t)
+	o := &pushOrigin{}
+	ctx, cancel := context.WithCancel(context.Background())
+	url := listen(t, func(nc net.Conn) {
+		_ = nc.(*net.TCPConn).SetReadBuffer(64 << 10)
+		_ = rtmp.Serve(ctx, &slowConn{Conn: nc, rate: 420_000}, o, slog.New(slog.DiscardHandler))
+	})
+	t.Cleanup(cancel)
+	aus, audio := rich(t)
+	r := runPush(t, PushConfig{URL: url, Video: true, Audio: audio})
+	slowest := feed(t, r.Push, aus)
+	s := o.session(t, 0)
+	eventually(t, "15 s of stream", func() bool {
+		tags := s.got()
+		return len(tags) > 0 && tags[len(tags)-1].Timestamp > 15_000
+	})
+	tags := s.got()
+	r.stop(t)
+	checkSession(t, tags)
+	var sound, gap, broken int
+	last := map[byte]uint32{}
+	whole := true
+	for _, tag := range tags {
+		if tag.Type == flv.Audio && !flv.IsSequenceHeader(tag) {
+			sound++
+			if d := tag.Timestamp - last[flv.Audio]; d > 50 {
+				gap++
+			}
+		}
+		if tag.Type == flv.Video && !flv.IsSequenceHeader(tag) {
+			whole = flv.IsVideoKey(tag.Payload) || whole && tag.Timestamp-last[flv.Video] < 80
+			if !whole {
+				broken++
+			}
+		}
+		last[tag.Type] = tag.Timestamp
+	}
+	if sound < 650 || gap > 10 { // the sample has a gap of a frame where it begins anew
+		t.Errorf("sound: %d frames of about 700, %d gaps", sound, gap)
+	}
+	if broken > 0 {
+		t.Errorf("%d pictures after a gap that no key frame ends", broken)
+	}
+	if st := r.State(); st.Dropped < 20 || st.Reconnects != 0 {
+		t.Errorf("state %+v", st)
+	}
+	if d := slowest(); d > 100*time.Millisecond {
+		t.Errorf("slowest Write: %v", d)
 	}
 }
 
@@ -820,6 +896,18 @@ func TestPushNginx(t *testing.T) {
 	feed(t, r.Push, aus)
 	eventually(t, "live", func() bool { return strings.HasSuffix(r.story(), "live") })
 	pull(t, n.url("live"), 30)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	v, err := rtmp.Play(ctx, n.url("live"), rtmp.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		if _, err := v.Read(); err != nil {
+			t.Fatalf("own player, tag %d: %v", i, err)
+		}
+	}
+	v.Close()
 
 	n.kill()
 	eventually(t, "the loss", func() bool { return strings.Contains(r.story(), "waiting:lost") })

@@ -22,7 +22,7 @@ const (
 	handshakeTimeout = 5 * time.Second
 	setupTimeout     = 15 * time.Second // from accept to publish or play
 	setupBudget      = 64 << 10         // bytes a client may send before it publishes or plays
-	setupAlloc       = 2 << 10          // first allocation for one of its messages
+	setupAlloc       = 512              // bytes; first allocation for one of its messages
 	idleTimeout      = 10 * time.Second // a publisher is pinged after one, gone after three
 	viewerTimeout    = 10 * time.Second // a viewer that takes nothing for so long is closed
 	maxStreams       = 8                // message streams at a time

@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"reflect"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -553,6 +554,46 @@ func TestServerBudget(t *testing.T) {
 	if err := s.ended(t); !errors.Is(err, ErrProtocol) {
 		t.Fatalf("got %v, want ErrProtocol", err)
 	}
+}
+
+// Clients that have not published hold little memory, whatever they promise.
+func TestServerMemory(t *testing.T) {
+	checkLeaks(t)
+	s := startServer(t, newTestHub(), nil)
+	const clients = 300
+	before := heap()
+	for range clients {
+		nc, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		// A handshake, then the beginning of a large message on each chunk stream.
+		hello := append([]byte{3}, make([]byte, handshakeSize-1)...)
+		for id := range byte(maxChunkStreams) {
+			hello = append(hello, 2+id, 0, 0, 0, 0, 0xff, 0, 20, 0, 0, 0, 0)
+			hello = append(hello, make([]byte, 128)...)
+		}
+		if _, err := nc.Write(hello); err != nil {
+			t.Fatal(err)
+		}
+		// The server's handshake has come, so it has seen ours.
+		if _, err := io.ReadFull(nc, make([]byte, handshakeSize)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if each := int64(heap()-before) / clients; each > 80<<10 {
+		t.Errorf("%d bytes for each client, want at most 80 KiB", each)
+	} else {
+		t.Logf("%d bytes for each client", each)
+	}
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // A viewer that stops reading is closed; the stream goes on for the others.
