@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"braid/mixer/engine"
 	"braid/mixer/wire"
@@ -34,7 +36,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.SetOutput(stderr)
 	fd := flags.Int("fd", 3, "file descriptor of the stream socket to the server")
 	version := flags.Bool("version", false, "print the version and end")
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	if *version {
@@ -45,7 +49,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return engine.Run(ctx, conn, slog.New(slog.NewJSONHandler(stderr, nil)))
+	return engine.Run(ctx, orphan{conn}, slog.New(slog.NewJSONHandler(stderr, nil)))
 }
 
 // open takes over the socket that the server left at fd.
@@ -60,6 +64,24 @@ func open(fd int) (net.Conn, error) {
 		return nil, fmt.Errorf("file descriptor %d: %w (the server starts this program)", fd, err)
 	}
 	return conn, nil
+}
+
+// orphan makes sure that the program does not outlive the server: should a
+// decoder hang when the socket ends, the program ends without it.
+type orphan struct{ net.Conn }
+
+// endWithin is how long the engine has to end by itself; it needs milliseconds.
+const endWithin = 5 * time.Second
+
+func (o orphan) Read(b []byte) (int, error) {
+	n, err := o.Conn.Read(b)
+	if err != nil {
+		time.AfterFunc(endWithin, func() {
+			fmt.Fprintln(os.Stderr, "braid-mixer: something hangs, ending without it")
+			os.Exit(2)
+		})
+	}
+	return n, err
 }
 
 func buildVersion() string {

@@ -66,7 +66,8 @@ func TestProgram(t *testing.T) {
 	conn := wire.NewConn(sock)
 	sock.SetDeadline(time.Now().Add(20 * time.Second))
 	for _, m := range []any{
-		&wire.Hello{Version: wire.Version, Elapsed: time.Hour},
+		&wire.Hello{Version: wire.Version, Elapsed: time.Minute},
+		&wire.Hello{Version: wire.Version, Elapsed: time.Hour}, // the newest counts
 		&wire.OpenMix{Output: 1, Encode: wire.Encode{Width: 64, Height: 64, FPS: 30, SampleRate: 48000, Channels: 2}},
 		&wire.Layout{Output: 1, Revision: 3},
 		&wire.OpenTranscode{Output: 2, Input: 5},

@@ -67,29 +67,30 @@ type output interface {
 	close() // when it returns, nothing of it is sent any more
 }
 
-// Run serves the server at the other end of rw until parent ends, rw ends (which is
+// Run serves the server at the other end of rw until ctx ends, rw ends (which is
 // no error) or the server breaks the protocol. When it returns, all that it
-// started has ended. It closes rw if rw is an io.Closer; if not, ending parent
-// is noticed with the next message only. The server must read while it writes.
-func Run(parent context.Context, rw io.ReadWriter, log *slog.Logger) error {
-	ctx, cancel := context.WithCancel(parent)
-	defer cancel()
-	conn := wire.NewConn(rw)
-	if c, ok := rw.(io.Closer); ok {
-		stop := context.AfterFunc(ctx, func() { c.Close() })
-		defer stop()
-		defer c.Close()
-	}
-	e, err := greet(ctx, conn, log)
+// started has ended. It closes rw if rw is an io.Closer; if not, ctx's end is
+// noticed with the next message only. The server must read while it writes.
+func Run(ctx context.Context, rw io.ReadWriter, log *slog.Logger) error {
+	inner, end := context.WithCancel(ctx)
+	closed := make(chan struct{})
+	go func() { // ends a read or a write that is under way
+		defer close(closed)
+		<-inner.Done()
+		if c, ok := rw.(io.Closer); ok {
+			c.Close()
+		}
+	}()
+	e, err := greet(inner, wire.NewConn(rw), log)
 	if err == nil {
 		err = e.serve()
-		cancel()
-		if c, ok := rw.(io.Closer); ok {
-			c.Close() // a mix may be blocked in a write
-		}
+	}
+	end()
+	<-closed
+	if e != nil {
 		e.tasks.Wait()
 	}
-	if parent.Err() != nil || hungUp(err) {
+	if ctx.Err() != nil || hungUp(err) {
 		return nil
 	}
 	return err
@@ -102,7 +103,9 @@ func hungUp(err error) bool {
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// greet waits for Hello and answers Ready.
+// greet waits for Hello and answers Ready. While a process starts, Hello waits
+// and its Elapsed grows old: the server may say Hello again before it opens
+// anything, and the clock follows.
 func greet(ctx context.Context, conn *wire.Conn, log *slog.Logger) (*engine, error) {
 	msg, err := conn.Read()
 	if err != nil {
@@ -152,6 +155,11 @@ func (e *engine) handle(msg any) error {
 		if in := e.open[m.Input]; in != nil {
 			in.deliver(m)
 		}
+	case *wire.Hello:
+		if len(e.open)+len(e.outputs) > 0 {
+			return errors.New("engine: the time cannot change any more")
+		}
+		e.clock = newClock(m.Elapsed)
 	case *wire.OpenInput:
 		e.refuse(wire.Failed{Input: m.Input}, e.openInput(m))
 	case *wire.CloseInput:
@@ -336,6 +344,10 @@ func (e *engine) setLayout(m *wire.Layout) error {
 	if err != nil {
 		return fmt.Errorf("layout %d: %w", m.Revision, err)
 	}
-	x.plan.Store(p)
+	c := &coming{plan: p, at: e.clock.now()}
+	if before := x.next.Load(); before != nil {
+		c.at = before.at // a stream of changes does not wait for ever
+	}
+	x.next.Store(c)
 	return nil
 }

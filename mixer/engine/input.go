@@ -20,6 +20,8 @@ const (
 	keyEvery   = 500 * time.Millisecond // between two requests for a key frame
 	// A closed input's last picture stays this long: people come back.
 	linger = 3 * time.Second
+	// Pictures that would have to wait longer have a wrong PTS: shown at once.
+	tooEarly = time.Second
 )
 
 // input is one coded stream. Its goroutine decodes what comes at once; mixes
@@ -50,7 +52,7 @@ type input struct {
 	dec     *codec.VideoDecoder
 	waitKey bool
 	asked   time.Duration // when a key frame was last asked for
-	refused bool          // pictures are too large, and the server knows
+	refused bool          // pictures are too large or of no kind we know, and the server knows
 	logged  time.Duration
 }
 
@@ -160,6 +162,7 @@ func (in *input) takeVideo(m *wire.Media) {
 	taps := in.tapped()
 	if len(taps) == 0 && in.e.mixes.Load() == 0 {
 		in.waitKey = true
+		in.pictures.clear() // the next mix shall not begin with an old one
 		return
 	}
 	if in.starved.Swap(false) || m.Lost {
@@ -178,6 +181,9 @@ func (in *input) takeVideo(m *wire.Media) {
 		t.picture(p)
 	}
 	now := in.e.clock.now()
+	if p.pts > now+tooEarly {
+		p.pts = now
+	}
 	delay := in.group.observe(in, p.pts, now)
 	in.pictures.push(p, now-delay-behind)
 }
@@ -193,17 +199,23 @@ func (in *input) decode(m *wire.Media) *picture {
 		return newPicture(d, d.PTS)
 	}
 	in.waitKey = true
-	if !errors.Is(err, codec.ErrTooLarge) {
-		in.log.Debug("decode", "err", err)
+	in.log.Debug("decode", "err", err)
+	if errors.Is(err, codec.ErrNeedKey) {
 		in.askKey()
 		return nil
 	}
+	in.refuse(err)
+	return nil
+}
+
+// refuse tells the server, once, that the input sends what cannot be decoded at
+// all. The next key frame is tried again.
+func (in *input) refuse(err error) {
 	in.pictures.clear()
 	if !in.refused {
 		in.refused = true
 		in.e.failed(&wire.Failed{Input: in.id, Reason: err.Error()})
 	}
-	return nil
 }
 
 func (in *input) decodeUnits(m *wire.Media) (*codec.Decoded, error) {
@@ -219,9 +231,10 @@ func (in *input) decodeUnits(m *wire.Media) (*codec.Decoded, error) {
 	return in.dec.Decode(m.Units, m.PTS)
 }
 
+// askKey asks for a key frame, unless it was just done or would not help.
 func (in *input) askKey() {
 	now := in.e.clock.now()
-	if now-in.asked < keyEvery && in.asked != 0 {
+	if in.refused || now-in.asked < keyEvery && in.asked != 0 {
 		return
 	}
 	in.asked = now

@@ -16,7 +16,8 @@ type mix struct {
 	id     uint32
 	e      *engine
 	encode wire.Encode
-	plan   atomic.Pointer[plan]
+	plan   *plan                  // on screen; owned by run
+	next   atomic.Pointer[coming] // takes its place
 	key    atomic.Bool
 
 	picture *pictureMix // nil: no video; owned by run
@@ -26,13 +27,23 @@ type mix struct {
 	done chan struct{}
 }
 
+// coming is a plan that waits for the pictures of the inputs it shows, so that
+// nobody enters as a black pane; they come with the next key frame.
+type coming struct {
+	plan *plan
+	at   time.Duration
+}
+
+// patience is how long a plan waits at most: longer than a key frame takes to
+// come when it is asked for, shorter than people notice.
+const patience = 500 * time.Millisecond
+
 // stall is how far the sound may fall behind before it is let go: up to there it
 // is mixed late, but whole.
 const stall = 2 * time.Second
 
 func newMix(e *engine, m *wire.OpenMix) (*mix, error) {
-	x := &mix{id: m.Output, e: e, encode: m.Encode, done: make(chan struct{})}
-	x.plan.Store(new(plan))
+	x := &mix{id: m.Output, e: e, encode: m.Encode, plan: new(plan), done: make(chan struct{})}
 	if m.Encode.Width == 0 && m.Encode.SampleRate == 0 {
 		return nil, fmt.Errorf("neither video nor audio: %w", media.ErrInvalid)
 	}
@@ -101,6 +112,7 @@ func (x *mix) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		now := x.e.clock.now()
+		x.turn(now)
 		if err := x.listen(now); err != nil {
 			x.fail(err)
 			return
@@ -114,6 +126,27 @@ func (x *mix) run(ctx context.Context) {
 			tick++
 		}
 	}
+}
+
+// turn puts the coming plan on screen when its time has come. The first one
+// does not wait: there is nothing to keep.
+func (x *mix) turn(now time.Duration) {
+	n := x.next.Load()
+	if n == nil || x.picture != nil && x.plan.Revision != 0 && now-n.at < patience && !x.ready(n.plan) {
+		return
+	}
+	x.plan = n.plan
+	x.next.CompareAndSwap(n, nil)
+}
+
+// ready tells whether every open input of a plan has a picture.
+func (x *mix) ready(p *plan) bool {
+	for _, pane := range p.Panes {
+		if in, ok := x.e.inputs.get(pane.Input); ok && in.pictures != nil && in.pictures.empty() {
+			return false
+		}
+	}
+	return true
 }
 
 // due is when there is something to do again. Sound of a mix with pictures is
@@ -139,7 +172,7 @@ func (x *mix) listen(now time.Duration) error {
 		s.begin(now)
 	}
 	for s.due() <= now {
-		if err := s.mix(x.plan.Load().Audio, x.emitSound); err != nil {
+		if err := s.mix(x.plan.Audio, x.emitSound); err != nil {
 			return err
 		}
 	}
@@ -152,7 +185,7 @@ func (x *mix) emitSound(frame []byte, pts time.Duration) {
 
 // show composes, codes and sends the picture of a tick.
 func (x *mix) show(tick int64) error {
-	p := x.plan.Load()
+	p := x.plan
 	t := tickTime(tick, x.encode.FPS)
 	x.picture.draw(p, t)
 	units, key, err := x.picture.enc.Encode(x.picture.canvas, x.key.Swap(false))

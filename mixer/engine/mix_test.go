@@ -26,6 +26,7 @@ func pane(p *codec.Picture, i int) *codec.Picture { return p.Crop(i%2*320, i/2*1
 // checks each pane of each picture against the source frame whose number it
 // shows.
 func TestPictures(t *testing.T) {
+	t.Parallel()
 	clips := []*clip{
 		h264Clip(t, 1, 320, 180, 90), h264Clip(t, 2, 640, 360, 90),
 		vp8Clip(t, 3, 320, 180, 90), h264Clip(t, 4, 160, 90, 90),

@@ -94,6 +94,12 @@ func (ps *pictures) pick(t time.Duration) *picture {
 	return best.retain()
 }
 
+func (ps *pictures) empty() bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return len(ps.list) == 0
+}
+
 func (ps *pictures) clear() {
 	ps.mu.Lock()
 	ps.dropLocked(0, len(ps.list))

@@ -24,7 +24,7 @@ import (
 // rig is the server's side of a worker: it feeds inputs in real time and keeps
 // all that comes back.
 type rig struct {
-	t    *testing.T
+	t    testing.TB
 	conn *wire.Conn
 	sock net.Conn
 	zero time.Time
@@ -41,7 +41,7 @@ type rig struct {
 const elapsed = 5 * time.Second // the server's timeline is older than the worker
 
 // pair is a socket pair as the server makes it.
-func pair(t *testing.T) (server, worker net.Conn) {
+func pair(t testing.TB) (server, worker net.Conn) {
 	t.Helper()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -59,7 +59,7 @@ func pair(t *testing.T) (server, worker net.Conn) {
 }
 
 // newRig runs an engine in this process.
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	server, worker := pair(t)
 	r := &rig{t: t, sock: server, ran: make(chan error, 1)}
 	go func() { r.ran <- Run(context.Background(), worker, testLog(t)) }()
@@ -67,7 +67,7 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-func testLog(t *testing.T) *slog.Logger {
+func testLog(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 

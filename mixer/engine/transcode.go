@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,11 +31,12 @@ type transcode struct {
 func newTranscode(in *input, m *wire.OpenTranscode) (*transcode, error) {
 	t := &transcode{id: m.Output, e: in.e, in: in, encode: m.Encode}
 	if in.codec.Video() {
-		if m.Encode.Width%2 != 0 || m.Encode.Height%2 != 0 || m.Encode.FPS > 60 {
-			return nil, fmt.Errorf("%dx%d at %d: %w", m.Encode.Width, m.Encode.Height, m.Encode.FPS, media.ErrInvalid)
-		}
 		t.video = &videoTranscode{encode: m.Encode, last: -1}
-		return t, nil
+		if m.Encode.Width == 0 && m.Encode.Height == 0 {
+			return t, nil
+		}
+		// Whether the parameters are good is known before the first picture.
+		return t, t.video.open(m.Encode.Width, m.Encode.Height)
 	}
 	audio, err := newAudioTranscode(m.Encode)
 	t.audio = audio
@@ -71,7 +73,7 @@ func (t *transcode) picture(p *picture) {
 func (t *transcode) sound(m *wire.Media) {
 	t.work(func() (outs []*wire.Output, err error) {
 		for _, packet := range m.Units {
-			if outs, err = t.audio.code(outs, packet, m.PTS); err != nil {
+			if outs, err = t.audio.code(outs, m.Input, packet, m.PTS); err != nil {
 				break
 			}
 		}
@@ -173,6 +175,7 @@ type audioTranscode struct {
 	frame int64 // samples of the last packet
 	shift int64 // added to every PTS after it went back far
 	pcm   []float32
+	meter meter
 }
 
 const (
@@ -199,9 +202,9 @@ func (a *audioTranscode) close() {
 	a.out.close()
 }
 
-func (a *audioTranscode) code(outs []*wire.Output, packet []byte, pts time.Duration) ([]*wire.Output, error) {
+func (a *audioTranscode) code(outs []*wire.Output, input uint32, packet []byte, pts time.Duration) ([]*wire.Output, error) {
 	emit := func(frame []byte, pts time.Duration) {
-		outs = append(outs, &wire.Output{Codec: media.AAC, PTS: pts, Key: true, Units: [][]byte{frame}})
+		outs = append(outs, &wire.Output{Codec: media.AAC, PTS: pts, Key: true, Levels: []wire.Level{a.meter.level(input)}, Units: [][]byte{frame}})
 	}
 	pos := samplesOf(pts) + a.shift
 	ahead := pos - a.next
@@ -230,7 +233,11 @@ func (a *audioTranscode) code(outs []*wire.Output, packet []byte, pts time.Durat
 
 func (a *audioTranscode) write(n int, emit func([]byte, time.Duration)) error {
 	a.next += int64(n)
-	return a.out.write(a.pcm[:n*a.out.channels], emit)
+	pcm := a.pcm[:n*a.out.channels]
+	for part := range slices.Chunk(pcm, 10*millisecondLen*a.out.channels) {
+		a.meter.hear(meanSquare(part))
+	}
+	return a.out.write(pcm, emit)
 }
 
 // fill stands in for n lost samples before packet: up to 100 ms by concealment,
