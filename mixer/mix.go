@@ -65,6 +65,8 @@ type Mix struct {
 	mu        sync.Mutex
 	revisions map[uint32]*revision // what the last layouts showed
 	newest    uint32
+	shown     uint32        // the newest revision that came out
+	turned    chan struct{} // closed when shown rises
 }
 
 // person is one publisher session: its tracks share a clock and a delay.
@@ -83,6 +85,7 @@ type crowd struct {
 type feed struct {
 	who    person
 	input  uint32
+	until  uint32 // the first revision without it; 0: it is wanted
 	cancel context.CancelFunc
 	ended  chan struct{}
 }
@@ -108,7 +111,7 @@ func (p *Pool) NewMix(cfg MixConfig) *Mix {
 		pool: p, w: p.acquire(cfg.App + "/" + cfg.Channel), cfg: cfg, cancel: cancel,
 		ended: make(chan struct{}), plans: make(chan Plan, 1), plan: cfg.Plan,
 		feeds: make(map[media.Track]*feed), people: make(map[person]*crowd), pictures: make(map[string]*picture),
-		revisions: make(map[uint32]*revision),
+		revisions: make(map[uint32]*revision), turned: make(chan struct{}),
 	}
 	m.open()
 	go m.run(ctx)
@@ -212,12 +215,28 @@ func (m *Mix) apply(ctx context.Context) (changes []<-chan struct{}) {
 		}
 	}
 	m.layout(ctx, seats, present, audio, video)
+	return append(changes, m.leave(want))
+}
+
+// leave drops the feeds that nobody wants, each as soon as a picture without it
+// is out: until then the worker still shows it.
+func (m *Mix) leave(want map[media.Track]person) (shown <-chan struct{}) {
+	m.mu.Lock()
+	last, shown := m.shown, m.turned
+	m.mu.Unlock()
 	for t, f := range m.feeds {
-		if _, ok := want[t]; !ok {
+		if _, ok := want[t]; ok {
+			f.until = 0
+			continue
+		}
+		if f.until == 0 {
+			f.until = m.sent.Revision
+		}
+		if last >= f.until || m.plan.Encode.Width == 0 {
 			m.drop(t, f)
 		}
 	}
-	return changes
+	return shown
 }
 
 func (r *UserRef) person() person { return person{r.Channel, r.User, r.Source} }
@@ -405,6 +424,11 @@ func (m *Mix) emit(o *wire.Output) {
 	if o.Codec.Video() {
 		m.mu.Lock()
 		rev := m.revisions[o.Revision]
+		if o.Revision > m.shown {
+			m.shown = o.Revision
+			close(m.turned)
+			m.turned = make(chan struct{})
+		}
 		m.mu.Unlock()
 		u.Seen = rev.seen(o.Levels)
 	}

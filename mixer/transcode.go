@@ -19,9 +19,10 @@ type TranscodeConfig struct {
 	Codec  media.Codec
 	Encode wire.Encode
 	// NeedKey is called when decoding waits for a key frame, Emit for each
-	// access unit, both from the worker's goroutine; they must not block.
+	// access unit (vol and vad say how loud sound is, as in SEI), both from the
+	// worker's goroutine; they must not block.
 	NeedKey func()
-	Emit    func(*media.AccessUnit)
+	Emit    func(au *media.AccessUnit, vol, vad uint8)
 	Failed  func(reason string)
 }
 
@@ -32,13 +33,20 @@ func (p *Pool) NewTranscode(c TranscodeConfig) *Transcode {
 	t.output = t.w.openOutput(func(id uint32) any {
 		return &wire.OpenTranscode{Output: id, Input: t.input, Encode: c.Encode}
 	}, func(o *wire.Output) {
-		c.Emit(accessUnit(o))
+		var level wire.Level
+		if len(o.Levels) > 0 {
+			level = o.Levels[0]
+		}
+		c.Emit(accessUnit(o), level.Vol, level.Vad)
 	}, c.Failed)
 	return t
 }
 
 // Write hands over one frame and never blocks.
 func (t *Transcode) Write(au *media.AccessUnit, lost bool) { t.w.media(t.input, au, lost) }
+
+// KeyFrame makes the next picture an IDR.
+func (t *Transcode) KeyFrame() { t.w.keyFrame(t.output) }
 
 // Close ends the transcode; at most one Emit that was under way is still seen.
 func (t *Transcode) Close() {

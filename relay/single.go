@@ -39,8 +39,7 @@ type single struct {
 
 	video, audio *pipe // owned by the task's goroutine
 	user         atomic.Pointer[string]
-	level        atomic.Int32
-	voiceAt      atomic.Int64 // when a voice was last heard, ns since Zero
+	vol, vad     atomic.Int32 // as in SEI
 
 	mu   sync.Mutex
 	keys func() // asks the publisher or the encoder
@@ -109,29 +108,33 @@ func (s *single) openAudio(t media.Track, clock *media.Clock) *pipe {
 	p.transcode = s.cfg.Mixer.NewTranscode(mixer.TranscodeConfig{
 		Worker: audioWorker, Codec: t.Codec(),
 		Encode:  wire.Encode{SampleRate: singleRate, Channels: singleChannels, AudioKbps: singleKbps},
-		NeedKey: func() {}, Emit: func(au *media.AccessUnit) { s.out.write(au, nil, 0) }, Failed: s.out.failed,
+		NeedKey: func() {}, Failed: s.out.failed,
+		Emit: func(au *media.AccessUnit, vol, vad uint8) {
+			s.vol.Store(int32(vol))
+			s.vad.Store(int32(vad))
+			s.out.write(au, nil, 0)
+		},
 	})
-	s.read(p, clock, func(au *media.AccessUnit, f *packet.Frame) {
-		s.hear(au.PTS, f)
-		p.transcode.Write(au, f.Lost)
-	})
+	s.read(p, clock, func(au *media.AccessUnit, f *packet.Frame) { p.transcode.Write(au, f.Lost) })
 	return p
 }
 
 func (s *single) openVideo(spec *Spec, t media.Track, clock *media.Clock) *pipe {
 	p := &pipe{track: t}
-	emit := func(au *media.AccessUnit) { s.out.write(au, s.streams(au.PTS), 0) }
-	to := func(au *media.AccessUnit, _ *packet.Frame) { emit(au) }
+	to := func(au *media.AccessUnit, _ *packet.Frame) { s.out.write(au, s.streams(), 0) }
+	ask := t.RequestKeyFrame
 	if t.Codec() != media.H264 {
 		p.transcode = s.cfg.Mixer.NewTranscode(mixer.TranscodeConfig{
 			Worker: spec.App + "/" + spec.Channel, Codec: t.Codec(),
 			Encode:  wire.Encode{FPS: 30, VideoKbps: 2500, GOP: 60},
-			NeedKey: t.RequestKeyFrame, Emit: emit, Failed: s.out.failed,
+			NeedKey: t.RequestKeyFrame, Failed: s.out.failed,
+			Emit: func(au *media.AccessUnit, _, _ uint8) { s.out.write(au, s.streams(), 0) },
 		})
 		to = func(au *media.AccessUnit, f *packet.Frame) { p.transcode.Write(au, f.Lost) }
+		ask = p.transcode.KeyFrame
 	}
 	s.mu.Lock()
-	s.keys = t.RequestKeyFrame
+	s.keys = ask
 	s.mu.Unlock()
 	s.read(p, clock, to)
 	return p
@@ -175,31 +178,7 @@ func (s *single) shut() {
 
 func (s *single) close() { s.shut() }
 
-// Loudness in the words of SEI (artc-api.md section 7.1).
-const (
-	quiet    = 60 // -dBov that counts as silence: vol 0
-	speech   = 45 // -dBov and louder counts as voice where the publisher does not flag it
-	vadMost  = 150
-	vadFalls = 1500 * time.Millisecond // from 150 to 0
-)
-
-// hear remembers how loud the user is, from its own level header (RFC 6464).
-func (s *single) hear(pts time.Duration, f *packet.Frame) {
-	if f.Level < 0 {
-		return
-	}
-	s.level.Store(int32(max(quiet-int(f.Level), 0) * 255 / quiet))
-	if f.Voice || f.Level < speech {
-		s.voiceAt.Store(int64(pts))
-	}
-}
-
 // streams is the one entry of a single stream's SEI: it has no pane.
-func (s *single) streams(pts time.Duration) []sei.Stream {
-	st := sei.Stream{UID: *s.user.Load(), PaneID: -1, Vol: int(s.level.Load())}
-	if at := s.voiceAt.Load(); at != 0 {
-		ago := min(max(pts-time.Duration(at), 0), vadFalls)
-		st.Vad = vadMost - int(ago*vadMost/vadFalls)
-	}
-	return []sei.Stream{st}
+func (s *single) streams() []sei.Stream {
+	return []sei.Stream{{UID: *s.user.Load(), PaneID: -1, Vol: int(s.vol.Load()), Vad: int(s.vad.Load())}}
 }

@@ -124,7 +124,7 @@ type (
 		PTS      time.Duration
 		Key      bool
 		Revision uint32  // of the Layout that this picture shows; 0 in audio and transcodes
-		Levels   []Level // of that moment, video of mixes only
+		Levels   []Level // of that moment, in pictures of mixes and in transcoded sound
 		Units    [][]byte
 	}
 	// Level is how loud an input was when a picture was made.
