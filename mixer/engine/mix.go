@@ -38,6 +38,11 @@ type coming struct {
 // come when it is asked for, shorter than people notice.
 const patience = 500 * time.Millisecond
 
+// lateMost is how far pictures may fall behind and still all be made, so that a
+// machine that stalls for a moment keeps the frame rate; what is later is skipped,
+// for a machine that cannot keep up must not try.
+const lateMost = 300 * time.Millisecond
+
 // stall is how far the sound may fall behind before it is let go: up to there it
 // is mixed late, but whole.
 const stall = 2 * time.Second
@@ -118,7 +123,7 @@ func (x *mix) run(ctx context.Context) {
 			return
 		}
 		if x.picture != nil && tickTime(tick, x.encode.FPS) <= now {
-			tick = tickAt(now, x.encode.FPS) // late: skip, never burst
+			tick = max(tick, tickAt(now-lateMost, x.encode.FPS))
 			if err := x.show(tick); err != nil {
 				x.fail(err)
 				return

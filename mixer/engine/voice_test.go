@@ -215,6 +215,7 @@ func FuzzVoice(f *testing.F) {
 		defer v.close()
 		pts, now, delay, at := time.Duration(0), time.Duration(0), startDelay, int64(0)
 		buf := make([]float32, quantum*soundChannels)
+		ops = ops[:min(len(ops), 1000)] // concealing takes its time
 		for len(ops) > 0 {
 			op := ops[0]
 			ops = ops[1:]
