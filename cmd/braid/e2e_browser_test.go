@@ -221,7 +221,7 @@ func (p *page) watch(whep, token, id string) {
 		const { watch } = await import('/demo/rtc.js');
 		const session = await watch({ url: %q, token: %q });
 		const video = document.createElement('video');
-		video.autoplay = true; video.muted = true; video.id = %q;
+		video.autoplay = true; video.id = %q;
 		video.srcObject = session.stream;
 		document.body.append(video);
 		(window.sessions ??= {})[video.id] = session;

@@ -163,29 +163,70 @@ var ptsTime = regexp.MustCompile(`\bpts_time:\s*(-?[0-9.]+)`)
 
 // pictures decodes the part of each picture inside crop, scaled to size (zero:
 // as it is), with times on the file's own timeline.
-func pictures(t testing.TB, file string, crop rect, size [2]int) []picture {
+func pictures(t testing.TB, file string, crop rect, size [2]int) (list []picture) {
 	t.Helper()
+	eachPicture(t, file, crop, size, func(p picture) {
+		p.Y = bytes.Clone(p.Y)
+		list = append(list, p)
+	})
+	return list
+}
+
+// eachPicture is pictures without keeping them: p.Y is valid until fn returns.
+func eachPicture(t testing.TB, file string, crop rect, size [2]int, fn func(p picture)) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
 	w, h := cmp.Or(size[0], crop.W), cmp.Or(size[1], crop.H)
 	filter := fmt.Sprintf("format=yuv420p,crop=%d:%d:%d:%d,scale=%d:%d:flags=area,format=yuv420p,showinfo", crop.W, crop.H, crop.X, crop.Y, w, h)
-	out, info := command(t, 2*time.Minute, "ffmpeg", "-nostdin", "-copyts", "-i", file, "-map", "0:v",
+	cmd := exec.CommandContext(ctx, "ffmpeg", "-nostdin", "-copyts", "-i", file, "-map", "0:v",
 		"-vf", filter, "-fps_mode", "passthrough", "-f", "rawvideo", "pipe:1")
-	whole := w*h + 2*((w+1)/2)*((h+1)/2) // 4:2:0, of which the brightness is kept
-	var list []picture
-	for line := range strings.Lines(info) {
-		m := ptsTime.FindStringSubmatch(line)
-		if m == nil || !strings.Contains(line, "showinfo") {
-			continue
+	raw, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	times := make(chan time.Duration, 1000) // showinfo speaks before the picture is written; closed by its reader
+	said := &strings.Builder{}              // read after times is closed
+	go func() {
+		defer close(times)
+		for lines := bufio.NewScanner(info); lines.Scan(); {
+			if m := ptsTime.FindStringSubmatch(lines.Text()); m != nil && strings.Contains(lines.Text(), "showinfo") {
+				times <- seconds(m[1])
+			} else if !strings.Contains(lines.Text(), "showinfo") {
+				said.WriteString(lines.Text() + "\n")
+			}
 		}
-		from := len(list) * whole
-		if from+whole > len(out) {
+	}()
+	buffered := bufio.NewReaderSize(raw, 1<<20)
+	whole := make([]byte, w*h+2*((w+1)/2)*((h+1)/2)) // 4:2:0, of which the brightness is looked at
+	n := 0
+	for ; ; n++ {
+		if _, err := io.ReadFull(buffered, whole); err != nil {
 			break
 		}
-		list = append(list, picture{PTS: seconds(m[1]), W: w, H: h, Y: []byte(out[from : from+w*h])})
+		fn(picture{PTS: <-times, W: w, H: h, Y: whole[:w*h]})
 	}
-	if len(list) == 0 {
-		t.Fatalf("%s: no picture decodes\n%s", file, tail(info, 1000))
+	for range times { // none is left in a whole recording
 	}
-	return list
+	if err := cmd.Wait(); err != nil || n == 0 {
+		t.Fatalf("%s: %d pictures decode: %v\n%s", file, n, err, tail(said.String(), 1000))
+	}
+}
+
+// part copies a rectangle out of a picture.
+func (p picture) part(r rect) picture {
+	out := picture{PTS: p.PTS, W: r.W, H: r.H, Y: make([]byte, 0, r.W*r.H)}
+	for row := r.Y; row < r.Y+r.H; row++ {
+		out.Y = append(out.Y, p.Y[row*p.W+r.X:row*p.W+r.X+r.W]...)
+	}
+	return out
 }
 
 func seconds(s string) time.Duration {
