@@ -22,10 +22,12 @@ func TestLipsFitWords(t *testing.T) {
 		*recording
 	}{{"mixed", mixed}, {"single", single}} {
 		offsets := avOffsets(t, r.done(t), rect{0, 0, 640, 360})
-		if len(offsets) < 6 {
+		if len(offsets) < 8 {
 			t.Errorf("%s: %d flashes with a beep in 12 s", r.name, len(offsets))
 			continue
 		}
+		// The first second is left out: sender reports come in it, and the mix finds its delay.
+		offsets = offsets[1:]
 		var sum time.Duration
 		for _, o := range offsets {
 			sum += o
