@@ -13,6 +13,6 @@
 // goroutine than their decoder's. C memory is freed by Close and Free, never by
 // the garbage collector.
 //
-// The C side stays within the part of libavcodec that is the same from FFmpeg
-// 5.1 to 9.0.
+// The C side keeps to the part of libavcodec that has stayed the same since
+// FFmpeg 5.1.
 package codec

@@ -125,8 +125,8 @@ func (e *VideoEncoder) Encode(pic *Picture, key bool) (units [][]byte, isKey boo
 	return copyUnits(unsafe.Slice(out.nals, out.count)), out.key != 0, nil
 }
 
-// copyUnits copies x264's NAL units to Go memory. The SEI that x264 puts into its first
-// picture only tells its own settings and is left out.
+// copyUnits copies x264's NAL units to Go memory. The SEI of its first picture
+// only tells x264's settings and is left out.
 func copyUnits(nals []C.x264_nal_t) [][]byte {
 	const lengthPrefix = 4
 	size := 0

@@ -235,6 +235,7 @@ func BenchmarkEncode(b *testing.B) {
 				pics := testPictures(b, s[0], s[1], 30, movingNoise)
 				e := newEncoder(b, VideoParams{Width: s[0], Height: s[1], FPS: 30, Kbps: 2000, GOP: 60, Profile: profile, Threads: s[2]})
 				b.ReportAllocs()
+				reportCPU(b)
 				for i := 0; b.Loop(); i++ {
 					if _, _, err := e.Encode(pics[i%30], false); err != nil {
 						b.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"braid/media"
@@ -160,6 +161,21 @@ func resident(t testing.TB) float64 {
 		t.Fatal(err)
 	}
 	return pages * float64(os.Getpagesize()) / (1 << 20)
+}
+
+// reportCPU adds the CPU time of an operation, of all threads, to a benchmark:
+// on a busy machine the only figure that holds.
+func reportCPU(b *testing.B) {
+	b.Helper()
+	used := func() float64 {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e6
+	}
+	before := used()
+	b.Cleanup(func() { b.ReportMetric((used()-before)/float64(b.N), "cpu-ms/op") })
 }
 
 func newDecoder(t testing.TB, c media.Codec, w, h int) *VideoDecoder {

@@ -134,6 +134,7 @@ func BenchmarkKernel(b *testing.B) {
 	} {
 		b.Run(k.name, func(b *testing.B) {
 			b.ReportAllocs()
+			reportCPU(b)
 			for b.Loop() {
 				k.do()
 			}
