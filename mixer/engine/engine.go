@@ -23,7 +23,6 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -52,7 +51,7 @@ type engine struct {
 
 	inputs registry[*input] // with those that are closed but still shown
 	images *images
-	mixes  atomic.Int32  // inputs decode only for somebody
+	mixes  registry[*mix]
 	slots  chan struct{} // one a core: decoders take turns, encoders do not wait for them
 
 	// Owned by Run.
@@ -223,6 +222,21 @@ func (e *engine) wait(d time.Duration) {
 	case <-e.ctx.Done():
 	case <-t.C:
 	}
+}
+
+// mixing tells whether anybody mixes; inputs decode only for somebody.
+func (e *engine) mixing() bool { return len(e.mixes.all()) > 0 }
+
+// slowest is the time of the oldest picture that some mix has yet to make: up
+// to lateMost before now. What was due before it is not looked for any more.
+func (e *engine) slowest(now time.Duration) time.Duration {
+	t := now
+	for _, x := range e.mixes.all() {
+		if x.picture != nil {
+			t = min(t, time.Duration(x.at.Load()))
+		}
+	}
+	return max(t, now-lateMost)
 }
 
 func (e *engine) openInput(m *wire.OpenInput) error {

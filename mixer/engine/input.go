@@ -146,7 +146,7 @@ func (in *input) takeAudio(m *wire.Media) {
 	for _, t := range in.tapped() {
 		t.sound(m)
 	}
-	if in.e.mixes.Load() == 0 {
+	if !in.e.mixing() {
 		return
 	}
 	now := in.e.clock.now()
@@ -160,7 +160,7 @@ func (in *input) takeAudio(m *wire.Media) {
 
 func (in *input) takeVideo(m *wire.Media) {
 	taps := in.tapped()
-	if len(taps) == 0 && in.e.mixes.Load() == 0 {
+	if len(taps) == 0 && !in.e.mixing() {
 		in.waitKey = true
 		in.pictures.clear() // the next mix shall not begin with an old one
 		return
@@ -185,7 +185,7 @@ func (in *input) takeVideo(m *wire.Media) {
 		p.pts = now
 	}
 	delay := in.group.observe(in, p.pts, now)
-	in.pictures.push(p, now-delay-behind)
+	in.pictures.push(p, in.e.slowest(now)-delay)
 }
 
 // decode gives nil when there is no picture to show.

@@ -19,6 +19,7 @@ type mix struct {
 	plan   *plan                  // on screen; owned by run
 	next   atomic.Pointer[coming] // takes its place
 	key    atomic.Bool
+	at     atomic.Int64 // time of the next picture, for the inputs to keep what it shows
 
 	picture *pictureMix // nil: no video; owned by run
 	sound   *soundMix   // nil: no audio; owned by run
@@ -73,10 +74,11 @@ func newMix(e *engine, m *wire.OpenMix) (*mix, error) {
 func (x *mix) start() {
 	ctx, stop := context.WithCancel(x.e.ctx)
 	x.stop = stop
-	x.e.mixes.Add(1)
+	x.at.Store(int64(x.e.clock.now()))
+	x.e.mixes.set(x.id, x)
 	x.e.start(func() {
 		defer close(x.done)
-		defer x.e.mixes.Add(-1)
+		defer x.e.mixes.remove(x.id, x)
 		defer x.free()
 		x.run(ctx)
 	})
@@ -129,6 +131,7 @@ func (x *mix) run(ctx context.Context) {
 				return
 			}
 			tick++
+			x.at.Store(int64(tickTime(tick, x.encode.FPS)))
 		}
 	}
 }

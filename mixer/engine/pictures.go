@@ -30,12 +30,10 @@ func (p *picture) release() {
 	}
 }
 
-// maxPictures bounds what one input keeps decoded: 300 ms of 30 fps and a few.
-// A 720p picture is 1.4 MB.
-const maxPictures = 12
-
-// behind is how far a mix's tick may run behind the clock and still find its picture.
-const behind = 100 * time.Millisecond
+// maxPictures bounds what one input keeps decoded: the longest delay and some of
+// the latest a mix may be, at 30 fps. Usually there are three or four. A 720p
+// picture is 1.4 MB.
+const maxPictures = 14
 
 // pictures is what an input has to show, oldest first. The newest due picture
 // stays until another is due: an input without news keeps its last picture.
