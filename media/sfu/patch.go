@@ -22,8 +22,7 @@ func parseFragment(text string) (fragment, error) {
 	}
 	var f fragment
 	useful := false
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
+	for line := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == '\r' || r == '\n' }) {
 		name, value, _ := strings.Cut(line, ":")
 		switch name {
 		case "a=ice-ufrag":
@@ -33,7 +32,7 @@ func parseFragment(text string) (fragment, error) {
 		case "a=candidate", "a=end-of-candidates":
 			useful = true
 		default:
-			if len(line) > 0 && (len(line) < 2 || line[1] != '=') {
+			if len(line) < 2 || line[1] != '=' {
 				return fragment{}, fmt.Errorf("%w: %.40q is not a line of SDP", media.ErrInvalid, line)
 			}
 		}

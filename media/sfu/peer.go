@@ -2,7 +2,6 @@ package sfu
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/nack"
@@ -13,14 +12,6 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"braid/media"
-)
-
-// A silent client is gone after 10 s: browsers check consent every 2 to 6 s
-// (RFC 7675), viewers without checks still send receiver reports.
-const (
-	disconnectedAfter = 5 * time.Second
-	failedAfter       = 5 * time.Second // counted from disconnected
-	keepAlive         = 2 * time.Second
 )
 
 // newPeer makes a PeerConnection that knows exactly the codecs that were taken

@@ -11,7 +11,22 @@ import (
 	"braid/media"
 )
 
-func (s *Server) publish(ctx context.Context, r PublishRequest) (*Session, string, error) {
+// PublishRequest asks to send one source of a user. Of each kind the first
+// codec of the offer that is known here is taken, and nothing else: a client
+// that sends H.264 lists it first (setCodecPreferences).
+type PublishRequest struct {
+	App, Channel, User string
+	Source             media.Source // empty: camera
+	Offer              string       // SDP
+}
+
+// Publish answers an offer to send (RFC 9725). The session starts when the
+// client has connected; a session of the same user and source ends then. The
+// answer carries all candidates. ctx covers the call, not the session.
+//
+// Errors: media.ErrInvalid for an offer that cannot be read, ErrUnsupported
+// for one that cannot be met, media.ErrLimit, media.ErrClosed.
+func (s *Server) Publish(ctx context.Context, r PublishRequest) (*Session, string, error) {
 	o, err := parseOffer(r.Offer, publishing)
 	if err != nil {
 		return nil, "", fmt.Errorf("sfu: %w", err)

@@ -3,6 +3,9 @@ package sfu
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"net"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -10,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pion/dtls/v3"
+	"github.com/pion/ice/v4"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/rtp/codecs"
@@ -95,6 +99,37 @@ func TestClientThatClosesIsGoneAtOnce(t *testing.T) {
 	}
 	receive(t, "the publisher's session ends", p.session.Done())
 	receive(t, "the viewer's session ends", v.session.Done())
+}
+
+// TestSilentClientIsGivenUp pulls the cable: no alert, no packet.
+func TestSilentClientIsGivenUp(t *testing.T) {
+	s := testServer(t, func(c *Config) { c.SilenceTimeout = 2 * time.Second })
+	socket, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: socket})
+	pc := testClient(t, func(e *webrtc.SettingEngine) {
+		e.SetICEUDPMux(mux)
+		e.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	})
+	feed, _ := vp8Feed(t)
+	if _, err := pc.AddTrack(feed.track); err != nil {
+		t.Fatal(err)
+	}
+	sess := connect(t, s, pc, PublishRequest{App: "app", Channel: "room", User: "ann"})
+	v := watch(t, s, "bob", "ann")
+	user(t, s, "bob", func(*media.User) bool { return true })
+	socket.Close()
+	start := time.Now()
+	receive(t, "the silent publisher is given up", sess.Done())
+	if took := time.Since(start); took < time.Second {
+		t.Errorf("given up after %v of silence, want 2 s", took)
+	}
+	receive(t, "its viewer's session ends", v.session.Done())
+	if r := v.session.Reason(); r != "the publication ended" {
+		t.Errorf("the viewer's session ended because %s", r)
+	}
 }
 
 // TestNoGoroutineStays opens and closes 20 publishers with a viewer each, some
@@ -265,6 +300,35 @@ func TestTCPOnly(t *testing.T) {
 		e.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeTCP4})
 	})
 	mustFollow(t, v.units(t, &codecs.VP8Packet{}, 2*len(frames)), frames)
+}
+
+// TestSilentTCP: connections that say nothing are limited in number and do not
+// hold up the end.
+func TestSilentTCP(t *testing.T) {
+	s := testServer(t, func(c *Config) { c.MaxSessions = 1 })
+	var open []net.Conn
+	for range 3 {
+		c, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", s.Port()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetReadDeadline(time.Now().Add(patience))
+		open = append(open, c)
+	}
+	if n, err := open[2].Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the third of two connections: got %d bytes, %v, want it closed", n, err)
+	}
+	start := time.Now()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took > tcpFirstBytes/2 {
+		t.Errorf("Close took %v", took)
+	}
+	if _, err := open[0].Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("a connection outlived the server")
+	}
 }
 
 // TestAllAddresses listens on every address and takes the first candidate

@@ -14,7 +14,6 @@
 package sfu
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -51,6 +50,11 @@ type Config struct {
 	MaxSessions int
 	// ConnectTimeout is how long a session may take to connect; 0 means 15 s.
 	ConnectTimeout time.Duration
+	// SilenceTimeout is how long a connected client may send nothing at all
+	// before its session ends; 0 means 10 s. Below 8 s live clients are lost:
+	// browsers check consent every 2 to 6 s (RFC 7675), other viewers send no
+	// more than a receiver report every 5 s.
+	SilenceTimeout time.Duration
 	Log            *slog.Logger // nil: nowhere
 }
 
@@ -75,6 +79,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 15 * time.Second
+	}
+	if cfg.SilenceTimeout == 0 {
+		cfg.SilenceTimeout = 10 * time.Second
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -165,39 +172,4 @@ func (s *Server) forget(sess *Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, sess.id)
-}
-
-// PublishRequest asks to send one source of a user.
-type PublishRequest struct {
-	App, Channel, User string
-	Source             media.Source // empty: camera
-	Offer              string       // SDP
-}
-
-// SubscribeRequest asks to receive one source of User. Viewer is who watches,
-// and is in the channel from then on.
-type SubscribeRequest struct {
-	App, Channel, Viewer string
-	User                 string
-	Source               media.Source // empty: camera
-	Offer                string       // SDP
-}
-
-// Publish answers an offer to send (RFC 9725). The session starts when the
-// client has connected; a session of the same user and source ends then. The
-// answer carries all candidates. ctx covers the call, not the session.
-//
-// Errors: media.ErrInvalid for an offer that cannot be read, ErrUnsupported
-// for one that cannot be met, media.ErrLimit, media.ErrClosed.
-func (s *Server) Publish(ctx context.Context, r PublishRequest) (*Session, string, error) {
-	return s.publish(ctx, r)
-}
-
-// Subscribe answers an offer to receive (draft-ietf-wish-whep). The session
-// ends with the publication. Pictures start at a key frame.
-//
-// Errors as Publish, and media.ErrNotFound when the user does not publish that
-// source.
-func (s *Server) Subscribe(ctx context.Context, r SubscribeRequest) (*Session, string, error) {
-	return s.subscribe(ctx, r)
 }

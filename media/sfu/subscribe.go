@@ -8,7 +8,21 @@ import (
 	"braid/media"
 )
 
-func (s *Server) subscribe(ctx context.Context, r SubscribeRequest) (*Session, string, error) {
+// SubscribeRequest asks to receive one source of User. Viewer is who watches,
+// and is in the channel from then on.
+type SubscribeRequest struct {
+	App, Channel, Viewer string
+	User                 string
+	Source               media.Source // empty: camera
+	Offer                string       // SDP
+}
+
+// Subscribe answers an offer to receive (draft-ietf-wish-whep). The session
+// ends with the publication. Pictures start at a key frame.
+//
+// Errors as Publish, and media.ErrNotFound when the user does not publish that
+// source.
+func (s *Server) Subscribe(ctx context.Context, r SubscribeRequest) (*Session, string, error) {
 	o, err := parseOffer(r.Offer, watching)
 	if err != nil {
 		return nil, "", fmt.Errorf("sfu: %w", err)
