@@ -45,6 +45,12 @@ func TestDemoPage(t *testing.T) {
 	eval[bool](a, `scrollTo(0, 0); return true`)
 	a.shot("demo")
 
+	eval[bool](b, `document.getElementById('screen').click(); return true`)
+	a.until(15*time.Second, "sees ben's screen", "await "+fmt.Sprintf(moves, `[...document.querySelectorAll('.tile')].find((e) => e.textContent.startsWith("ben's screen"))?.querySelector('video')`))
+	a.until(15*time.Second, "has ben's screen in the mix", names+" === 'ada,ben,ben'")
+	eval[bool](b, `document.getElementById('screen').click(); return true`)
+	a.until(10*time.Second, "sees two again", names+" === 'ada,ben' && document.querySelectorAll('.tile').length === 2")
+
 	eval[bool](b, `document.getElementById('cam').click(); return true`)
 	a.until(10*time.Second, "is told that ben's camera is off", `document.querySelector('.tile:not(.own) .note')?.textContent === 'camera off'`)
 	eval[bool](b, `document.getElementById('cam').click(); return true`)
