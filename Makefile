@@ -38,7 +38,7 @@ e2e: setup-test build
 	go test -race -v -count=1 -timeout $(TIMEOUT) ./cmd/braid
 
 bench: build
-	go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout $(TIMEOUT) ./...
+	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout $(TIMEOUT) -v ./cmd/braid
 
 lint:
 	@unformatted=$$(gofmt -l cmd event callback media mixer origin relay sei signaling store web 2>/dev/null); \

@@ -31,7 +31,9 @@ type peer struct {
 	stop     context.CancelFunc
 	ended    chan struct{} // closed when the senders have returned; nil for viewers
 
-	videoFrames, audioPackets, videoBytes atomic.Int64 // received
+	began atomic.Pointer[time.Time] // when a publisher's first picture was due
+
+	videoFrames, videoPackets, audioPackets, videoBytes atomic.Int64 // received
 }
 
 func newPeer(t testing.TB) *peer {
@@ -186,6 +188,7 @@ var (
 func (p *peer) send(ctx context.Context, video *webrtc.TrackLocalStaticSample, pictures [][]byte, frame time.Duration, audio *webrtc.TrackLocalStaticSample, packets [][]byte) {
 	const packet = 20 * time.Millisecond
 	start := time.Now()
+	p.began.Store(&start)
 	v, a := 0, 0
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -242,6 +245,7 @@ func (p *peer) count(kind webrtc.RTPCodecType, packet *rtp.Packet) {
 		p.audioPackets.Add(1)
 		return
 	}
+	p.videoPackets.Add(1)
 	p.videoBytes.Add(int64(len(packet.Payload)))
 	if packet.Marker {
 		p.videoFrames.Add(1)
