@@ -25,7 +25,7 @@ const (
 	firstBackoff = 500 * time.Millisecond
 	lastBackoff  = 15 * time.Second
 	healthyAfter = 10 * time.Second
-	dialTimeout  = 8 * time.Second  // name, TCP, TLS and RTMP together
+	dialTimeout  = 8 * time.Second // name, TCP, TLS and RTMP together
 	keyInterval  = 2 * time.Second // between requests while a key frame is missing
 )
 

@@ -112,6 +112,12 @@ func (r *pushRun) Write(b []byte) (int, error) {
 	return r.log.Write(b)
 }
 
+func (r *pushRun) logged() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.log.String()
+}
+
 // story is the phases and reasons so far.
 func (r *pushRun) story() string {
 	r.mu.Lock()
@@ -634,6 +640,11 @@ func TestPushSlowOrigin(t *testing.T) {
 	r := runPush(t, PushConfig{URL: url, Video: true, Audio: audio})
 	slowest := feed(t, r.Push, aus)
 	s := o.session(t, 0)
+	defer func() {
+		if t.Failed() {
+			t.Logf("%s; state %+v; %d tags\n%s", r.story(), r.State(), len(s.got()), r.logged())
+		}
+	}()
 	eventually(t, "15 s of stream", func() bool {
 		tags := s.got()
 		return len(tags) > 0 && tags[len(tags)-1].Timestamp > 15_000
