@@ -158,16 +158,13 @@ func (x *mix) ready(p *plan) bool {
 }
 
 // due is when there is something to do again. Sound of a mix with pictures is
-// mixed with them, up to each tick.
+// mixed at its ticks: a third of the wake-ups, each of which costs as much as the
+// mixing itself.
 func (x *mix) due(tick int64) time.Duration {
-	if x.picture == nil {
-		return x.sound.due()
+	if x.picture != nil {
+		return tickTime(tick, x.encode.FPS)
 	}
-	t := tickTime(tick, x.encode.FPS)
-	if x.sound != nil {
-		t = min(t, x.sound.due())
-	}
-	return t
+	return x.sound.due()
 }
 
 // listen mixes the sound up to now.

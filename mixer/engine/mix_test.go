@@ -114,7 +114,7 @@ func TestSixteen(t *testing.T) {
 	for i := range uint32(n) {
 		r.send(&wire.OpenInput{Input: 1 + i, Group: i, Codec: media.H264}, &wire.OpenInput{Input: 101 + i, Group: i, Codec: media.Opus})
 		r.feed(1+i, c.at(start), nil)
-		r.feed(101+i, shift(voices, start), nil)
+		r.feed(101+i, shift(voices, start), early)
 		l.Panes = append(l.Panes, wire.Pane{X: int(i%4) * 160, Y: int(i/4) * 90, W: 160, H: 90, Input: 1 + i})
 		l.Audio = append(l.Audio, 101+i)
 	}

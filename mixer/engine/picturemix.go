@@ -54,8 +54,9 @@ func newPictureMix(e *engine, c wire.Encode) (*pictureMix, error) {
 	}, nil
 }
 
-// newEncoder opens an encoder for pictures of w x h. From 720p on two slices are
-// coded side by side when there is a second core: the same work, in less time.
+// newEncoder opens an encoder for pictures of w x h. Above 720p two slices are
+// coded side by side when there is a second core, so that a tick does not last
+// longer than half a frame time; below, one thread does the same work cheaper.
 func newEncoder(c wire.Encode, w, h int) (*codec.VideoEncoder, error) {
 	p := codec.VideoParams{
 		Width: w, Height: h, FPS: c.FPS, Kbps: c.VideoKbps, GOP: c.GOP,
@@ -70,7 +71,7 @@ func newEncoder(c wire.Encode, w, h int) (*codec.VideoEncoder, error) {
 	if p.Kbps == 0 {
 		p.Kbps = max(w*h/460, 64) // 2000 at 720p
 	}
-	if w*h >= 1280*720 && runtime.GOMAXPROCS(0) > 1 {
+	if w*h > 1280*720 && runtime.GOMAXPROCS(0) > 1 {
 		p.Threads = 2
 	}
 	return codec.NewVideoEncoder(p)

@@ -167,16 +167,15 @@ func (v *voice) conceal(n int64) {
 	}
 }
 
-// place appends a packet that belongs at want.
+// place appends a packet that belongs at want, and corrects what is between.
 func (v *voice) place(want int64, pcm []float32) {
 	switch diff := want - v.end; {
 	case diff > fixQuiet && v.quietTail():
 		v.skipTo(want)
 	case diff > fixInsert:
-		was := v.plc
 		v.plc = 0
 		v.conceal(diff)
-		v.plc, v.live = was, true
+		v.live = true
 		v.skipTo(want)
 	case diff < -fixQuiet && meanSquare(pcm) < quietBar, diff < -fixDrop:
 		drop := min(-diff*soundChannels, int64(len(pcm)))
