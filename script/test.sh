@@ -22,7 +22,8 @@ failed=0
 run "${units[@]}" || failed=1
 run ./cmd/braid || failed=1
 
-skipped=$(grep -A1 -E '^ *--- SKIP' "$log" | grep -v '^--$')
+# The reason stands in the line before.
+skipped=$(grep -B1 -E '^ *--- SKIP' "$log" | grep -v '^--$')
 if [ -n "$skipped" ]; then
   echo "skipped:"
   echo "$skipped"

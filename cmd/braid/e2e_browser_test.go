@@ -20,8 +20,9 @@ import (
 // chrome is one Chromium with a profile of its own, whose camera and microphone
 // are a clip. It ends with the test.
 type chrome struct {
-	t   testing.TB
-	ctx context.Context
+	t     testing.TB
+	ctx   context.Context
+	story *story
 }
 
 func startChrome(t testing.TB, f clipFiles) *chrome {
@@ -58,7 +59,7 @@ func startChrome(t testing.TB, f clipFiles) *chrome {
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatalf("start %s: %v", program, err)
 	}
-	return &chrome{t, ctx}
+	return &chrome{t, ctx, newStory(t)}
 }
 
 // page is one tab.
@@ -69,7 +70,7 @@ type page struct {
 }
 
 // open opens a tab. What the page writes to its console, and what it throws,
-// goes into the test's log.
+// goes into the test's story.
 func (c *chrome) open(name, url string) *page {
 	c.t.Helper()
 	ctx, cancel := chromedp.NewContext(c.ctx)
@@ -83,7 +84,7 @@ func (c *chrome) open(name, url string) *page {
 			if err != nil {
 				return
 			}
-			c.t.Logf("%s: %s", name, m)
+			fmt.Fprintf(c.story, "%s %s: %s\n", time.Now().Format("15:04:05.000"), name, m)
 		}
 	}()
 	c.t.Cleanup(func() { cancel(); <-done })

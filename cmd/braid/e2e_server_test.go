@@ -50,7 +50,7 @@ func startBraid(t testing.TB) *braidServer {
 	if os.Getenv("BRAID_DEBUG") != "" {
 		level = slog.LevelDebug
 	}
-	log := slog.New(slog.NewTextHandler(logWriter{t}, &slog.HandlerOptions{Level: level}))
+	log := slog.New(slog.NewTextHandler(newStory(t), &slog.HandlerOptions{Level: level}))
 	s, err := newServer(cfg, log)
 	if err != nil {
 		t.Fatal(err)
@@ -73,12 +73,30 @@ func startBraid(t testing.TB) *braidServer {
 	return &braidServer{t: t, http: "http://" + s.HTTPAddr, rtmp: "rtmp://" + s.RTMPAddr + "/live"}
 }
 
-// logWriter puts the server's log into the test's.
-type logWriter struct{ t testing.TB }
+// story collects what the server and the browsers say, and tells it when the
+// test has failed: a passing run stays readable. BRAID_DEBUG tells it always,
+// with the server's debug lines.
+type story struct {
+	mu   sync.Mutex
+	text strings.Builder // guarded by mu
+}
 
-func (w logWriter) Write(b []byte) (int, error) {
-	w.t.Log(strings.TrimSuffix(string(b), "\n"))
-	return len(b), nil
+func newStory(t testing.TB) *story {
+	s := &story{}
+	t.Cleanup(func() {
+		if t.Failed() || os.Getenv("BRAID_DEBUG") != "" {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			t.Logf("what happened:\n%s", s.text.String())
+		}
+	})
+	return s
+}
+
+func (s *story) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
 }
 
 var buildMixer = sync.OnceValues(func() (string, error) {
