@@ -17,7 +17,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -527,9 +526,24 @@ func splitAnnexB(b []byte) (units [][]byte) {
 	return units
 }
 
-// nginxRTMP starts nginx with its RTMP module on a free port and gives the base
-// URL of an application that takes and plays any stream. It ends with the test.
+// nginx is a live origin that is not braid's: nginx with its RTMP module.
+type nginx struct {
+	t       testing.TB
+	dir     string
+	address string
+	cmd     *exec.Cmd
+}
+
+// nginxRTMP starts nginx on a free port and gives the base URL of an
+// application that takes and plays any stream. It ends with the test.
 func nginxRTMP(t testing.TB) string {
+	t.Helper()
+	n := newNginx(t)
+	n.start()
+	return n.url()
+}
+
+func newNginx(t testing.TB) *nginx {
 	t.Helper()
 	need(t, "nginx")
 	module := ""
@@ -541,36 +555,47 @@ func nginxRTMP(t testing.TB) string {
 	if module == "" {
 		t.Skip("libnginx-mod-rtmp is not installed: script/setup.sh test installs it")
 	}
-	port := freePort(t)
-	dir := t.TempDir()
+	n := &nginx{t: t, dir: t.TempDir(), address: fmt.Sprintf("127.0.0.1:%d", freePort(t))}
 	conf := fmt.Sprintf(`load_module %s;
 daemon off; master_process off; worker_processes 1;
 pid %[2]s/pid; error_log %[2]s/error.log info;
 events { worker_connections 64; }
-rtmp { server { listen 127.0.0.1:%d; access_log off; application live { live on; wait_key on; wait_video on; } } }
-`, module, dir, port)
-	if err := os.WriteFile(dir+"/nginx.conf", []byte(conf), 0o644); err != nil {
+rtmp { server { listen %[3]s; access_log off; application live { live on; wait_key on; wait_video on; } } }
+`, module, n.dir, n.address)
+	if err := os.WriteFile(n.dir+"/nginx.conf", []byte(conf), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("nginx", "-p", dir, "-c", dir+"/nginx.conf", "-e", dir+"/error.log")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	t.Cleanup(n.stop)
+	return n
+}
+
+func (n *nginx) url() string { return "rtmp://" + n.address + "/live" }
+
+// start starts it, also again after a stop, and waits until it listens.
+func (n *nginx) start() {
+	n.t.Helper()
+	n.cmd = exec.Command("nginx", "-p", n.dir, "-c", n.dir+"/nginx.conf", "-e", n.dir+"/error.log")
+	if err := n.cmd.Start(); err != nil {
+		n.t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
-	})
-	address := fmt.Sprintf("127.0.0.1:%d", port)
-	eventually(t, 5*time.Second, "nginx listens", func() (bool, string) {
-		c, err := net.Dial("tcp", address)
+	eventually(n.t, 5*time.Second, "nginx listens", func() (bool, string) {
+		c, err := net.Dial("tcp", n.address)
 		if err != nil {
-			said, _ := os.ReadFile(dir + "/error.log")
+			said, _ := os.ReadFile(n.dir + "/error.log")
 			return false, err.Error() + ": " + string(said)
 		}
 		c.Close()
 		return true, ""
 	})
-	return "rtmp://" + address + "/live"
+}
+
+// stop ends it as a crash does: connections break off.
+func (n *nginx) stop() {
+	if n.cmd != nil {
+		n.cmd.Process.Kill()
+		n.cmd.Wait()
+		n.cmd = nil
+	}
 }
 
 func freePort(t testing.TB) int {
