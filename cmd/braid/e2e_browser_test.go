@@ -42,7 +42,7 @@ func startChrome(t testing.TB, f clipFiles) *chrome {
 		chromedp.Flag("headless", "new"), chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1280, 1000),
 		chromedp.Flag("disable-dev-shm-usage", true), // /dev/shm is 64 MB in many containers
 	}
-	for _, flag := range []string{"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync",
+	for _, flag := range []string{"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "hide-scrollbars",
 		"use-fake-device-for-media-stream", "use-fake-ui-for-media-stream",
 		"disable-background-timer-throttling", "disable-renderer-backgrounding", "disable-backgrounding-occluded-windows"} {
 		options = append(options, chromedp.Flag(flag, true))

@@ -35,12 +35,9 @@ func TestDemoPage(t *testing.T) {
 	a.until(10*time.Second, "hears a voice in the SEI", `JSON.parse(document.getElementById('sei').textContent).stream.some((e) => e.vol > 0)`)
 	eval[bool](a, `document.getElementById('mix').scrollIntoView(); return true`)
 
-	layout := func(name, width string) {
-		eval[bool](a, fmt.Sprintf(`document.querySelector('input[value=%s]').click(); return true`, name))
-		a.until(15*time.Second, "shows the layout "+name, fmt.Sprintf(`[...document.querySelectorAll('.pane')].some((e) => e.style.width.startsWith(%q))`, width))
-	}
-	layout("speaker", "75")
-	layout("side", "50")
+	eval[bool](a, `document.querySelector('input[value=side]').click(); return true`)
+	a.until(15*time.Second, "shows the layout side", `[...document.querySelectorAll('.pane')].every((e) => e.style.top.startsWith('25'))`)
+	overlayIsInTime(t, a)
 	a.until(5*time.Second, "is at peace", `document.getElementById('problem').hidden`)
 	eval[bool](a, `scrollTo(0, 0); return true`)
 	a.shot("demo")
@@ -63,6 +60,28 @@ func TestDemoPage(t *testing.T) {
 	a.until(10*time.Second, "has no mix", `document.getElementById('playing').hidden && document.getElementById('mixer').textContent === 'Start mix'`)
 	eval[bool](a, `document.getElementById('mixer').click(); return true`)
 	a.until(20*time.Second, "mixes again at once", "await "+fmt.Sprintf(moves, `document.getElementById('mixed')`))
+}
+
+// overlayIsInTime changes from "side", which is black at the top, to "speaker",
+// which is not, and compares when the outline moves and when the picture does.
+func overlayIsInTime(t *testing.T, p *page) {
+	t.Helper()
+	apart := eval[float64](p, `
+		const video = document.getElementById('mixed');
+		const dot = Object.assign(document.createElement('canvas'), { width: 1, height: 1 }).getContext('2d', { willReadFrequently: true });
+		let outline, picture;
+		document.querySelector('input[value=speaker]').click();
+		for (const end = performance.now() + 20000; !(outline && picture) && performance.now() < end;) {
+			const now = await new Promise(requestAnimationFrame);
+			if ([...document.querySelectorAll('.pane')].some((e) => e.style.width.startsWith('75'))) outline ??= now;
+			dot.drawImage(video, video.videoWidth * 0.1, video.videoHeight * 0.05, 1, 1, 0, 0, 1, 1);
+			if (dot.getImageData(0, 0, 1, 1).data[1] > 100) picture ??= now;
+		}
+		return outline && picture ? outline - picture : 99999`)
+	t.Logf("the outline moves %.0f ms after the picture", apart)
+	if apart < -150 || apart > 150 {
+		t.Errorf("the outline moves %.0f ms after the picture, want within 150", apart)
+	}
 }
 
 const (

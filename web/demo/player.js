@@ -37,7 +37,6 @@ export class Player {
 
   open() {
     this.pending = [];
-    this.first = undefined;
     const player = mpegts.createPlayer({ type: 'flv', isLive: true, url: this.url }, {
       enableStashBuffer: false, // show what arrives at once
       liveSync: true, // and catch up when the buffer has grown
@@ -67,16 +66,11 @@ export class Player {
     draw(this.parts.overlay, {});
   }
 
-  /**
-   * A message arrives with its bytes, up to a second before its picture is
-   * shown. The player's clock starts at the stream's first picture, and each
-   * key frame carries a message, so the first message's time is that zero.
-   */
+  /** A message arrives with its bytes, up to a second before its picture is shown; pts is on the video element's clock, in ms. */
   arrived(data) {
     const message = parse(data);
     if (!message) return;
-    this.first ??= data.pts;
-    this.pending.push({ at: (data.pts - this.first) / 1000, message });
+    this.pending.push({ at: data.pts / 1000, message });
     this.parts.onMessage(message);
   }
 
