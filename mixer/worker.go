@@ -260,7 +260,10 @@ func (w *worker) start() (net.Conn, *exec.Cmd, error) {
 	}
 	cmd := exec.Command(w.cfg.Program, "-fd", "3")
 	cmd.ExtraFiles = []*os.File{theirs}
-	cmd.Env = []string{"GOTRACEBACK=single"} // nothing of ours is the worker's business
+	// Nothing of our environment is the worker's business. One processor is enough
+	// for its Go code: codecs run beside it in C, and a second would be woken for
+	// each frame only to find nothing to do.
+	cmd.Env = []string{"GOTRACEBACK=single", "GOMAXPROCS=1"}
 	cmd.Stderr = &lineLog{log: w.log}
 	if err := cmd.Start(); err != nil {
 		sock.Close()
@@ -283,7 +286,9 @@ func (w *worker) greet(sock net.Conn, conn *wire.Conn) error {
 	if ready, ok := msg.(*wire.Ready); !ok || ready.Version != wire.Version {
 		return fmt.Errorf("mixer: the media worker answers %+v, want version %d: build both programs from one source", msg, wire.Version)
 	}
-	return nil
+	// The first Hello waited while the process started; this one sets the clock.
+	hello.Elapsed = time.Since(w.zero)
+	return conn.Write(hello)
 }
 
 // replay tells a new process all it should be doing, in an order that never

@@ -116,7 +116,7 @@ func greet(ctx context.Context, conn *wire.Conn, log *slog.Logger) (*engine, err
 	e := &engine{
 		clock: newClock(hello.Elapsed), conn: conn, log: log, ctx: ctx,
 		maxWidth: hello.MaxWidth, maxHeight: hello.MaxHeight,
-		slots:   make(chan struct{}, runtime.GOMAXPROCS(0)),
+		slots:   make(chan struct{}, runtime.NumCPU()),
 		open:    make(map[uint32]*input),
 		groups:  make(map[uint32]*group),
 		outputs: make(map[uint32]output),

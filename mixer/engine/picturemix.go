@@ -71,7 +71,7 @@ func newEncoder(c wire.Encode, w, h int) (*codec.VideoEncoder, error) {
 	if p.Kbps == 0 {
 		p.Kbps = max(w*h/460, 64) // 2000 at 720p
 	}
-	if w*h > 1280*720 && runtime.GOMAXPROCS(0) > 1 {
+	if w*h > 1280*720 && runtime.NumCPU() > 1 {
 		p.Threads = 2
 	}
 	return codec.NewVideoEncoder(p)

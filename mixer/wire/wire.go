@@ -69,7 +69,8 @@ type Layout struct {
 // Server to worker.
 type (
 	// Hello opens the conversation. Elapsed is the age of the server's
-	// timeline at sending: every PTS on this connection counts from its zero.
+	// timeline at sending: every PTS on this connection counts from its zero. It
+	// is sent again after Ready, because the first one waits for the process.
 	Hello struct {
 		Version             int
 		Elapsed             time.Duration
