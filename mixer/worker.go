@@ -19,9 +19,10 @@ import (
 )
 
 const (
-	readyWithin = 10 * time.Second // a loaded machine starts a process in well under one
-	killAfter   = time.Second      // a worker ends when its socket closes; this is for one that hangs
-	mediaMax    = 512              // frames waiting for a worker; more and it is not keeping up
+	readyWithin = 10 * time.Second     // a loaded machine starts a process in well under one
+	killAfter   = time.Second          // a worker ends when its socket closes; this is for one that hangs
+	mediaMax    = 512                  // frames waiting for a worker; more and it is not keeping up
+	gather      = 8 * time.Millisecond // a quarter of a frame: what batching costs in delay, at most
 	firstWait   = 50 * time.Millisecond
 	longestWait = 5 * time.Second // between restarts of a worker that dies at once
 )
@@ -314,21 +315,29 @@ func (w *worker) replay() (needKeys []func()) {
 	return needKeys
 }
 
+// write sends what is queued, a batch each gather: a frame waits for those of
+// other users, so that the worker wakes once for all of them.
 func (w *worker) write(conn *wire.Conn, done <-chan struct{}) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		select {
 		case <-done:
 			return
 		case <-w.wake:
 		}
+		timer.Reset(gather - time.Since(w.zero)%gather)
+		select {
+		case <-done:
+			return
+		case <-timer.C:
+		}
 		w.mu.Lock()
 		batch := w.queue
 		w.queue, w.frames = nil, 0
 		w.mu.Unlock()
-		for _, msg := range batch {
-			if err := conn.Write(msg); err != nil {
-				return
-			}
+		if len(batch) > 0 && conn.Write(batch...) != nil {
+			return
 		}
 	}
 }

@@ -47,14 +47,16 @@ func NewConn(rw io.ReadWriter) *Conn {
 	return &Conn{r: bufio.NewReaderSize(rw, 64<<10), w: rw}
 }
 
-// Write sends one message, given by pointer, and blocks while the peer does not
-// read. It keeps nothing of msg.
-func (c *Conn) Write(msg any) error {
+// Write sends messages, given by pointer, in one piece, and blocks while the
+// peer does not read. It keeps nothing of them.
+func (c *Conn) Write(msgs ...any) (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	buf, err := Append(c.buf[:0], msg)
-	if err != nil {
-		return err
+	buf := c.buf[:0]
+	for _, msg := range msgs {
+		if buf, err = Append(buf, msg); err != nil {
+			return err
+		}
 	}
 	if cap(buf) <= 1<<20 {
 		c.buf = buf
