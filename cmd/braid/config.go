@@ -68,7 +68,10 @@ func readConfig(name string) (config, error) {
 		return c, fmt.Errorf("config: %w", err)
 	}
 	d := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict())
-	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+	switch err := d.Decode(&c); {
+	case errors.Is(err, io.EOF): // an empty file, which the decoder takes for zero values
+		return defaults(), nil
+	case err != nil:
 		return c, fmt.Errorf("config %s: %s", name, yaml.FormatError(err, false, true))
 	}
 	if err := c.check(); err != nil {

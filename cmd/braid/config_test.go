@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func writeConfig(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "braid.yaml")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestConfig(t *testing.T) {
+	c, err := readConfig(writeConfig(t, `
+data_dir: /var/lib/braid
+http: {listen: "0.0.0.0:80"}
+media:
+  public_ips: [203.0.113.7, "2001:db8::7"]
+access_keys: [{id: k, secret: s}]
+applications:
+  - {id: app-1, key: key, name: First}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.DataDir != "/var/lib/braid" || c.HTTP.Listen != "0.0.0.0:80" || c.RTMP.Listen != "127.0.0.1:1935" ||
+		c.Media.Listen != ":8189" || len(c.Media.PublicIPs) != 2 || c.AccessKeys[0].Secret != "s" || c.Applications[0].Name != "First" {
+		t.Errorf("got %+v", c)
+	}
+	if c.demo() {
+		t.Error("the demo, which gives tokens to everyone, is on although HTTP is not on loopback")
+	}
+	for _, text := range []string{"", "# nothing yet\n", "---\n"} {
+		if c, err := readConfig(writeConfig(t, text)); err != nil || c.HTTP != defaults().HTTP || !c.demo() {
+			t.Errorf("%q: %v, demo %v; want the defaults with the demo", text, err, c.demo())
+		}
+	}
+}
+
+// Each mistake is named with what it wants; unknown fields with their line.
+func TestConfigMistakes(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"data_dir: x\nhttp:\n  listne: \":80\"\n", "[3:3] unknown field \"listne\""},
+		{"data_dir: x\ndata_dir: y\n", "[2:1]"},
+		{"http: {listen: 80}\n", `http.listen: "80" is not host:port`},
+		{"media: {public_ips: [example.com]}\n", `media.public_ips[0]: "example.com" is not an IP address`},
+		{"mixer: {max_width: 100000}\n", "mixer.max_width: 100000 is not from 16 to 4096 pixels"},
+		{"access_keys: [{id: a}]\n", "access_keys[0]: id and secret are both needed"},
+		{"access_keys: [{id: a, secret: b}, {id: a, secret: c}]\n", `access_keys[1].id: "a" is there twice`},
+		{"applications: [{id: a b, key: k}]\n", `applications[0].id: "a b" is not 1 to 64 characters of A-Za-z0-9_-`},
+		{"applications: [{id: a}]\n", "applications[0].key: is needed"},
+		{"applications: {id: a}\n", "[1:"},
+		{"data_dir: [", "["},
+	} {
+		_, err := readConfig(writeConfig(t, tt.text))
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%q: got %v, want it to say %s", tt.text, err, tt.want)
+		}
+	}
+	if _, err := readConfig(filepath.Join(t.TempDir(), "none.yaml")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file that is not there: got %v", err)
+	}
+}
+
+func FuzzConfig(f *testing.F) {
+	f.Add("http: {listen: \":80\"}\naccess_keys: [{id: a, secret: b}]\n")
+	f.Add("media:\n  public_ips:\n  - &a ::1\n  - *a\n")
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, text string) {
+		name := filepath.Join(dir, "braid.yaml")
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		readConfig(name)
+	})
+}
+
+// Secrets are made once, kept for the owner alone, and found again.
+func TestCredentials(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	first := config{DataDir: dir}
+	made, err := loadCredentials(&first)
+	if err != nil || !made {
+		t.Fatalf("first start: made %v, %v", made, err)
+	}
+	info, err := os.Stat(filepath.Join(dir, "credentials.json"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("credentials.json: %v, %v; want mode 0600", info.Mode(), err)
+	}
+	again := config{DataDir: dir}
+	if made, err := loadCredentials(&again); err != nil || made {
+		t.Errorf("second start: made %v, %v", made, err)
+	}
+	a, _ := json.Marshal(first)
+	b, _ := json.Marshal(again)
+	if !bytes.Equal(a, b) {
+		t.Errorf("second start has others: %s, %s", a, b)
+	}
+	if len(first.AccessKeys[0].Secret) < 32 || len(first.Applications[0].Key) < 32 || !idForm.MatchString(first.Applications[0].ID) {
+		t.Errorf("weak or wrong: %+v", first)
+	}
+	given := config{DataDir: dir, AccessKeys: []accessKey{{"k", "s"}}}
+	if _, err := loadCredentials(&given); err != nil || given.AccessKeys[0].ID != "k" || len(given.Applications) != 1 {
+		t.Errorf("a configured access key: %+v, %v", given, err)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	ctx := context.Background()
+	var out, complaints bytes.Buffer
+	if err := run(ctx, []string{"serve", "--help"}, &out, &complaints); !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("serve --help: %v", err)
+	}
+	for _, want := range []string{"-config file", "-log level", "127.0.0.1:8080"} {
+		if !strings.Contains(complaints.String(), want) {
+			t.Errorf("serve --help does not explain %q:\n%s", want, complaints.String())
+		}
+	}
+	for _, args := range [][]string{{"dance"}, {"serve", "now"}, {"serve", "--log", "loud"}, {"serve", "--nope"}} {
+		if err := run(ctx, args, &out, &complaints); err == nil || errors.Is(err, flag.ErrHelp) {
+			t.Errorf("%q is taken: %v", args, err)
+		}
+	}
+	out.Reset()
+	if err := run(ctx, []string{"version"}, &out, &complaints); err != nil || !strings.HasPrefix(out.String(), "braid ") {
+		t.Errorf("version: %q, %v", out.String(), err)
+	}
+}
