@@ -141,6 +141,8 @@ func publishFile(t testing.TB, endpoint, token string, f clipFiles, fps int, vid
 			t.Fatal(err)
 		}
 		p.add(picture, codec)
+		// The coder's delay makes the sound a packet longer: cut, both loop together.
+		packets = packets[:min(len(packets), len(pictures)*50/fps)]
 	}
 	if err := p.connect(endpoint, token); err != nil {
 		t.Fatal(err)
