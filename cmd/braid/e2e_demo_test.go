@@ -57,7 +57,7 @@ func TestDemoPage(t *testing.T) {
 	a.until(10*time.Second, "is alone", `document.querySelectorAll('.tile').length === 1`)
 	a.until(15*time.Second, "has a mix of one", names+" === 'ada'")
 	eval[bool](a, `document.getElementById('mixer').click(); return true`)
-	a.until(10*time.Second, "has no mix", `document.getElementById('playing').hidden && document.getElementById('mixer').textContent === 'Start mix'`)
+	a.until(10*time.Second, "has no mix", `document.getElementById('playing').hidden && document.getElementById('mixer').textContent === 'Start mix' && !document.getElementById('mixer').disabled`)
 	eval[bool](a, `document.getElementById('mixer').click(); return true`)
 	a.until(20*time.Second, "mixes again at once", "await "+fmt.Sprintf(moves, `document.getElementById('mixed')`))
 }
