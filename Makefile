@@ -45,14 +45,8 @@ lint:
 	if [ -n "$$unformatted" ]; then echo "gofmt -w these files:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 
-# Each Fuzz target in turn, FUZZTIME each; a new failure stays in testdata/fuzz.
 fuzz:
-	@grep -rlE '^func Fuzz' --include='*_test.go' . | sort | while read -r file; do \
-		for target in $$(grep -oE '^func Fuzz[A-Za-z0-9_]*' $$file | cut -c6-); do \
-			echo "fuzz $$target in $$(dirname $$file)"; \
-			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) || exit 1; \
-		done; \
-	done
+	FUZZTIME=$(FUZZTIME) script/fuzz.sh
 
 clean:
 	rm -rf bin
