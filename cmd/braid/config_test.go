@@ -89,17 +89,19 @@ func FuzzConfig(f *testing.F) {
 // Secrets are made once, kept for the owner alone, and found again.
 func TestCredentials(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	first := config{DataDir: dir}
+	first := defaults()
+	first.DataDir = dir
 	made, err := loadCredentials(&first)
-	if err != nil || !made {
-		t.Fatalf("first start: made %v, %v", made, err)
+	if err != nil || len(made.AccessKeys) != 1 || len(made.Applications) != 1 {
+		t.Fatalf("first start: made %+v, %v", made, err)
 	}
 	info, err := os.Stat(filepath.Join(dir, "credentials.json"))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("credentials.json: %v, %v; want mode 0600", info.Mode(), err)
 	}
-	again := config{DataDir: dir}
-	if made, err := loadCredentials(&again); err != nil || made {
+	again := defaults()
+	again.DataDir = dir
+	if made, err := loadCredentials(&again); err != nil || !made.empty() {
 		t.Errorf("second start: made %v, %v", made, err)
 	}
 	a, _ := json.Marshal(first)
@@ -110,9 +112,73 @@ func TestCredentials(t *testing.T) {
 	if len(first.AccessKeys[0].Secret) < 32 || len(first.Applications[0].Key) < 32 || !idForm.MatchString(first.Applications[0].ID) {
 		t.Errorf("weak or wrong: %+v", first)
 	}
-	given := config{DataDir: dir, AccessKeys: []accessKey{{"k", "s"}}}
+	given := defaults()
+	given.DataDir, given.AccessKeys = dir, []accessKey{{"k", "s"}}
 	if _, err := loadCredentials(&given); err != nil || given.AccessKeys[0].ID != "k" || len(given.Applications) != 1 {
 		t.Errorf("a configured access key: %+v, %v", given, err)
+	}
+}
+
+// What the config names is neither made nor shown.
+func TestCredentialsHalfGiven(t *testing.T) {
+	c := defaults()
+	c.DataDir, c.Applications = t.TempDir(), []application{{ID: "mine", Key: "my-key"}}
+	made, err := loadCredentials(&c)
+	if err != nil || len(made.AccessKeys) != 1 || len(made.Applications) != 0 {
+		t.Fatalf("made %+v, %v; want an access key alone", made, err)
+	}
+	var out bytes.Buffer
+	made.show(&out, c.DataDir)
+	if strings.Contains(out.String(), "my-key") || !strings.Contains(out.String(), made.AccessKeys[0].Secret) {
+		t.Errorf("shown: %s", out.String())
+	}
+}
+
+// The file may have been edited: what is gone is made again, what is wrong is named.
+func TestCredentialsEdited(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{`{}`, ""},
+		{`{"access_keys": [], "applications": null}`, ""},
+		{`{"access_keys": [{"id": "a"}]}`, "credentials.json: access_keys[0]: id and secret are both needed"},
+		{`{"applications": [{"id": "a b", "key": "k"}]}`, `credentials.json: applications[0].id: "a b" is not`},
+		{`secrets`, "credentials.json: invalid character"},
+	} {
+		c := defaults()
+		c.DataDir = t.TempDir()
+		if err := os.WriteFile(filepath.Join(c.DataDir, "credentials.json"), []byte(tt.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		made, err := loadCredentials(&c)
+		if tt.want == "" {
+			if err != nil || len(made.AccessKeys) != 1 || len(made.Applications) != 1 {
+				t.Errorf("%s: made %+v, %v", tt.text, made, err)
+			}
+		} else if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want it to say %s", tt.text, err, tt.want)
+		}
+	}
+}
+
+// A first start that fails later has shown the secrets: the next one does not.
+func TestFirstStartFailsAndShowsSecrets(t *testing.T) {
+	dir := t.TempDir()
+	name := writeConfig(t, "data_dir: "+dir+"\nhttp: {listen: \"127.0.0.1:99999\"}\n")
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"serve", "--config", name}, &out, &bytes.Buffer{}); err == nil {
+		t.Fatal("port 99999 is taken")
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "credentials.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept credentials
+	if err := json.Unmarshal(b, &kept); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{kept.AccessKeys[0].Secret, kept.Applications[0].Key} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("a kept secret was never shown:\n%s", out.String())
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,50 +18,71 @@ type credentials struct {
 	Applications []application `json:"applications"`
 }
 
-// loadCredentials fills what the config leaves out from the data directory,
-// making it on the first start. made tells that it was just made.
-func loadCredentials(c *config) (made bool, err error) {
+// loadCredentials fills what the config leaves out from the data directory, and
+// makes what is not there either: both on the first start. It returns what it
+// has just made and kept; empty otherwise.
+func loadCredentials(c *config) (made credentials, err error) {
 	if len(c.AccessKeys) > 0 && len(c.Applications) > 0 {
-		return false, nil
+		return made, nil
 	}
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
-		return false, fmt.Errorf("data_dir: %w", err)
+		return made, fmt.Errorf("data_dir: %w", err)
 	}
 	name := filepath.Join(c.DataDir, "credentials.json")
 	var kept credentials
 	b, err := os.ReadFile(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		kept, made = newCredentials(), true
-		if err := writeFile(name, kept); err != nil {
-			return false, err
-		}
-	case err != nil:
-		return false, fmt.Errorf("data_dir: %w", err)
-	default:
-		if err := json.Unmarshal(b, &kept); err != nil {
-			return false, fmt.Errorf("data_dir: %s: %w", name, err)
-		}
+	if err == nil {
+		err = json.Unmarshal(b, &kept)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return made, fmt.Errorf("data_dir: %s: %w", name, err)
 	}
 	if len(c.AccessKeys) == 0 {
+		if len(kept.AccessKeys) == 0 {
+			made.AccessKeys = []accessKey{{ID: "braid-" + secret(6), Secret: secret(20)}}
+			kept.AccessKeys = made.AccessKeys
+		}
 		c.AccessKeys = kept.AccessKeys
 	}
 	if len(c.Applications) == 0 {
+		if len(kept.Applications) == 0 {
+			made.Applications = []application{{ID: secret(8), Key: secret(20), Name: "default"}}
+			kept.Applications = made.Applications
+		}
 		c.Applications = kept.Applications
 	}
-	return made, nil
+	if err := c.check(); err != nil { // the file may have been edited
+		return made, fmt.Errorf("data_dir: %s: %w", name, err)
+	}
+	if made.empty() {
+		return made, nil
+	}
+	return made, writeFile(name, kept)
 }
 
-func newCredentials() credentials {
-	secret := func(bytes int) string {
-		b := make([]byte, bytes)
-		rand.Read(b) // never fails (crypto/rand)
-		return hex.EncodeToString(b)
+// secret is random, in hexadecimal.
+func secret(bytes int) string {
+	b := make([]byte, bytes)
+	rand.Read(b) // never fails (crypto/rand)
+	return hex.EncodeToString(b)
+}
+
+func (c credentials) empty() bool { return len(c.AccessKeys) == 0 && len(c.Applications) == 0 }
+
+// show tells the secrets to the person who started the server.
+func (c credentials) show(w io.Writer, dataDir string) {
+	if c.empty() {
+		return
 	}
-	return credentials{
-		AccessKeys:   []accessKey{{ID: "braid-" + secret(6), Secret: secret(20)}},
-		Applications: []application{{ID: secret(8), Key: secret(20), Name: "default"}},
+	fmt.Fprintf(w, "First start: these were made for you and are kept in %s.\n", filepath.Join(dataDir, "credentials.json"))
+	fmt.Fprintf(w, "They are shown only this once.\n\n")
+	for _, a := range c.Applications {
+		fmt.Fprintf(w, "  application  AppID %s  AppKey %s\n", a.ID, a.Key)
 	}
+	for _, k := range c.AccessKeys {
+		fmt.Fprintf(w, "  access key   id %s  secret %s\n", k.ID, k.Secret)
+	}
+	fmt.Fprintln(w)
 }
 
 // writeFile writes whole or not at all, readable by the owner alone.

@@ -89,11 +89,12 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	made.show(stdout, cfg.DataDir) // before anything can fail: they are not shown again
 	s, err := newServer(cfg, log)
 	if err != nil {
 		return err
 	}
-	s.welcome(stdout, made)
+	s.welcome(stdout)
 	return s.run(ctx)
 }
 

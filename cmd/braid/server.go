@@ -208,17 +208,10 @@ func reachable(addr string) string {
 	return addr
 }
 
-// welcome tells a person where to go, and the secrets once.
-func (s *server) welcome(w io.Writer, made bool) {
+// welcome tells a person where to go.
+func (s *server) welcome(w io.Writer) {
 	at := "http://" + reachable(s.HTTPAddr)
 	fmt.Fprintf(w, "braid serves %s (API, WHIP, WHEP, FLV, HLS), rtmp://%s, media on port %d (UDP and TCP)\n", at, reachable(s.RTMPAddr), s.sfu.Port())
-	if made {
-		app, key := s.cfg.Applications[0], s.cfg.AccessKeys[0]
-		fmt.Fprintf(w, "\nFirst start: these were made for you and are kept in %s/credentials.json.\n", s.cfg.DataDir)
-		fmt.Fprintf(w, "They are shown only this once.\n\n")
-		fmt.Fprintf(w, "  application  AppID %s  AppKey %s\n", app.ID, app.Key)
-		fmt.Fprintf(w, "  access key   id %s  secret %s\n", key.ID, key.Secret)
-	}
 	if s.cfg.demo() {
 		fmt.Fprintf(w, "\nOpen %s/demo/ in two browser tabs.\n", at)
 	}
