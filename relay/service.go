@@ -79,6 +79,7 @@ func (s *Service) Start(_ context.Context, spec *Spec) error {
 	t := newTask(s.cfg, spec)
 	s.tasks[key] = t
 	s.wg.Go(func() {
+		defer close(t.ended)
 		t.run()
 		s.forget(key, t)
 	})

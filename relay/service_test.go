@@ -169,3 +169,18 @@ func TestIdle(t *testing.T) {
 		}
 	})
 }
+
+// Once Stop has returned, the task's name is free.
+func TestStopThenStart(t *testing.T) {
+	s, r := newService(t)
+	ctx := context.Background()
+	r.set("room", "ann")
+	for i := range 300 {
+		if err := s.Start(ctx, single1("t1", fmt.Sprint("rtmp://h/a/", i))); err != nil {
+			t.Fatalf("start %d: %v", i, err)
+		}
+		if err := s.Stop(ctx, "app", "t1"); err != nil {
+			t.Fatalf("stop %d: %v", i, err)
+		}
+	}
+}

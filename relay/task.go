@@ -18,7 +18,7 @@ type task struct {
 	log    *slog.Logger
 	ctx    context.Context
 	stop   context.CancelFunc
-	ended  chan struct{}
+	ended  chan struct{} // closed by the Service when it has forgotten the task
 	wake   chan struct{} // capacity 1: the spec has changed
 	out    *outlet
 	source source // owned by run
@@ -62,7 +62,6 @@ func newTask(cfg Config, spec *Spec) *task {
 }
 
 func (t *task) run() {
-	defer close(t.ended)
 	defer t.out.close()
 	defer t.source.close()
 	t.log.Info("relay task started", "mode", t.mode, "urls", len(t.desired().URLs))
