@@ -42,7 +42,9 @@ type running struct {
 }
 
 func newOutlet(log *slog.Logger) *outlet {
-	return &outlet{log: log, pushes: make(map[string]*running), last: make(map[bool]time.Duration)}
+	o := &outlet{log: log, pushes: make(map[string]*running), last: make(map[bool]time.Duration)}
+	o.schedule.PassThrough = sei.Rule{On: true} // for custom content, until SEI parameters say more
+	return o
 }
 
 // set makes the pushes what the spec asks for. A changed form begins every
@@ -114,17 +116,20 @@ func (o *outlet) setSEILocked(s *SEI) {
 	if s == o.sei {
 		return
 	}
-	o.sei, o.schedule.Layout, o.schedule.PassThrough = s, sei.Rule{}, sei.Rule{On: true}
-	if s == nil {
-		return
+	content := o.content
+	if o.sei != nil && o.sei.PassThrough != nil {
+		content = "" // it came with the parameters and goes with them
 	}
-	if s.Layout != nil {
+	o.sei, o.schedule.Layout, o.schedule.PassThrough = s, sei.Rule{}, sei.Rule{On: true}
+	if s != nil && s.Layout != nil {
 		o.schedule.Layout = sei.Rule{On: true, FollowIDR: s.Layout.FollowIDR, Interval: s.Layout.Interval}
 	}
-	if s.PassThrough != nil {
+	if s != nil && s.PassThrough != nil {
 		o.schedule.PassThrough = sei.Rule{On: true, FollowIDR: s.PassThrough.FollowIDR, Interval: s.PassThrough.Interval}
-		o.content = s.Content
+		content = s.Content
 	}
+	o.fresh = o.fresh || content != o.content
+	o.content = content
 }
 
 // custom sets the content of SetLiveMpuTaskSei, written from the next picture on.
@@ -141,7 +146,14 @@ func (o *outlet) write(au *media.AccessUnit, streams []sei.Stream, revision uint
 	defer o.mu.Unlock()
 	video := au.Codec.Video()
 	if last, ok := o.last[video]; ok && au.PTS <= last {
-		return // a worker that was started again repeats a moment
+		// A worker that was started again repeats a moment, or a publisher's first
+		// packets were late. Sound can do without a frame; pictures need each other.
+		if !video {
+			return
+		}
+		later := *au
+		later.PTS = last + time.Millisecond
+		au = &later
 	}
 	o.last[video] = au.PTS
 	if video {
