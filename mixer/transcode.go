@@ -18,9 +18,9 @@ type TranscodeConfig struct {
 	Worker string // workers are shared by key
 	Codec  media.Codec
 	Encode wire.Encode
-	// NeedKey is called when decoding waits for a key frame, Emit for each
-	// access unit (vol and vad say how loud sound is, as in SEI), both from the
-	// worker's goroutine; they must not block.
+	// NeedKey is called, from any goroutine, when decoding waits for a key frame,
+	// Emit for each access unit (vol and vad say how loud sound is, as in SEI) from
+	// the worker's goroutine; they must not block.
 	NeedKey func()
 	Emit    func(au *media.AccessUnit, vol, vad uint8)
 	Failed  func(reason string)
@@ -28,7 +28,11 @@ type TranscodeConfig struct {
 
 // NewTranscode starts one; Close ends it.
 func (p *Pool) NewTranscode(c TranscodeConfig) *Transcode {
-	t := &Transcode{pool: p, w: p.acquire(c.Worker)}
+	gather := soundGather
+	if c.Codec.Video() {
+		gather = pictureGather
+	}
+	t := &Transcode{pool: p, w: p.acquire(c.Worker, gather)}
 	t.input = t.w.openInput(0, c.Codec, c.NeedKey)
 	t.output = t.w.openOutput(func(id uint32) any {
 		return &wire.OpenTranscode{Output: id, Input: t.input, Encode: c.Encode}

@@ -19,12 +19,13 @@ import (
 )
 
 const (
-	readyWithin = 10 * time.Second     // a loaded machine starts a process in well under one
-	killAfter   = time.Second          // a worker ends when its socket closes; this is for one that hangs
-	mediaMax    = 512                  // frames waiting for a worker; more and it is not keeping up
-	gather      = 8 * time.Millisecond // a quarter of a frame: what batching costs in delay, at most
-	firstWait   = 50 * time.Millisecond
-	longestWait = 5 * time.Second // between restarts of a worker that dies at once
+	readyWithin   = 10 * time.Second      // a loaded machine starts a process in well under one
+	killAfter     = time.Second           // a worker ends when its socket closes; this is for one that hangs
+	mediaMax      = 512                   // frames waiting for a worker; more and it is not keeping up
+	pictureGather = 8 * time.Millisecond  // a quarter of a frame: what batching costs in delay, at most
+	soundGather   = 40 * time.Millisecond // where no picture waits for it
+	firstWait     = 50 * time.Millisecond
+	longestWait   = 5 * time.Second // between restarts of a worker that dies at once
 )
 
 // worker is one braid-mixer process and what it should be doing. The desired
@@ -34,7 +35,8 @@ type worker struct {
 	key    string
 	zero   time.Time
 	log    *slog.Logger
-	refs   int // owned by Pool
+	gather time.Duration // how long frames wait for each other
+	refs   int           // owned by Pool
 	cancel context.CancelFunc
 
 	restarts atomic.Int64
@@ -66,16 +68,16 @@ type output struct {
 	failed func(reason string)
 }
 
-func newWorker(cfg Config, key string, zero time.Time) *worker {
+func newWorker(cfg Config, key string, gather time.Duration, zero time.Time) *worker {
 	return &worker{
-		cfg: cfg, key: key, zero: zero, log: cfg.Log.With("worker", key),
+		cfg: cfg, key: key, gather: gather, zero: zero, log: cfg.Log.With("worker", key),
 		inputs: make(map[uint32]*input), outputs: make(map[uint32]*output), images: make(map[uint32][]byte),
 		wake: make(chan struct{}, 1),
 	}
 }
 
-// openInput announces coded media; needKey is called, from the worker's
-// goroutine, when it cannot be decoded until the next key frame.
+// openInput announces coded media; needKey is called, from any goroutine, when it
+// cannot be decoded until the next key frame.
 func (w *worker) openInput(group uint32, c media.Codec, needKey func()) uint32 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -94,26 +96,34 @@ func (w *worker) closeInput(id uint32) {
 }
 
 // media hands a frame over. It never blocks: a worker that is away or behind
-// loses frames up to the next key frame.
+// loses frames up to the next key frame, which is asked for until it comes.
 func (w *worker) media(id uint32, au *media.AccessUnit, lost bool) {
+	if needKey := w.queueMedia(id, au, lost); needKey != nil {
+		needKey()
+	}
+}
+
+// queueMedia returns whom to ask for a key frame, nil for nobody.
+func (w *worker) queueMedia(id uint32, au *media.AccessUnit, lost bool) (needKey func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	in := w.inputs[id]
 	if in == nil || !w.up {
-		return
+		return nil
 	}
 	if w.frames >= mediaMax {
 		w.dropped.Add(1)
 		in.lost, in.skip = true, au.Codec.Video()
-		return
+		return nil
 	}
 	if in.skip && !au.Key {
-		return
+		return in.needKey
 	}
 	lost = lost || in.lost
 	in.skip, in.lost = false, false
 	w.frames++
 	w.sendLocked(&wire.Media{Input: id, PTS: au.PTS, Key: au.Key, Lost: lost, Units: au.Units})
+	return nil
 }
 
 // openOutput starts a mix or a transcode; open makes the message for the id.
@@ -315,7 +325,7 @@ func (w *worker) replay() (needKeys []func()) {
 	return needKeys
 }
 
-// write sends what is queued, a batch each gather: a frame waits for those of
+// write sends what is queued in batches: a frame waits for those of
 // other users, so that the worker wakes once for all of them.
 func (w *worker) write(conn *wire.Conn, done <-chan struct{}) {
 	timer := time.NewTimer(0)
@@ -326,7 +336,7 @@ func (w *worker) write(conn *wire.Conn, done <-chan struct{}) {
 			return
 		case <-w.wake:
 		}
-		timer.Reset(gather - time.Since(w.zero)%gather)
+		timer.Reset(w.gather - time.Since(w.zero)%w.gather)
 		select {
 		case <-done:
 			return

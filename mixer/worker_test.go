@@ -1,0 +1,43 @@
+package mixer
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"braid/media"
+)
+
+// TestSkippingAsksForKey: whoever loses frames on the way to the worker asks for
+// a key frame until one comes, since browsers send none by themselves.
+func TestSkippingAsksForKey(t *testing.T) {
+	asked := 0
+	w := newWorker(Config{Log: slog.New(slog.DiscardHandler)}, "k", time.Now())
+	w.up = true
+	in := w.openInput(1, media.H264, func() { asked++ })
+	frame := &media.AccessUnit{Codec: media.H264, Units: [][]byte{{1}}}
+	for range mediaMax + 1 {
+		w.media(in, frame, false)
+	}
+	w.queue, w.frames = nil, 0 // the worker catches up
+	w.media(in, frame, false)
+	if len(w.queue) != 0 {
+		t.Fatal("a frame after the gap was sent although it cannot be decoded")
+	}
+	if asked == 0 {
+		t.Error("frames are skipped up to a key frame that nobody asked for")
+	}
+	w.replay() // another process; its request may be lost on the way to the publisher
+	asked = 0
+	w.media(in, frame, false)
+	if asked == 0 {
+		t.Error("after a restart frames are skipped up to a key frame that nobody asks for again")
+	}
+	w.queue = nil
+	w.media(in, &media.AccessUnit{Codec: media.H264, Key: true, Units: [][]byte{{1}}}, false)
+	asked = 0
+	w.media(in, frame, false)
+	if len(w.queue) != 2 || asked != 0 {
+		t.Errorf("after the key frame: %d messages, asked %d times; want 2, 0", len(w.queue), asked)
+	}
+}
