@@ -29,10 +29,12 @@ import (
 	"braid/mixer/wire"
 )
 
-// Limits of one worker.
+// Limits of one worker. They stop a server that opens and never closes, not one
+// that has much to do: one worker carries the sound of all single-stream relays,
+// and each mix of a channel has inputs of its own for everybody in it.
 const (
-	maxInputs  = 64
-	maxOutputs = 64
+	maxInputs  = 2048
+	maxOutputs = 2048
 	maxImages  = 64
 	maxPanes   = 64
 

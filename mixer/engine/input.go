@@ -33,12 +33,11 @@ type input struct {
 	e     *engine
 	log   *slog.Logger
 
-	queue    chan *wire.Media // sent by the engine's reader, never closed; full: drop
-	stop     context.CancelFunc
-	closed   atomic.Bool
-	dropping bool         // owned by the engine's reader: until the next key frame
-	dropped  atomic.Int64 // frames
-	starved  atomic.Bool  // frames were dropped since the last one in the queue
+	queue   chan *wire.Media // sent by the engine's reader, never closed; full: drop
+	stop    context.CancelFunc
+	closed  atomic.Bool
+	gap     bool         // owned by the engine's reader: frames were dropped after the last one in the queue
+	dropped atomic.Int64 // frames
 
 	pictures *pictures // video only
 	voice    *voice    // audio only
@@ -58,17 +57,13 @@ type input struct {
 
 // deliver hands over a frame. It never blocks; called by the engine's reader.
 func (in *input) deliver(m *wire.Media) {
-	if in.dropping && !m.Key {
-		in.dropped.Add(1)
-		return
-	}
+	m.Lost = m.Lost || in.gap
 	select {
 	case in.queue <- m:
-		in.dropping = false
+		in.gap = false
 	default:
 		in.dropped.Add(1)
-		in.starved.Store(true)
-		in.dropping = in.codec.Video()
+		in.gap = true
 	}
 }
 
@@ -165,7 +160,7 @@ func (in *input) takeVideo(m *wire.Media) {
 		in.pictures.clear() // the next mix shall not begin with an old one
 		return
 	}
-	if in.starved.Swap(false) || m.Lost {
+	if m.Lost {
 		in.waitKey = true
 	}
 	if in.waitKey && !m.Key {
