@@ -17,8 +17,9 @@ import (
 //
 // The error decides what the client is told: media.ErrExists becomes
 // NetStream.Publish.BadName, media.ErrNotFound NetStream.Play.StreamNotFound,
-// anything else NetStream.Publish.Denied or NetStream.Play.Failed. The error's
-// text stays in the log. The connection is then closed.
+// anything else NetStream.Publish.Denied or NetStream.Play.Failed; the
+// description tells these, media.ErrInvalid and media.ErrClosed apart. The
+// error's text stays in the log. The connection is then closed.
 type Handler interface {
 	Publish(app, stream, query string, remote net.Addr) (Ingest, error)
 	Play(app, stream, query string, remote net.Addr) (Playback, error)

@@ -280,10 +280,26 @@ func (s *server) onStatus(stream uint32, level, code, description string) error 
 
 // refuse tells the client why, and ends the session with err.
 func (s *server) refuse(stream uint32, code string, err error) error {
-	if e := s.onStatus(stream, "error", code, "refused"); e != nil {
+	if e := s.onStatus(stream, "error", code, refusal(err)); e != nil {
 		return e
 	}
 	return s.bye(err)
+}
+
+// refusal says what kind of error it is, in the words that players and
+// encoders show to people.
+func refusal(err error) string {
+	switch {
+	case errors.Is(err, media.ErrExists):
+		return "somebody publishes this stream already"
+	case errors.Is(err, media.ErrNotFound):
+		return "nobody publishes this stream"
+	case errors.Is(err, media.ErrInvalid):
+		return "the name of the application or of the stream is not allowed"
+	case errors.Is(err, media.ErrClosed):
+		return "the server shuts down"
+	}
+	return "refused"
 }
 
 // bye sends what is buffered and reads on until the client has closed too, so

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -100,31 +101,35 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	code := func(err error) string {
+	rejected := func(err error, code, words string) {
+		t.Helper()
 		var r *RejectedError
 		if !errors.As(err, &r) {
 			t.Errorf("got %v, want a RejectedError", err)
-			return ""
+		} else if r.Code != code || r.Description != words {
+			t.Errorf("got %q %q, want %q %q", r.Code, r.Description, code, words)
 		}
-		return r.Code
 	}
 	_, err = Dial(ctx5(t), s.url("live/taken"), Options{})
-	if got := code(err); got != codePublishBadName {
-		t.Errorf("taken name: got %s", got)
-	}
+	rejected(err, codePublishBadName, "somebody publishes this stream already")
 	if err := s.ended(t); !errors.Is(err, media.ErrExists) {
 		t.Errorf("taken name: the session ended with %v", err)
 	}
 	_, err = Play(ctx5(t), s.url("live/none"), Options{})
-	if got := code(err); got != codePlayNotFound {
-		t.Errorf("missing stream: got %s", got)
-	}
-	hub.mu.Lock()
-	hub.deny = errors.New("secret reason")
-	hub.mu.Unlock()
-	_, err = Dial(ctx5(t), s.url("live/other"), Options{})
-	if got := code(err); got != codePublishDenied || strings.Contains(err.Error(), "secret") {
-		t.Errorf("denied: got %v", err)
+	rejected(err, codePlayNotFound, "nobody publishes this stream")
+	for _, tt := range []struct {
+		deny  error
+		words string
+	}{
+		{errors.New("secret reason"), "refused"},
+		{fmt.Errorf("secret reason: %w", media.ErrInvalid), "the name of the application or of the stream is not allowed"},
+		{fmt.Errorf("secret reason: %w", media.ErrClosed), "the server shuts down"},
+	} {
+		hub.mu.Lock()
+		hub.deny = tt.deny
+		hub.mu.Unlock()
+		_, err = Dial(ctx5(t), s.url("live/other"), Options{})
+		rejected(err, codePublishDenied, tt.words)
 	}
 }
 
