@@ -1,9 +1,7 @@
 package mixer
 
 import (
-	"log/slog"
 	"testing"
-	"time"
 
 	"braid/media"
 )
@@ -12,8 +10,7 @@ import (
 // a key frame until one comes, since browsers send none by themselves.
 func TestSkippingAsksForKey(t *testing.T) {
 	asked := 0
-	w := newWorker(Config{Log: slog.New(slog.DiscardHandler)}, "k", time.Now())
-	w.up = true
+	w := &worker{inputs: make(map[uint32]*input), wake: make(chan struct{}, 1), up: true}
 	in := w.openInput(1, media.H264, func() { asked++ })
 	frame := &media.AccessUnit{Codec: media.H264, Units: [][]byte{{1}}}
 	for range mediaMax + 1 {
