@@ -24,6 +24,10 @@ import (
 // players end at once.
 const closeWithin = 2 * time.Second
 
+// bodyWithin is how long a client may take to send a request's body, none of
+// which is over a mebibyte.
+const bodyWithin = 15 * time.Second
+
 // server is one running braid. Its parts know each other only through what they
 // are handed here.
 type server struct {
@@ -97,13 +101,25 @@ func (s *server) serveHTTP() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.end = cancel
 	s.web = &http.Server{
-		Handler:           mux,
+		Handler:           limitBody(bodyWithin, mux),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+}
+
+// limitBody gives a request's body until then to arrive, so that nobody holds
+// connections by sending slowly. http.Server.ReadTimeout would also end the
+// answers that have no end.
+func limitBody(within time.Duration, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(within)) // the server itself lifts it before the next request
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // front serves "/": the RPC API, and people who open the address in a browser.

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+)
+
+// A body that does not arrive is given up; an endless answer goes on.
+func TestSlowBody(t *testing.T) {
+	const within = 100 * time.Millisecond
+	s := httptest.NewServer(limitBody(within, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			select {
+			case <-r.Context().Done():
+				t.Error("a request without a body was cut")
+			case <-time.After(5 * within):
+			}
+			return
+		}
+		if _, err := io.ReadAll(r.Body); err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+		}
+	})))
+	defer s.Close()
+	for _, tt := range []struct {
+		request string
+		want    []int
+	}{
+		{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc", []int{http.StatusBadRequest}},
+		{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", []int{http.StatusBadRequest}},
+		{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", []int{http.StatusOK}},
+		{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: x\r\n\r\n", []int{http.StatusOK, http.StatusOK}},
+	} {
+		c, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.WriteString(c, tt.request); err != nil {
+			t.Fatal(err)
+		}
+		answers := bufio.NewReader(c)
+		for _, want := range tt.want {
+			resp, err := http.ReadResponse(answers, nil)
+			if err != nil {
+				t.Errorf("%q: %v", tt.request, err)
+				break
+			}
+			if resp.StatusCode != want {
+				t.Errorf("%q: got %d, want %d", tt.request, resp.StatusCode, want)
+			}
+		}
+	}
+}
