@@ -2,7 +2,9 @@ package mixer
 
 import (
 	"context"
+	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -93,7 +95,9 @@ type feed struct {
 // picture is a background image: asked for, perhaps already here.
 type picture struct {
 	id     uint32
+	until  uint32 // as a feed's
 	cancel context.CancelFunc
+	ended  chan struct{} // closed when nobody fetches it any more
 }
 
 // revision remembers who sat where and which input is each seat's sound.
@@ -218,8 +222,8 @@ func (m *Mix) apply(ctx context.Context) (changes []<-chan struct{}) {
 	return append(changes, m.leave(want))
 }
 
-// leave drops the feeds that nobody wants, each as soon as a picture without it
-// is out: until then the worker still shows it.
+// leave drops the feeds and the images that nobody wants, each as soon as a
+// picture without it is out: until then the worker still shows it.
 func (m *Mix) leave(want map[media.Track]person) (shown <-chan struct{}) {
 	m.mu.Lock()
 	last, shown := m.shown, m.turned
@@ -236,7 +240,25 @@ func (m *Mix) leave(want map[media.Track]person) (shown <-chan struct{}) {
 			m.drop(t, f)
 		}
 	}
+	for url, p := range m.pictures {
+		if m.plan.shows(url) {
+			p.until = 0
+			continue
+		}
+		if p.until == 0 {
+			p.until = m.sent.Revision
+		}
+		if last >= p.until || m.plan.Encode.Width == 0 {
+			m.forget(url, p)
+		}
+	}
 	return shown
+}
+
+// shows tells whether the image behind a URL is part of the plan.
+func (p *Plan) shows(url string) bool {
+	return p.Background != nil && p.Background.URL == url ||
+		slices.ContainsFunc(p.Panes, func(pane Pane) bool { return pane.Background == url })
 }
 
 func (r *UserRef) person() person { return person{r.Channel, r.User, r.Source} }
@@ -398,12 +420,16 @@ func (m *Mix) image(ctx context.Context, url string) uint32 {
 	if p := m.pictures[url]; p != nil {
 		return p.id
 	}
-	p := &picture{id: m.w.newID()}
+	p := &picture{id: m.w.newID(), ended: make(chan struct{})}
 	ctx, p.cancel = context.WithCancel(ctx)
 	m.pictures[url] = p
 	m.pool.wg.Go(func() {
+		defer close(p.ended)
 		for wait := time.Second; ctx.Err() == nil; wait = min(2*wait, time.Minute) {
 			file, err := m.pool.cfg.Fetch(ctx, url)
+			if err == nil && len(file) > wire.MaxImage {
+				err = fmt.Errorf("%d bytes, at most %d: %w", len(file), wire.MaxImage, media.ErrLimit)
+			}
 			if err == nil {
 				m.w.setImage(p.id, file)
 				return
@@ -416,6 +442,13 @@ func (m *Mix) image(ctx context.Context, url string) uint32 {
 		}
 	})
 	return p.id
+}
+
+func (m *Mix) forget(url string, p *picture) {
+	p.cancel()
+	<-p.ended
+	m.w.setImage(p.id, nil)
+	delete(m.pictures, url)
 }
 
 // emit dresses what the worker made.
@@ -456,9 +489,8 @@ func (m *Mix) shut() {
 	for t, f := range m.feeds {
 		m.drop(t, f)
 	}
-	for _, p := range m.pictures {
-		p.cancel()
-		m.w.setImage(p.id, nil)
+	for url, p := range m.pictures {
+		m.forget(url, p)
 	}
 	m.pool.release(m.w)
 }

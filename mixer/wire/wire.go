@@ -24,6 +24,9 @@ const Version = 1
 // sane rate is far below, a background image may come near.
 const MaxMessage = 16 << 20
 
+// MaxImage bounds the file of an Image in bytes: its message has a type and an id, too.
+const MaxImage = MaxMessage - 5
+
 // Encode is what a mix or a transcode makes. Zero Width means no video, zero
 // SampleRate no audio.
 type Encode struct {
