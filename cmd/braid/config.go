@@ -74,6 +74,9 @@ func readConfig(name string) (config, error) {
 	case err != nil:
 		return c, fmt.Errorf("config %s: %s", name, yaml.FormatError(err, false, true))
 	}
+	if d.Decode(new(any)) != io.EOF {
+		return c, fmt.Errorf("config %s: it holds more than one YAML document, and only one is read", name)
+	}
 	if err := c.check(); err != nil {
 		return c, fmt.Errorf("config %s: %w", name, err)
 	}

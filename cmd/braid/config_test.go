@@ -41,7 +41,7 @@ applications:
 	if c.demo() {
 		t.Error("the demo, which gives tokens to everyone, is on although HTTP is not on loopback")
 	}
-	for _, text := range []string{"", "# nothing yet\n", "---\n"} {
+	for _, text := range []string{"", "# nothing yet\n", "---\n", "---\nmixer: {max_width: 640}\n", "mixer: {max_width: 640}\n...\n"} {
 		if c, err := readConfig(writeConfig(t, text)); err != nil || c.HTTP != defaults().HTTP || !c.demo() {
 			t.Errorf("%q: %v, demo %v; want the defaults with the demo", text, err, c.demo())
 		}
@@ -62,6 +62,7 @@ func TestConfigMistakes(t *testing.T) {
 		{"applications: [{id: a}]\n", "applications[0].key: is needed"},
 		{"applications: {id: a}\n", "[1:"},
 		{"data_dir: [", "["},
+		{"data_dir: x\n---\nhttp: {listne: \":80\"}\n", "more than one YAML document"},
 	} {
 		_, err := readConfig(writeConfig(t, tt.text))
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
