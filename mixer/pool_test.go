@@ -3,9 +3,11 @@ package mixer
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -91,8 +93,9 @@ func (p *player) play(t *testing.T) {
 
 func (p *player) send(packet *media.Packet) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for r := range p.to {
+	to := slices.Collect(maps.Keys(p.to))
+	p.mu.Unlock()
+	for _, r := range to { // which may ask for a key frame
 		r.Receive(packet)
 	}
 }
