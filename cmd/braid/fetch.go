@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -13,25 +15,37 @@ const (
 	imageWithin = 10 * time.Second
 )
 
-// fetch gets a background image; the worker decides whether it is one.
-func fetch(ctx context.Context, url string) ([]byte, error) {
+// fetch gets a background image; the worker decides whether it is one. Errors
+// are logged, so they name the image without its query, which may hold a signature.
+func fetch(ctx context.Context, address string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, imageWithin)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("image: %w", withoutURL(err))
 	}
+	name := req.URL.Host + req.URL.Path
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("image %s: %w", name, withoutURL(err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answers %s", req.URL.Redacted(), resp.Status)
+		return nil, fmt.Errorf("image %s: answer %s", name, resp.Status)
 	}
 	b, err := io.ReadAll(io.LimitReader(resp.Body, imageMax+1))
-	if err == nil && len(b) > imageMax {
-		err = fmt.Errorf("%s is over %d MiB", req.URL.Redacted(), imageMax>>20)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", name, err)
 	}
-	return b, err
+	if len(b) > imageMax {
+		return nil, fmt.Errorf("image %s: over %d MiB", name, imageMax>>20)
+	}
+	return b, nil
+}
+
+func withoutURL(err error) error {
+	if e := (*url.Error)(nil); errors.As(err, &e) {
+		return e.Err
+	}
+	return err
 }
