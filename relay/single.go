@@ -174,6 +174,8 @@ func (s *single) shut() {
 		}
 	}
 	s.audio, s.video = nil, nil
+	s.vol.Store(0) // who is not heard any more is silent
+	s.vad.Store(0)
 }
 
 func (s *single) close() { s.shut() }

@@ -1,0 +1,99 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+
+	"braid/media"
+	"braid/mixer"
+)
+
+// silent is a track that sends nothing.
+type silent struct {
+	codec media.Codec
+	done  chan struct{}
+}
+
+func (t *silent) Codec() media.Codec                 { return t.codec }
+func (t *silent) Attach(media.Receiver) func()       { return func() {} }
+func (t *silent) RequestKeyFrame()                   {}
+func (t *silent) Report() (media.SenderReport, bool) { return media.SenderReport{}, false }
+func (t *silent) Done() <-chan struct{}              { return t.done }
+
+// stage is a channel with one user, whose tracks a test sets between two calls.
+type stage struct{ user media.User }
+
+func (s *stage) Channel(_, _ string) (media.Channel, bool) { return s, true }
+func (s *stage) ChannelsChanged() <-chan struct{}          { return nil }
+func (s *stage) Changed() <-chan struct{}                  { return nil }
+func (s *stage) Users() []*media.User                      { u := s.user; return []*media.User{&u} }
+
+// TestSingleFollowsTracks: the form says what a stream is made of, whatever of it
+// comes first, and the volume of a microphone that was switched off is not told on.
+func TestSingleFollowsTracks(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	pool := mixer.NewPool(mixer.Config{Program: "/nonexistent", Log: log})
+	defer pool.Close()
+	st := &stage{media.User{ID: "ann"}}
+	s := &single{cfg: Config{Channels: st, Mixer: pool, Log: log}, out: newOutlet(log), log: log}
+	defer s.close()
+	audio := &silent{media.Opus, make(chan struct{})}
+	video, vp8 := &silent{media.H264, make(chan struct{})}, &silent{media.VP8, make(chan struct{})}
+	spec := single1("t1", "rtmp://h/a/1")
+	both := form{video: true, rate: singleRate, channels: singleChannels}
+	soundOnly := form{rate: singleRate, channels: singleChannels}
+	for i, step := range []struct {
+		audio, video media.Track
+		want         form
+	}{
+		{nil, nil, form{}},
+		{audio, nil, soundOnly},
+		{audio, video, both},
+		{nil, video, both},
+		{audio, vp8, both},
+		{audio, nil, soundOnly},
+		{nil, nil, form{}},
+	} {
+		st.user.Audio, st.user.Video = step.audio, step.video
+		if got := s.apply(spec); got != step.want {
+			t.Errorf("step %d: form %+v, want %+v", i, got, step.want)
+		}
+		if step.audio == nil && step.video != nil {
+			if vol := s.streams()[0].Vol; vol != 0 {
+				t.Errorf("step %d: volume %d without a microphone", i, vol)
+			}
+		}
+		if (s.audio != nil) != (step.audio != nil) || (s.video != nil) != (step.video != nil) {
+			t.Errorf("step %d: reads %v, %v", i, s.audio, s.video)
+		}
+		s.vol.Store(200) // the microphone is loud
+	}
+}
+
+// Two goroutines may stop a task and change it at once.
+func TestStopUpdateRace(t *testing.T) {
+	s, r := newService(t)
+	ctx := context.Background()
+	r.set("room", "ann")
+	for i := range 50 {
+		spec := single1("t1", fmt.Sprint("rtmp://127.0.0.1:1/a/", i))
+		if err := s.Start(ctx, spec); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for i := range 4 {
+			wg.Go(func() {
+				next := *spec
+				next.SEI = &SEI{PayloadType: 100 + i}
+				s.Update(ctx, &next) // ErrNotFound when it comes last
+				s.SetSEI(ctx, "app", "t1", "x")
+			})
+		}
+		wg.Go(func() { s.Stop(ctx, "app", "t1") })
+		wg.Go(func() { s.Stop(ctx, "app", "t1") })
+		wg.Wait()
+	}
+}
