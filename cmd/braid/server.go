@@ -97,7 +97,7 @@ func (s *server) serveHTTP() {
 		mux.Handle("/demo/", demo)
 		mux.Handle("/vendor/", demo)
 	}
-	mux.Handle("/{app}/", s.origin) // streams: /{app}/{name}.flv, .m3u8, and segments
+	mux.Handle("/", s.origin) // streams: /{app}/{name}.flv, .m3u8, and segments; 404 to what is nothing
 	ctx, cancel := context.WithCancel(context.Background())
 	s.end = cancel
 	s.web = &http.Server{

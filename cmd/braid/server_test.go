@@ -58,3 +58,19 @@ func TestSlowBody(t *testing.T) {
 		}
 	}
 }
+
+// What is nothing is 404 at once, whatever its path looks like.
+func TestUnknownPaths(t *testing.T) {
+	s := startBraid(t)
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for _, path := range []string{"/nothing", "/favicon.ico", "/live", "/live/", "/live/a/b/c", "/whip/", "/demo/nothing"} {
+		resp, err := client.Get(s.http + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusNotFound {
+			t.Errorf("GET %s: got %s, want 404", path, resp.Status)
+		}
+	}
+}
