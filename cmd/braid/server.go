@@ -226,8 +226,13 @@ func reachable(addr string) string {
 
 // welcome tells a person where to go.
 func (s *server) welcome(w io.Writer) {
-	at := "http://" + reachable(s.HTTPAddr)
-	fmt.Fprintf(w, "braid serves %s (API, WHIP, WHEP, FLV, HLS), rtmp://%s, media on port %d (UDP and TCP)\n", at, reachable(s.RTMPAddr), s.sfu.Port())
+	at, live, app := "http://"+reachable(s.HTTPAddr), "/live/NAME", s.cfg.Applications[0].ID
+	fmt.Fprintf(w, "braid serves %s (API, WHIP, WHEP, FLV, HLS), rtmp://%s, media on port %d (UDP and TCP)\n\n", at, reachable(s.RTMPAddr), s.sfu.Port())
+	fmt.Fprintf(w, "  WHIP      %s/whip/%s/CHANNEL/USER\n", at, app)
+	fmt.Fprintf(w, "  WHEP      %s/whep/%s/CHANNEL/USER\n", at, app)
+	fmt.Fprintf(w, "  RTMP      rtmp://%s%s\n", reachable(s.RTMPAddr), live)
+	fmt.Fprintf(w, "  HTTP-FLV  %s%s.flv\n", at, live)
+	fmt.Fprintf(w, "  HLS       %s%s.m3u8\n", at, live)
 	if s.cfg.demo() {
 		fmt.Fprintf(w, "\nOpen %s/demo/ in two browser tabs.\n", at)
 	}

@@ -2,10 +2,13 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 )
@@ -71,6 +74,34 @@ func TestUnknownPaths(t *testing.T) {
 		resp.Body.Close()
 		if resp.StatusCode != http.StatusNotFound {
 			t.Errorf("GET %s: got %s, want 404", path, resp.Status)
+		}
+	}
+}
+
+func TestWelcome(t *testing.T) {
+	cfg := defaults()
+	cfg.DataDir = t.TempDir()
+	cfg.HTTP.Listen, cfg.RTMP.Listen, cfg.Media.Listen = "127.0.0.1:0", "0.0.0.0:0", "127.0.0.1:0"
+	cfg.Mixer.Program = mixerProgram(t)
+	if _, err := loadCredentials(&cfg); err != nil {
+		t.Fatal(err)
+	}
+	s, err := newServer(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	var out bytes.Buffer
+	s.welcome(&out)
+	_, port, _ := net.SplitHostPort(s.RTMPAddr)
+	for _, want := range []string{
+		"http://" + s.HTTPAddr + "/demo/",
+		"http://" + s.HTTPAddr + "/whip/" + cfg.Applications[0].ID + "/CHANNEL/USER",
+		"http://" + s.HTTPAddr + "/live/NAME.m3u8",
+		"rtmp://127.0.0.1:" + port + "/live/NAME",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %s in:\n%s", want, out.String())
 		}
 	}
 }
