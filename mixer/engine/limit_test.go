@@ -2,6 +2,7 @@ package engine
 
 import (
 	"testing"
+	"time"
 
 	"braid/media"
 	"braid/mixer/wire"
@@ -46,5 +47,22 @@ func TestSlowInputAsksForKey(t *testing.T) {
 	}
 	if m := <-in.queue; m.Lost {
 		t.Error("a frame that follows its predecessor says that frames are missing")
+	}
+}
+
+// TestFirstPlan: a mix shows nothing before it knows what; its first picture is
+// that of its first plan.
+func TestFirstPlan(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.send(&wire.OpenMix{Output: 1, Encode: wire.Encode{Width: 320, Height: 180, FPS: 30, GOP: 60, SampleRate: 48000, Channels: 2}})
+	r.until(1, media.AAC, r.now()+300*time.Millisecond)
+	if early := r.of(1, media.H264); len(early) > 0 {
+		t.Errorf("%d pictures before the first plan", len(early))
+	}
+	r.send(&wire.Layout{Output: 1, Revision: 7})
+	r.until(1, media.H264, r.now()+100*time.Millisecond)
+	if first := r.of(1, media.H264)[0]; first.Revision != 7 || !first.Key {
+		t.Errorf("the first picture: revision %d, key %v; want 7, true", first.Revision, first.Key)
 	}
 }

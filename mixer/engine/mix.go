@@ -17,6 +17,7 @@ type mix struct {
 	e      *engine
 	encode wire.Encode
 	plan   *plan                  // on screen; owned by run
+	told   bool                   // a plan has come: before it there is nothing to show; owned by run
 	next   atomic.Pointer[coming] // takes its place
 	key    atomic.Bool
 	at     atomic.Int64 // time of the next picture, for the inputs to keep what it shows
@@ -143,7 +144,7 @@ func (x *mix) turn(now time.Duration) {
 	if n == nil || x.picture != nil && x.plan.Revision != 0 && now-n.at < patience && !x.ready(n.plan) {
 		return
 	}
-	x.plan = n.plan
+	x.plan, x.told = n.plan, true
 	x.next.CompareAndSwap(n, nil)
 }
 
@@ -188,8 +189,12 @@ func (x *mix) emitSound(frame []byte, pts time.Duration) {
 	x.e.write(&wire.Output{Output: x.id, Codec: media.AAC, PTS: pts, Key: true, Units: [][]byte{frame}})
 }
 
-// show composes, codes and sends the picture of a tick.
+// show composes, codes and sends the picture of a tick. There is none before the
+// first plan: a stream that goes on with another encoder would blink.
 func (x *mix) show(tick int64) error {
+	if !x.told {
+		return nil
+	}
 	p := x.plan
 	t := tickTime(tick, x.encode.FPS)
 	x.picture.draw(p, t)
