@@ -4,7 +4,7 @@
 // mixed), and feeds them coded media. It links no codec and knows neither the
 // SFU nor the relay: it is handed media.Channels and a function for the result.
 //
-// Goroutines: two for each worker process, one for each mix, one for each track
+// Goroutines: four for each worker process, one for each mix, one for each track
 // that a mix reads. Close of the Pool returns when all have ended.
 package mixer
 

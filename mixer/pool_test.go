@@ -278,6 +278,23 @@ func TestMixFollowsUsersAndOutlivesWorker(t *testing.T) {
 	}
 }
 
+// TestHungWorker: a worker that lives and does nothing is started again, like one
+// that died.
+func TestHungWorker(t *testing.T) {
+	t.Parallel()
+	pool, _, c := testMix(t, newRoom())
+	units := c.until(t, "a picture", 0, func(u *Unit) bool { return u.Codec == media.H264 })
+	pool.mu.Lock()
+	w := pool.workers["app/room"]
+	pool.mu.Unlock()
+	if err := syscall.Kill(int(w.pid.Load()), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	c.until(t, "a picture of another process", len(units), func(u *Unit) bool {
+		return w.restarts.Load() == 1 && u.Codec == media.H264
+	})
+}
+
 // A worker that cannot be started is tried again, and closing does not wait for it.
 func TestNoWorker(t *testing.T) {
 	pool := NewPool(Config{Program: "/nonexistent/braid-mixer", Log: slog.New(slog.DiscardHandler)})

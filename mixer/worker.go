@@ -25,6 +25,7 @@ const (
 	gather      = 8 * time.Millisecond // a quarter of a frame: what batching costs in delay, at most
 	firstWait   = 50 * time.Millisecond
 	longestWait = 5 * time.Second // between restarts of a worker that dies at once
+	hungAfter   = 5               // seconds without a word from a worker that mixes, which it does by the clock
 )
 
 // worker is one braid-mixer process and what it should be doing. The desired
@@ -40,6 +41,7 @@ type worker struct {
 	restarts atomic.Int64
 	pid      atomic.Int64
 	dropped  atomic.Int64 // frames that found the queue full
+	heard    atomic.Bool  // a message came since watch last looked
 
 	mu      sync.Mutex
 	next    uint32
@@ -64,6 +66,7 @@ type output struct {
 	layout *wire.Layout
 	handle func(*wire.Output)
 	failed func(reason string)
+	broken bool // the process has said that it does not work
 }
 
 func newWorker(cfg Config, key string, zero time.Time) *worker {
@@ -238,9 +241,10 @@ func (w *worker) session(ctx context.Context) error {
 	}
 	w.pid.Store(int64(cmd.Process.Pid))
 	needKeys := w.replay()
-	var writer sync.WaitGroup
+	var helpers sync.WaitGroup
 	done := make(chan struct{})
-	writer.Go(func() { w.write(conn, done); sock.Close() })
+	helpers.Go(func() { w.write(conn, done); sock.Close() })
+	helpers.Go(func() { w.watch(done); sock.Close() })
 	for _, need := range needKeys {
 		need()
 	}
@@ -250,7 +254,7 @@ func (w *worker) session(ctx context.Context) error {
 	w.mu.Unlock()
 	close(done)
 	sock.Close()
-	writer.Wait()
+	helpers.Wait()
 	return err
 }
 
@@ -315,6 +319,7 @@ func (w *worker) replay() (needKeys []func()) {
 		needKeys = append(needKeys, in.needKey)
 	}
 	for _, o := range w.outputs {
+		o.broken = false
 		w.sendLocked(o.open)
 		if o.layout != nil {
 			w.sendLocked(o.layout)
@@ -350,12 +355,43 @@ func (w *worker) write(conn *wire.Conn, done <-chan struct{}) {
 	}
 }
 
+// watch returns when the worker hangs, or with done.
+func (w *worker) watch(done <-chan struct{}) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for quiet := 0; quiet < hungAfter; {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+		}
+		quiet++
+		if w.heard.Swap(false) || !w.mixing() {
+			quiet = 0
+		}
+	}
+	w.log.Warn("media worker hangs", "silent_seconds", hungAfter)
+}
+
+// mixing tells whether the worker should be heard all the time.
+func (w *worker) mixing() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range w.outputs {
+		if _, mix := o.open.(*wire.OpenMix); mix && !o.broken {
+			return true
+		}
+	}
+	return false
+}
+
 func (w *worker) read(conn *wire.Conn) error {
 	for {
 		msg, err := conn.Read()
 		if err != nil {
 			return err
 		}
+		w.heard.Store(true)
 		switch m := msg.(type) {
 		case *wire.Output:
 			if o := w.output(m.Output); o != nil {
@@ -368,6 +404,9 @@ func (w *worker) read(conn *wire.Conn) error {
 		case *wire.Failed:
 			w.log.Warn("media worker", "input", m.Input, "output", m.Output, "image", m.Image, "reason", m.Reason)
 			if o := w.output(m.Output); o != nil {
+				w.mu.Lock()
+				o.broken = true
+				w.mu.Unlock()
 				o.failed(m.Reason)
 			}
 		default:
