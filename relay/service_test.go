@@ -184,3 +184,29 @@ func TestStopThenStart(t *testing.T) {
 		}
 	}
 }
+
+// The users of a task keep it alive wherever they are, and nobody else does.
+func TestIdleAcrossChannels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newService(t)
+		r.set("room", "ann")
+		r.set("other", "bob")
+		spec := &Spec{App: "app", Channel: "room", Task: "t1", Mode: Mix, URLs: []string{"rtmp://h/a/1"}, MaxIdle: 30 * time.Second,
+			Users: []UserRef{{User: "ann"}, {User: "bob", Channel: "other"}}}
+		if err := s.Start(context.Background(), spec); err != nil {
+			t.Fatal(err)
+		}
+		runs := func() bool { synctest.Wait(); return len(s.List("app", "t1", 0, 0)) == 1 }
+		r.set("room")
+		time.Sleep(time.Minute) // in synctest's time
+		if !runs() {
+			t.Fatal("ended although bob is in his channel")
+		}
+		r.set("room", "zed")
+		r.set("other", "ann")
+		time.Sleep(31 * time.Second)
+		if runs() {
+			t.Fatal("still runs for people who do not take part in it")
+		}
+	})
+}

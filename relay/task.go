@@ -1,8 +1,11 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -80,14 +83,11 @@ func (t *task) run() {
 			since = time.Now()
 			idle.Reset(idleLimit(spec))
 		}
-		select {
-		case <-t.ctx.Done():
+		switch t.wait(idle.C, changes) {
+		case waitStop:
 			t.log.Info("relay task stopped")
 			return
-		case <-t.wake:
-		case <-changes[0]:
-		case <-changes[1]:
-		case <-idle.C:
+		case waitIdle:
 			if !since.IsZero() && time.Since(since) >= idleLimit(spec) {
 				t.log.Info("relay task ended: nobody there", "for", idleLimit(spec))
 				return
@@ -96,29 +96,57 @@ func (t *task) run() {
 	}
 }
 
-// look tells whether a user of the task is in its channel, and what to wait for.
-func (t *task) look(spec *Spec) (changes [2]<-chan struct{}, present bool) {
-	changes[0] = t.cfg.Channels.ChannelsChanged()
-	c, ok := t.cfg.Channels.Channel(spec.App, spec.Channel)
-	if !ok {
-		return changes, false
+// What wait says; more is a change.
+const (
+	waitStop = iota
+	waitIdle
+)
+
+// wait returns when there is something to do.
+func (t *task) wait(idle <-chan time.Time, changes []<-chan struct{}) int {
+	cases := []reflect.SelectCase{
+		waitStop: {Dir: reflect.SelectRecv, Chan: reflect.ValueOf(t.ctx.Done())},
+		waitIdle: {Dir: reflect.SelectRecv, Chan: reflect.ValueOf(idle)},
 	}
-	changes[1] = c.Changed()
-	for _, u := range c.Users() {
-		if spec.wants(u.ID) {
-			return changes, true
-		}
+	for _, c := range append(changes, t.wake) {
+		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(c)})
 	}
-	return changes, false
+	i, _, _ := reflect.Select(cases)
+	return i
 }
 
-// wants tells whether the task takes media from a user of its own channel.
-func (s *Spec) wants(user string) bool {
+// look tells whether a user of the task is in its channel, and what to wait for.
+func (t *task) look(spec *Spec) (changes []<-chan struct{}, present bool) {
+	changes = append(changes, t.cfg.Channels.ChannelsChanged())
+	for _, name := range spec.channels() {
+		c, ok := t.cfg.Channels.Channel(spec.App, name)
+		if !ok {
+			continue
+		}
+		changes = append(changes, c.Changed())
+		present = present || slices.ContainsFunc(c.Users(), func(u *media.User) bool { return spec.wants(name, u.ID) })
+	}
+	return changes, present
+}
+
+// channels are those that the task takes media from, its own first.
+func (s *Spec) channels() []string {
+	names := []string{s.Channel}
+	for _, ref := range s.Users {
+		if ref.Channel != "" && !slices.Contains(names, ref.Channel) {
+			names = append(names, ref.Channel)
+		}
+	}
+	return names
+}
+
+// wants tells whether the task takes media from a user of a channel.
+func (s *Spec) wants(channel, user string) bool {
 	if s.Mode == Single {
-		return s.From.User == user
+		return channel == s.Channel && s.From.User == user
 	}
 	for _, ref := range s.Users {
-		if ref.User == user || ref.Channel != "" { // users of other channels keep a task alive as well
+		if ref.User == user && cmp.Or(ref.Channel, s.Channel) == channel {
 			return true
 		}
 	}
