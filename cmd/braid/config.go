@@ -151,8 +151,12 @@ func (c *config) mixerProgram() (string, error) {
 		}
 		name = filepath.Join(filepath.Dir(self), "braid-mixer")
 	}
-	if _, err := os.Stat(name); err != nil {
+	info, err := os.Stat(name)
+	if err != nil {
 		return "", fmt.Errorf("mixer.program: the media worker is not there: %w (`make build` makes both programs)", err)
 	}
-	return name, nil
+	if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
+		return "", fmt.Errorf("mixer.program: %s is not a program", name)
+	}
+	return filepath.Abs(name) // a bare name would be looked for elsewhere
 }

@@ -74,6 +74,27 @@ func TestConfigMistakes(t *testing.T) {
 	}
 }
 
+// A media worker that can never start is found at once, not with the first mix.
+func TestMixerProgram(t *testing.T) {
+	dir := t.TempDir()
+	text := filepath.Join(dir, "text")
+	if err := os.WriteFile(text, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(dir, "program")
+	if err := os.WriteFile(program, nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	for name, want := range map[string]string{"none": "", dir: "", text: "", program: program, "program": program} {
+		var c config
+		c.Mixer.Program = name
+		if got, err := c.mixerProgram(); got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: got %q, %v, want %q", name, got, err, want)
+		}
+	}
+}
+
 func FuzzConfig(f *testing.F) {
 	f.Add("http: {listen: \":80\"}\naccess_keys: [{id: a, secret: b}]\n")
 	f.Add("media:\n  public_ips:\n  - &a ::1\n  - *a\n")
