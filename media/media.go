@@ -82,7 +82,8 @@ type Track interface {
 	// one Receive that was already under way is still seen.
 	Attach(Receiver) (detach func())
 	// RequestKeyFrame asks the publisher for a key frame. Requests are merged:
-	// at most one goes out each 500 ms. It does nothing for audio.
+	// at most one goes out each 500 ms. It does nothing for audio, never blocks,
+	// and may be called from Receive.
 	RequestKeyFrame()
 	// Report is the newest sender report; ok is false before the first.
 	Report() (report SenderReport, ok bool)

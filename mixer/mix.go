@@ -112,7 +112,7 @@ const revisionsKept = 32 // a picture comes back within a few frames of its layo
 func (p *Pool) NewMix(cfg MixConfig) *Mix {
 	ctx, cancel := context.WithCancel(p.ctx)
 	m := &Mix{
-		pool: p, w: p.acquire(cfg.App + "/" + cfg.Channel), cfg: cfg, cancel: cancel,
+		pool: p, w: p.acquire(cfg.App+"/"+cfg.Channel, pictureGather), cfg: cfg, cancel: cancel,
 		ended: make(chan struct{}), plans: make(chan Plan, 1), plan: cfg.Plan,
 		feeds: make(map[media.Track]*feed), people: make(map[person]*crowd), pictures: make(map[string]*picture),
 		revisions: make(map[uint32]*revision), turned: make(chan struct{}),

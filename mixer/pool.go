@@ -57,13 +57,14 @@ func (p *Pool) Close() {
 	p.wg.Wait()
 }
 
-// acquire gives the worker of a key, started if need be; each acquire wants a release.
-func (p *Pool) acquire(key string) *worker {
+// acquire gives the worker of a key, started if need be; each acquire wants a
+// release. gather is the first one's word.
+func (p *Pool) acquire(key string, gather time.Duration) *worker {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.workers[key]
 	if w == nil {
-		w = newWorker(p.cfg, key, p.zero)
+		w = newWorker(p.cfg, key, gather, p.zero)
 		p.workers[key] = w
 		if !p.closed {
 			ctx, cancel := context.WithCancel(p.ctx)

@@ -28,7 +28,11 @@ type TranscodeConfig struct {
 
 // NewTranscode starts one; Close ends it.
 func (p *Pool) NewTranscode(c TranscodeConfig) *Transcode {
-	t := &Transcode{pool: p, w: p.acquire(c.Worker)}
+	gather := soundGather
+	if c.Codec.Video() {
+		gather = pictureGather
+	}
+	t := &Transcode{pool: p, w: p.acquire(c.Worker, gather)}
 	t.input = t.w.openInput(0, c.Codec, c.NeedKey)
 	t.output = t.w.openOutput(func(id uint32) any {
 		return &wire.OpenTranscode{Output: id, Input: t.input, Encode: c.Encode}

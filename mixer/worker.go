@@ -19,13 +19,14 @@ import (
 )
 
 const (
-	readyWithin = 10 * time.Second     // a loaded machine starts a process in well under one
-	killAfter   = time.Second          // a worker ends when its socket closes; this is for one that hangs
-	mediaMax    = 512                  // frames waiting for a worker; more and it is not keeping up
-	gather      = 8 * time.Millisecond // a quarter of a frame: what batching costs in delay, at most
-	firstWait   = 50 * time.Millisecond
-	longestWait = 5 * time.Second // between restarts of a worker that dies at once
-	hungAfter   = 5               // seconds without a word from a worker that mixes, which it does by the clock
+	readyWithin   = 10 * time.Second      // a loaded machine starts a process in well under one
+	killAfter     = time.Second           // a worker ends when its socket closes; this is for one that hangs
+	mediaMax      = 512                   // frames waiting for a worker; more and it is not keeping up
+	pictureGather = 8 * time.Millisecond  // a quarter of a frame: what batching costs in delay, at most
+	soundGather   = 40 * time.Millisecond // where no picture waits for it
+	firstWait     = 50 * time.Millisecond
+	longestWait   = 5 * time.Second // between restarts of a worker that dies at once
+	hungAfter     = 5               // seconds without a word from a worker that mixes, which it does by the clock
 )
 
 // worker is one braid-mixer process and what it should be doing. The desired
@@ -35,7 +36,8 @@ type worker struct {
 	key    string
 	zero   time.Time
 	log    *slog.Logger
-	refs   int // owned by Pool
+	gather time.Duration // how long frames wait for each other
+	refs   int           // owned by Pool
 	cancel context.CancelFunc
 
 	restarts atomic.Int64
@@ -69,9 +71,9 @@ type output struct {
 	broken bool // the process has said that it does not work
 }
 
-func newWorker(cfg Config, key string, zero time.Time) *worker {
+func newWorker(cfg Config, key string, gather time.Duration, zero time.Time) *worker {
 	return &worker{
-		cfg: cfg, key: key, zero: zero, log: cfg.Log.With("worker", key),
+		cfg: cfg, key: key, gather: gather, zero: zero, log: cfg.Log.With("worker", key),
 		inputs: make(map[uint32]*input), outputs: make(map[uint32]*output), images: make(map[uint32][]byte),
 		wake: make(chan struct{}, 1),
 	}
@@ -328,7 +330,7 @@ func (w *worker) replay() (needKeys []func()) {
 	return needKeys
 }
 
-// write sends what is queued, a batch each gather: a frame waits for those of
+// write sends what is queued in batches: a frame waits for those of
 // other users, so that the worker wakes once for all of them.
 func (w *worker) write(conn *wire.Conn, done <-chan struct{}) {
 	timer := time.NewTimer(0)
@@ -339,7 +341,7 @@ func (w *worker) write(conn *wire.Conn, done <-chan struct{}) {
 			return
 		case <-w.wake:
 		}
-		timer.Reset(gather - time.Since(w.zero)%gather)
+		timer.Reset(w.gather - time.Since(w.zero)%w.gather)
 		select {
 		case <-done:
 			return

@@ -2,6 +2,7 @@ package packet
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"braid/media"
@@ -11,7 +12,6 @@ import (
 const (
 	reorderWait = 120 * time.Millisecond // a NACK's round trip fits twice
 	reorderMax  = 512                    // packets: a key frame at 1 Mbit each 200 ms
-	queueMax    = 1024                   // packets between the track's goroutine and ours
 	askKeyEvery = 500 * time.Millisecond // while frames are held back
 )
 
@@ -25,72 +25,92 @@ type Reader struct {
 	// KeyEvery asks the publisher for a key frame when none came for so long;
 	// zero: only when one is needed to decode.
 	KeyEvery time.Duration
-	// Emit gets every frame in order, from Run's goroutine, and what its packets
-	// said beside the media: loss before it, loudness.
+	// Emit gets every frame in order, and what its packets said beside the media:
+	// loss before it, loudness. It is called from the track's goroutine or Run's,
+	// one at a time, and must not block nor call the Reader.
 	Emit func(au *media.AccessUnit, f *Frame)
 
-	queue   chan *media.Packet // sent by the track, never blocking; read by Run; not closed
+	mu      sync.Mutex
+	buf     *Buffer
+	asm     *Assembler
+	due     *time.Timer // fires when a hole has been waited for long enough
 	lastKey time.Time
 	asked   time.Time
 }
 
-// Receive takes a packet from the track. A full queue drops it, which Run sees
-// as a loss.
+// Receive takes a packet from the track and emits the frame that it completes
+// right there: a wake-up of another goroutine would cost more than the work.
 func (r *Reader) Receive(p *media.Packet) {
-	select {
-	case r.queue <- p:
-	default:
-	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.buf.Push(p)
+	r.drainLocked()
 }
 
-// Run reads until ctx ends or the track does.
+// Run reads until ctx ends or the track does. After it returned, Emit is not
+// called any more.
 func (r *Reader) Run(ctx context.Context) {
-	r.queue = make(chan *media.Packet, queueMax)
-	detach := r.Track.Attach(r)
-	defer detach()
-	defer r.Clock.Remove()
-
-	buf := NewBuffer(reorderWait, reorderMax)
-	asm := NewAssembler(r.Track.Codec())
+	r.buf, r.asm = NewBuffer(reorderWait, reorderMax), NewAssembler(r.Track.Codec())
+	r.due = time.NewTimer(time.Hour)
+	defer r.due.Stop()
 	r.lastKey = time.Now()
+	detach := r.Track.Attach(r)
+	defer r.end(detach)
 	r.Track.RequestKeyFrame()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-r.Track.Done():
 			return
-		case p := <-r.queue:
-			buf.Push(p)
-		case <-timer.C:
+		case <-r.due.C:
+			r.mu.Lock()
+			r.drainLocked()
+			r.mu.Unlock()
 		case now := <-tick.C:
-			r.askKey(now, asm.NeedKey())
-		}
-		now := time.Now()
-		for p, gap := buf.Pop(now); p != nil; p, gap = buf.Pop(now) {
-			for _, f := range asm.Push(p, gap) {
-				r.emit(&f)
+			r.mu.Lock()
+			ask := r.askLocked(now)
+			r.mu.Unlock()
+			if ask {
+				r.Track.RequestKeyFrame()
 			}
-		}
-		if at, ok := buf.Deadline(); ok {
-			timer.Reset(max(time.Until(at), time.Millisecond))
 		}
 	}
 }
 
-func (r *Reader) askKey(now time.Time, needed bool) {
+// end waits for a Receive under way; a late one finds nothing to emit.
+func (r *Reader) end(detach func()) {
+	detach()
+	r.Clock.Remove()
+	r.mu.Lock()
+	r.Emit = func(*media.AccessUnit, *Frame) {}
+	r.mu.Unlock()
+}
+
+func (r *Reader) drainLocked() {
+	now := time.Now()
+	for p, gap := r.buf.Pop(now); p != nil; p, gap = r.buf.Pop(now) {
+		for _, f := range r.asm.Push(p, gap) {
+			r.emit(&f)
+		}
+	}
+	if at, ok := r.buf.Deadline(); ok {
+		r.due.Reset(max(at.Sub(now), time.Millisecond))
+	}
+}
+
+// askLocked tells whether a key frame should be asked for.
+func (r *Reader) askLocked(now time.Time) bool {
 	if !r.Track.Codec().Video() || now.Sub(r.asked) < askKeyEvery {
-		return
+		return false
 	}
-	due := r.KeyEvery > 0 && now.Sub(r.lastKey) >= r.KeyEvery
-	if needed || due {
+	if r.asm.NeedKey() || r.KeyEvery > 0 && now.Sub(r.lastKey) >= r.KeyEvery {
 		r.asked = now
-		r.Track.RequestKeyFrame()
+		return true
 	}
+	return false
 }
 
 func (r *Reader) emit(f *Frame) {
