@@ -222,15 +222,16 @@ func TestSPSBomb(t *testing.T) {
 		t.Errorf("resident memory grew by %.1f MiB, want at most 4", grown)
 	}
 	// The second belt: past our own check libavcodec refuses the picture, once it
-	// has made tables of 54 MiB for it; Flush gives them back.
-	for range 3 {
+	// has made tables of 54 MiB for it; Flush gives them back, though malloc may
+	// keep one round's. Ten rounds that leaked would be 540 MiB.
+	for range 10 {
 		if pic, err := d.decode(bomb, sizeOf(bomb), 0); pic != nil || err == nil {
 			t.Fatalf("past the first check: got picture %v, error %v", pic != nil, err)
 		}
 		d.Flush()
 	}
-	if grown := resident(t) - before; grown > 16 {
-		t.Errorf("resident memory grew by %.1f MiB past the first check, want at most 16", grown)
+	if grown := resident(t) - before; grown > 80 {
+		t.Errorf("resident memory grew by %.1f MiB past the first check, want at most 80", grown)
 	}
 	for i, au := range clip.units { // the decoder lives on
 		pic, err := d.Decode(au, 0)
