@@ -269,6 +269,11 @@ func (m *Mix) users() (map[string][]*media.User, []<-chan struct{}) {
 	for _, r := range m.plan.Users {
 		names[r.Channel] = true
 	}
+	for _, p := range m.plan.Panes {
+		if p.User != nil {
+			names[p.User.Channel] = true
+		}
+	}
 	changes := []<-chan struct{}{m.cfg.Channels.ChannelsChanged()}
 	users := make(map[string][]*media.User)
 	for name := range names {
@@ -293,8 +298,8 @@ func (m *Mix) present(users map[string][]*media.User) ([]UserRef, map[UserRef]pa
 		for _, u := range users[""] {
 			refs = append(refs, UserRef{User: u.ID, Source: media.Camera})
 		}
-		for _, p := range m.plan.Panes { // a screen share takes part when a pane shows it
-			if p.User != nil && p.User.Source == media.ShareScreen {
+		for _, p := range m.plan.Panes { // screen shares and guests take part when a pane shows them
+			if p.User != nil && (p.User.Source == media.ShareScreen || p.User.Channel != "") {
 				refs = append(refs, *p.User)
 			}
 		}
