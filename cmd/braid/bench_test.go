@@ -168,7 +168,7 @@ func ffmpegMix(b *testing.B, files []clipFiles, seconds int) time.Duration {
 // what receiving it costs anyway.
 func BenchmarkSingle(b *testing.B) {
 	s := startBenchServer(b)
-	c := clip{ID: 3, W: 1280, H: 720, FPS: 30, Seconds: 10, Tone: 500}
+	c := clip{ID: 3, W: 1280, H: 720, FPS: 30, Seconds: 10, Tone: 500, Kbps: 2500}
 	ann := s.publish("single", "ann", c.make(b), 30, "h264")
 	origin := nginxRTMP(b)
 	var cost []float64

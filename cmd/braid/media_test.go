@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -37,6 +38,7 @@ type clip struct {
 	Tone    float64 // Hz, whole, so that the loop has no click; 0: silence
 	Flash   bool    // white flash and 1 kHz beep at each full second
 	Speech  string  // spoken by espeak-ng instead of the tone, by a person who is drawn instead of the pattern
+	Kbps    int     // of the pictures; 0: 900
 }
 
 const (
@@ -302,13 +304,13 @@ func (c clip) render(f clipFiles) error {
 	if err != nil {
 		return err
 	}
-	gop := fmt.Sprint(c.FPS)
+	gop, rate := fmt.Sprint(c.FPS), fmt.Sprint(cmp.Or(c.Kbps, 900), "k")
 	cmd := exec.CommandContext(ctx, "ffmpeg", "-nostdin", "-v", "error",
 		"-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", fmt.Sprintf("%dx%d", c.W, c.H), "-r", fmt.Sprint(c.FPS), "-i", "pipe:0", "-i", f.WAV,
 		"-map", "0:v", "-c:v", "mjpeg", "-q:v", "4", "-pix_fmt", "yuvj420p", "-f", "mjpeg", f.MJPEG,
 		"-map", "0:v", "-c:v", "libx264", "-profile:v", "baseline", "-preset", "veryfast", "-bf", "0", "-g", gop, "-keyint_min", gop,
-		"-sc_threshold", "0", "-threads", "1", "-b:v", "900k", "-f", "h264", f.H264,
-		"-map", "0:v", "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-auto-alt-ref", "0", "-lag-in-frames", "0", "-g", gop, "-b:v", "900k", "-f", "ivf", f.VP8,
+		"-sc_threshold", "0", "-threads", "1", "-b:v", rate, "-f", "h264", f.H264,
+		"-map", "0:v", "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-auto-alt-ref", "0", "-lag-in-frames", "0", "-g", gop, "-b:v", rate, "-f", "ivf", f.VP8,
 		"-map", "1:a", "-c:a", "libopus", "-b:a", "64k", "-ac", "2", "-application", "audio", "-frame_duration", "20", "-page_duration", "20000", "-f", "ogg", f.Opus)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
