@@ -65,7 +65,7 @@ func (s *single) apply(spec *Spec) form {
 	audio, video := tracks(user, spec.From)
 	changed := func(p *pipe, t media.Track) bool { return (p == nil) != (t == nil) || p != nil && p.track != t }
 	if changed(s.audio, audio) || changed(s.video, video) {
-		s.shut()
+		end := s.shut()
 		s.user.Store(&spec.From.User)
 		clock := new(media.Clock)
 		if audio != nil {
@@ -74,6 +74,7 @@ func (s *single) apply(spec *Spec) form {
 		if video != nil {
 			s.video = s.openVideo(spec, video, clock)
 		}
+		end() // after the new one has begun, so that their worker goes on
 	}
 	f := form{video: video != nil}
 	if spec.From.Type != VideoOnly {
@@ -162,23 +163,31 @@ func (s *single) keyFrame() {
 	}
 }
 
-func (s *single) shut() {
+// shut ends the reading of both tracks; sound that was read is still made until
+// end is called.
+func (s *single) shut() (end func()) {
+	audio := s.audio
 	for _, p := range []*pipe{s.audio, s.video} {
 		if p == nil {
 			continue
 		}
 		p.cancel()
 		<-p.ended
-		if p.transcode != nil {
+		if p.transcode != nil && p != audio {
 			p.transcode.Close()
 		}
 	}
 	s.audio, s.video = nil, nil
-	s.vol.Store(0) // who is not heard any more is silent
-	s.vad.Store(0)
+	return func() {
+		if audio != nil {
+			audio.transcode.Close()
+		}
+		s.vol.Store(0) // who is not heard any more is silent
+		s.vad.Store(0)
+	}
 }
 
-func (s *single) close() { s.shut() }
+func (s *single) close() { s.shut()() }
 
 // streams is the one entry of a single stream's SEI: it has no pane.
 func (s *single) streams() []sei.Stream {

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"braid/media"
 	"braid/mixer"
@@ -71,6 +73,27 @@ func TestSingleFollowsTracks(t *testing.T) {
 		}
 		s.vol.Store(200) // the microphone is loud
 	}
+}
+
+// TestSingleKeepsItsWorker: a camera that is switched on does not cut the sound by
+// another worker process.
+func TestSingleKeepsItsWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := slog.New(slog.DiscardHandler)
+		pool := mixer.NewPool(mixer.Config{Program: "/nonexistent", Log: log})
+		defer pool.Close()
+		st := &stage{media.User{ID: "ann", Audio: &silent{media.Opus, make(chan struct{})}}}
+		s := &single{cfg: Config{Channels: st, Mixer: pool, Log: log}, out: newOutlet(log), log: log}
+		defer s.close()
+		s.apply(single1("t1", "rtmp://h/a/1"))
+		time.Sleep(time.Minute) // in synctest's time: the worker was tried many times
+		_, before := pool.Stats()
+		st.user.Video = &silent{media.H264, make(chan struct{})}
+		s.apply(single1("t1", "rtmp://h/a/1"))
+		if _, after := pool.Stats(); before < 5 || after < before {
+			t.Errorf("the worker was tried %d times before the camera came and %d times after: it is another one", before, after)
+		}
+	})
 }
 
 // Two goroutines may stop a task and change it at once.
