@@ -24,7 +24,7 @@ type AACEncoder struct {
 }
 
 // NewAACEncoder opens an encoder for 1 or 2 channels at an AAC sampling frequency of 8000
-// to 48000 Hz. kbps is 8..320 (a rate the frequency cannot carry is lowered).
+// to 48000 Hz. kbps is 8..500 (a rate the frequency cannot carry is lowered).
 func NewAACEncoder(sampleRate, channels, kbps int) (*AACEncoder, error) {
 	if err := oneOf("sample rate", sampleRate, aacRates[3:]...); err != nil {
 		return nil, fmt.Errorf("codec: AAC encoder: %w", err)
@@ -32,7 +32,7 @@ func NewAACEncoder(sampleRate, channels, kbps int) (*AACEncoder, error) {
 	if err := inRange("channels", channels, 1, 2); err != nil {
 		return nil, fmt.Errorf("codec: AAC encoder: %w", err)
 	}
-	if err := inRange("kbps", kbps, 8, 320); err != nil {
+	if err := inRange("kbps", kbps, 8, 500); err != nil {
 		return nil, fmt.Errorf("codec: AAC encoder: %w", err)
 	}
 	a := C.braid_aac_open(C.int(sampleRate), C.int(channels), C.int(kbps*1000))

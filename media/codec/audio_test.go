@@ -333,14 +333,14 @@ func TestAACErrors(t *testing.T) {
 		"sample rate 47999, want one of": {47999, 2, 128},
 		"sample rate 96000, want one of": {96000, 2, 128},
 		"channels 3, want 1..2":          {48000, 3, 128},
-		"kbps 1000, want 8..320":         {48000, 2, 1000},
+		"kbps 1000, want 8..500":         {48000, 2, 1000},
 	} {
 		if _, err := NewAACEncoder(p[0], p[1], p[2]); !errors.Is(err, media.ErrInvalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
 	for _, rate := range aacRates[3:] { // the extremes of what is allowed open
-		for _, kbps := range []int{8, 320} {
+		for _, kbps := range []int{8, 500} {
 			if e, err := NewAACEncoder(rate, 2, kbps); err != nil {
 				t.Error(err)
 			} else {

@@ -21,10 +21,10 @@ import (
 type VideoParams struct {
 	Width, Height int    // 16..1920 each, even
 	FPS           int    // 1..60: the rate that the bitrate is planned for
-	Kbps          int    // 16..20000: the most that a second takes; still pictures take less
+	Kbps          int    // 1..20000: the most that a second takes; still pictures take less
 	GOP           int    // 1..600: pictures from one IDR to the next at most
 	Profile       string // baseline (default; constrained baseline in effect), main, high
-	Preset        string // ultrafast, superfast (default), veryfast, faster, fast, medium
+	Preset        string // x264's, ultrafast to placebo; superfast is the default
 	Threads       int    // 1 (default) to 8: as many slices a picture, encoded side by side
 }
 
@@ -52,7 +52,7 @@ func (p VideoParams) check() error {
 		{"width", p.Width, 16, 1920, 2},
 		{"height", p.Height, 16, 1920, 2},
 		{"fps", p.FPS, 1, 60, 1},
-		{"kbps", p.Kbps, 16, maxKbps, 1},
+		{"kbps", p.Kbps, 1, maxKbps, 1},
 		{"gop", p.GOP, 1, 600, 1},
 		{"threads", p.Threads, 1, 8, 1},
 	} {
@@ -66,7 +66,8 @@ func (p VideoParams) check() error {
 	if err := oneOf("profile", p.Profile, "baseline", "main", "high"); err != nil {
 		return err
 	}
-	return oneOf("preset", p.Preset, "ultrafast", "superfast", "veryfast", "faster", "fast", "medium")
+	return oneOf("preset", p.Preset, "ultrafast", "superfast", "veryfast", "faster", "fast", "medium",
+		"slow", "slower", "veryslow", "placebo")
 }
 
 // VideoEncoder makes H.264 with libx264: zerolatency, no B-frames, no scene cut,
@@ -151,7 +152,7 @@ func (e *VideoEncoder) SetBitrate(kbps int) error {
 	if e.h == nil {
 		return fmt.Errorf("codec: video encoder: set bitrate: %w", media.ErrClosed)
 	}
-	if err := inRange("kbps", kbps, 16, maxKbps); err != nil {
+	if err := inRange("kbps", kbps, 1, maxKbps); err != nil {
 		return fmt.Errorf("codec: video encoder: set bitrate: %w", err)
 	}
 	if C.braid_x264_bitrate(e.h, C.int(kbps)) < 0 {

@@ -141,8 +141,8 @@ func TestBitrate(t *testing.T) {
 	if first < 850 || first > 1100 || second < 210 || second > 290 || quiet > 25 {
 		t.Errorf("got %d, %d and %d kbps, want about 1000, 250 and 0", first, second, quiet)
 	}
-	if err := e.SetBitrate(5); !errors.Is(err, media.ErrInvalid) || !strings.Contains(err.Error(), "kbps 5, want 16..20000") {
-		t.Errorf("5 kbps: got %v", err)
+	if err := e.SetBitrate(0); !errors.Is(err, media.ErrInvalid) || !strings.Contains(err.Error(), "kbps 0, want 1..20000") {
+		t.Errorf("0 kbps: got %v", err)
 	}
 }
 
@@ -171,11 +171,11 @@ func TestVideoParams(t *testing.T) {
 		"width 1922, want 16..1920":   func(p *VideoParams) { p.Width = 1922 },
 		"height 361 is not even":      func(p *VideoParams) { p.Height = 361 },
 		"fps 0, want 1..60":           func(p *VideoParams) { p.FPS = 0 },
-		"kbps 1000000, want 16..2000": func(p *VideoParams) { p.Kbps = 1000000 },
+		"kbps 1000000, want 1..20000": func(p *VideoParams) { p.Kbps = 1000000 },
 		"gop -1, want 1..600":         func(p *VideoParams) { p.GOP = -1 },
 		"threads 9, want 1..8":        func(p *VideoParams) { p.Threads = 9 },
 		"profile high10, want one of": func(p *VideoParams) { p.Profile = "high10" },
-		"preset placebo, want one of": func(p *VideoParams) { p.Preset = "placebo" },
+		"preset fastest, want one of": func(p *VideoParams) { p.Preset = "fastest" },
 	} {
 		p := good
 		change(&p)
@@ -188,6 +188,17 @@ func TestVideoParams(t *testing.T) {
 		p.Width, p.Height, p.Threads = size[0], size[1], 2
 		if _, key, err := newEncoder(t, p).Encode(NewPicture(size[0], size[1]), false); err != nil || !key {
 			t.Errorf("%v: key %v, error %v", size, key, err)
+		}
+	}
+	// The ends of what the control API documents (artc-api.md section 4.2).
+	for _, change := range []func(p *VideoParams){
+		func(p *VideoParams) { p.Kbps, p.Preset = 1, "placebo" },
+		func(p *VideoParams) { p.Kbps, p.FPS, p.GOP, p.Preset, p.Profile = 10000, 1, 1, "veryslow", "high" },
+	} {
+		p := good
+		change(&p)
+		if units, key, err := newEncoder(t, p).Encode(randomPicture(640, 360), false); err != nil || !key || len(units) == 0 {
+			t.Errorf("%+v: %d units, key %v, error %v", p, len(units), key, err)
 		}
 	}
 	e := newEncoder(t, good)
