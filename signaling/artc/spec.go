@@ -24,6 +24,7 @@ const (
 	maxUserInfos = 50   // own: the product's overview names 50 speakers
 	maxContent   = 4096 // characters; documented for CustomSei, own for PassThrough
 	maxKey       = 64   // own
+	minSide      = 16   // own: pixels; the smallest picture that is encoded
 
 	// overshoot is how far a pane may stick out of the canvas before it is an
 	// error: layouts in use are rounded a little beyond it (0.5018382 + 0.5).
@@ -266,8 +267,8 @@ func imageURL(f *fields, field string) string {
 }
 
 // encodeParams reads EncodeParams. x264 takes even sizes only, so an odd width
-// or height is rounded down (braid's own); the documented 0 leaves no picture
-// and is refused.
+// or height is rounded down; less than a macroblock, the documented 0 included,
+// leaves no picture and is refused. Both are braid's own.
 func encodeParams(f *fields) relay.Encode {
 	e := relay.Encode{
 		AudioOnly: f.flag("AudioOnly"),
@@ -282,8 +283,8 @@ func encodeParams(f *fields) relay.Encode {
 	if e.AudioOnly {
 		return e
 	}
-	e.Width = f.needWhole("VideoWidth", 2, 1920) &^ 1
-	e.Height = f.needWhole("VideoHeight", 2, 1920) &^ 1
+	e.Width = f.needWhole("VideoWidth", minSide, 1920) &^ 1
+	e.Height = f.needWhole("VideoHeight", minSide, 1920) &^ 1
 	e.FPS = f.needWhole("VideoFramerate", 1, 60)
 	e.VideoKbps = f.needWhole("VideoBitrate", 1, 10000)
 	e.GOP = f.needWhole("VideoGop", 1, 60)
