@@ -96,6 +96,10 @@ func checkRTMP(f *fields, field, s string) {
 		f.invalid(field, "%s is not an rtmp:// or rtmps:// URL with a host", quote(s))
 		return
 	}
+	if port, err := strconv.Atoi(u.Port()); u.Port() != "" && (err != nil || port < 1 || port > 65535) {
+		f.invalid(field, "%s has a port that is not from 1 to 65535", quote(s))
+		return
+	}
 	app, stream, ok := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
 	if !ok || app == "" || strings.Trim(stream, "/") == "" {
 		f.invalid(field, "%s does not name an app and a stream, as rtmp://host/app/stream does", quote(s))

@@ -279,6 +279,8 @@ var badParams = []struct {
 
 	{"no URL", set{"StreamURL", nil}, "MissingParam: StreamURL or MultiStreamURL is missing"},
 	{"both URLs", set{"MultiStreamURL", urls(1)}, "InvalidParam: StreamURL: give either StreamURL or MultiStreamURL, not both"},
+	{"port of 99999", set{"StreamURL", "rtmp://h:99999/a/b"}, `InvalidParam: StreamURL: "rtmp://h:99999/a/b" has a port that is not from 1 to 65535`},
+	{"port of 0", set{"StreamURL", "rtmp://h:0/a/b"}, `InvalidParam: StreamURL: "rtmp://h:0/a/b" has a port that is not from 1 to 65535`},
 	{"http", set{"StreamURL", "http://h/live/a"}, `InvalidParam: StreamURL: "http://h/live/a" is not an rtmp:// or rtmps:// URL with a host`},
 	{"no host", set{"StreamURL", "rtmp:///live/a"}, `InvalidParam: StreamURL: "rtmp:///live/a" is not an rtmp:// or rtmps:// URL with a host`},
 	{"port only", set{"StreamURL", "rtmp://:1935/live/a"}, `InvalidParam: StreamURL: "rtmp://:1935/live/a" is not an rtmp:// or rtmps:// URL with a host`},
