@@ -78,6 +78,9 @@ type SenderReport struct {
 // from any goroutine and after the track has ended.
 type Track interface {
 	Codec() Codec
+	// Channels is how many channels of sound the publisher says it sends, 1 or 2:
+	// stereo wants sprop-stereo in the offer (RFC 7587 section 6.1). 0 for video.
+	Channels() int
 	// Attach adds a receiver; detach removes it. After detach returned, at most
 	// one Receive that was already under way is still seen.
 	Attach(Receiver) (detach func())

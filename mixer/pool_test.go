@@ -100,6 +100,8 @@ func (p *player) send(packet *media.Packet) {
 	}
 }
 
+func (p *player) Channels() int { return 1 }
+
 func (p *player) Codec() media.Codec                 { return media.H264 }
 func (p *player) Report() (media.SenderReport, bool) { return media.SenderReport{}, false }
 func (p *player) Done() <-chan struct{}              { return p.done }

@@ -23,7 +23,7 @@ const (
 	killAfter     = time.Second           // a worker ends when its socket closes; this is for one that hangs
 	mediaMax      = 512                   // frames waiting for a worker; more and it is not keeping up
 	pictureGather = 8 * time.Millisecond  // a quarter of a frame: what batching costs in delay, at most
-	soundGather   = 40 * time.Millisecond // where no picture waits for it
+	soundGather   = 80 * time.Millisecond // for players that buffer seconds; four packets in one go cost half
 	firstWait     = 50 * time.Millisecond
 	longestWait   = 5 * time.Second // between restarts of a worker that dies at once
 	hungAfter     = 5               // seconds without a word from a worker that mixes, which it does by the clock

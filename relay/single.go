@@ -19,8 +19,7 @@ import (
 // themselves.
 const (
 	singleRate     = 48000
-	singleChannels = 2
-	singleKbps     = 128
+	singleKbps     = 64 // each channel; there are as many as the publisher sends
 	singleKeyEvery = 2 * time.Second
 
 	audioWorker = "audio" // one worker makes the AAC of all single-stream relays
@@ -78,7 +77,10 @@ func (s *single) apply(spec *Spec) form {
 	}
 	f := form{video: video != nil}
 	if spec.From.Type != VideoOnly {
-		f.rate, f.channels = singleRate, singleChannels
+		f.rate, f.channels = singleRate, 1
+		if audio != nil {
+			f.channels = audio.Channels()
+		}
 	}
 	if user == nil || audio == nil && video == nil {
 		return form{} // keep what the pushes have
@@ -108,7 +110,7 @@ func (s *single) openAudio(t media.Track, clock *media.Clock) *pipe {
 	p := &pipe{track: t}
 	p.transcode = s.cfg.Mixer.NewTranscode(mixer.TranscodeConfig{
 		Worker: audioWorker, Codec: t.Codec(),
-		Encode:  wire.Encode{SampleRate: singleRate, Channels: singleChannels, AudioKbps: singleKbps},
+		Encode:  wire.Encode{SampleRate: singleRate, Channels: t.Channels(), AudioKbps: t.Channels() * singleKbps},
 		NeedKey: func() {}, Failed: s.out.failed,
 		Emit: func(au *media.AccessUnit, vol, vad uint8) {
 			s.vol.Store(int32(vol))

@@ -19,6 +19,8 @@ type silent struct {
 	done  chan struct{}
 }
 
+func (t *silent) Channels() int { return 1 }
+
 func (t *silent) Codec() media.Codec                 { return t.codec }
 func (t *silent) Attach(media.Receiver) func()       { return func() {} }
 func (t *silent) RequestKeyFrame()                   {}
@@ -45,8 +47,8 @@ func TestSingleFollowsTracks(t *testing.T) {
 	audio := &silent{media.Opus, make(chan struct{})}
 	video, vp8 := &silent{media.H264, make(chan struct{})}, &silent{media.VP8, make(chan struct{})}
 	spec := single1("t1", "rtmp://h/a/1")
-	both := form{video: true, rate: singleRate, channels: singleChannels}
-	soundOnly := form{rate: singleRate, channels: singleChannels}
+	both := form{video: true, rate: singleRate, channels: 1}
+	soundOnly := form{rate: singleRate, channels: 1}
 	for i, step := range []struct {
 		audio, video media.Track
 		want         form

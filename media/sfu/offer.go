@@ -184,6 +184,17 @@ type codec struct {
 // mode1 tells whether H.264 may be sent in fragments (RFC 6184 section 6.3).
 func (c codec) mode1() bool { return parameter(c.fmtp, "packetization-mode") == "1" }
 
+// channels is as media.Track has it.
+func (c codec) channels() int {
+	switch {
+	case c.name.Video():
+		return 0
+	case parameter(c.fmtp, "sprop-stereo") == "1":
+		return 2
+	}
+	return 1
+}
+
 // profile is H.264's profile_idc and constraint flags in hex, "" when not given.
 func (c codec) profile() string {
 	if id := parameter(c.fmtp, "profile-level-id"); len(id) >= 4 {

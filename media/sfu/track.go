@@ -46,6 +46,7 @@ func newTrack(c codec) *track {
 }
 
 func (t *track) Codec() media.Codec    { return t.codec.name }
+func (t *track) Channels() int         { return t.codec.channels() }
 func (t *track) Done() <-chan struct{} { return t.done }
 
 // flowing is the track as others see it: nil before its first packet.
