@@ -136,9 +136,7 @@ func (c *config) demo() bool {
 	if c.Demo != nil {
 		return *c.Demo
 	}
-	host, _, _ := net.SplitHostPort(c.HTTP.Listen)
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return loopback(c.HTTP.Listen)
 }
 
 // mixerProgram finds braid-mixer: as configured, else beside this program.

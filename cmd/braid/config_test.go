@@ -225,3 +225,14 @@ func TestCommandLine(t *testing.T) {
 		t.Errorf("version: %q, %v", out.String(), err)
 	}
 }
+
+func TestLoopback(t *testing.T) {
+	for host, want := range map[string]bool{
+		"127.0.0.1:8080": true, "localhost:8080": true, "localhost": true, "[::1]:80": true, "[::1]": true, "127.1.2.3": true,
+		"0.0.0.0:80": false, ":8080": false, "braid.example:8080": false, "localhost.example": false, "": false, "10.0.0.1": false,
+	} {
+		if got := loopback(host); got != want {
+			t.Errorf("%q: got %v, want %v", host, got, want)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -93,8 +94,9 @@ func (s *server) serveHTTP() {
 			App: app.ID, AppKey: app.Key, AccessKeyID: key.ID, AccessKeySecret: key.Secret,
 			API: api, Channels: s.sfu, OriginRTMP: "rtmp://" + reachable(s.RTMPAddr), Log: s.log.With("part", "demo"),
 		})
-		mux.Handle("/demo", demo)
-		mux.Handle("/demo/", demo)
+		guarded := s.loopbackHost(demo)
+		mux.Handle("/demo", guarded)
+		mux.Handle("/demo/", guarded)
 		mux.Handle("/vendor/", demo)
 	}
 	mux.Handle("/", s.origin) // streams: /{app}/{name}.flv, .m3u8, and segments; 404 to what is nothing
@@ -132,6 +134,32 @@ func (s *server) front(api http.Handler) http.Handler {
 		}
 		api.ServeHTTP(w, r)
 	})
+}
+
+// loopbackHost keeps foreign pages away from a demo that is only there because
+// HTTP is on loopback: a name of theirs may be made to point at 127.0.0.1 (DNS
+// rebinding), and the demo's backend gives tokens to whoever asks.
+func (s *server) loopbackHost(next http.Handler) http.Handler {
+	if s.cfg.Demo != nil { // somebody said so
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !loopback(r.Host) {
+			http.Error(w, "the demo answers to loopback names only; `demo: true` in the config opens it", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// loopback tells whether a host, with or without port, names this machine alone.
+func loopback(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = strings.Trim(hostport, "[]")
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // run serves until ctx ends or a listener fails, then closes everything in order.

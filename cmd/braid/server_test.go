@@ -105,3 +105,23 @@ func TestWelcome(t *testing.T) {
 		}
 	}
 }
+
+// A page of another name that was made to point at this machine gets no tokens.
+func TestDemoAnswersLoopbackNames(t *testing.T) {
+	s := startBraid(t)
+	for host, want := range map[string]int{"": http.StatusOK, "localhost:9": http.StatusOK, "rebound.example": http.StatusForbidden} {
+		req, err := http.NewRequest("POST", s.http+"/demo/join", strings.NewReader(`{"channel":"a","user":"b"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("Host %q: got %d, want %d", host, resp.StatusCode, want)
+		}
+	}
+}
