@@ -24,6 +24,7 @@ const (
 	mediaMax      = 512                   // frames waiting for a worker; more and it is not keeping up
 	pictureGather = 8 * time.Millisecond  // a quarter of a frame: what batching costs in delay, at most
 	soundGather   = 80 * time.Millisecond // for players that buffer seconds; four packets in one go cost half
+	brokenWait    = 5 * time.Second       // before an output that failed is opened again
 	firstWait     = 50 * time.Millisecond
 	longestWait   = 5 * time.Second // between restarts of a worker that dies at once
 	hungAfter     = 5               // seconds without a word from a worker that mixes, which it does by the clock
@@ -321,11 +322,7 @@ func (w *worker) replay() (needKeys []func()) {
 		needKeys = append(needKeys, in.needKey)
 	}
 	for _, o := range w.outputs {
-		o.broken = false
-		w.sendLocked(o.open)
-		if o.layout != nil {
-			w.sendLocked(o.layout)
-		}
+		w.openLocked(o)
 	}
 	return needKeys
 }
@@ -405,15 +402,41 @@ func (w *worker) read(conn *wire.Conn) error {
 			}
 		case *wire.Failed:
 			w.log.Warn("media worker", "input", m.Input, "output", m.Output, "image", m.Image, "reason", m.Reason)
-			if o := w.output(m.Output); o != nil {
-				w.mu.Lock()
-				o.broken = true
-				w.mu.Unlock()
-				o.failed(m.Reason)
-			}
+			w.fail(m)
 		default:
 			return fmt.Errorf("mixer: the media worker sent %T", msg)
 		}
+	}
+}
+
+// fail tells whose output does not work, and opens it anew after a while: what
+// broke it may pass, and nobody else would try.
+func (w *worker) fail(m *wire.Failed) {
+	w.mu.Lock()
+	o := w.outputs[m.Output]
+	if o == nil || o.broken {
+		w.mu.Unlock()
+		return
+	}
+	o.broken = true
+	w.mu.Unlock()
+	o.failed(m.Reason)
+	time.AfterFunc(brokenWait, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.outputs[m.Output] == o && o.broken {
+			w.sendLocked(&wire.CloseOutput{Output: m.Output})
+			w.openLocked(o)
+		}
+	})
+}
+
+// openLocked sends what makes an output.
+func (w *worker) openLocked(o *output) {
+	o.broken = false
+	w.sendLocked(o.open)
+	if o.layout != nil {
+		w.sendLocked(o.layout)
 	}
 }
 

@@ -1,9 +1,13 @@
 package mixer
 
 import (
+	"reflect"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"braid/media"
+	"braid/mixer/wire"
 )
 
 // TestSkippingAsksForKey: whoever loses frames on the way to the worker asks for
@@ -37,4 +41,32 @@ func TestSkippingAsksForKey(t *testing.T) {
 	if len(w.queue) != 2 || asked != 0 {
 		t.Errorf("after the key frame: %d messages, asked %d times; want 2, 0", len(w.queue), asked)
 	}
+}
+
+// An output that failed is opened again, once for many complaints, with its layout.
+func TestFailedOutputIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &worker{outputs: make(map[uint32]*output), wake: make(chan struct{}, 1), up: true}
+		told := 0
+		id := w.openOutput(func(id uint32) any { return &wire.OpenMix{Output: id} }, nil, func(string) { told++ })
+		w.setLayout(&wire.Layout{Output: id, Revision: 1})
+		w.queue = nil
+		for range 3 {
+			w.fail(&wire.Failed{Output: id, Reason: "no memory"})
+		}
+		time.Sleep(brokenWait + time.Second)
+		synctest.Wait()
+		want := []any{&wire.CloseOutput{Output: id}, &wire.OpenMix{Output: id}, &wire.Layout{Output: id, Revision: 1}}
+		if told != 1 || !reflect.DeepEqual(w.queue, want) {
+			t.Errorf("told %d times, sent %+v; want once, and %+v", told, w.queue, want)
+		}
+		w.fail(&wire.Failed{Output: id})
+		w.closeOutput(id)
+		w.queue = nil
+		time.Sleep(brokenWait + time.Second)
+		synctest.Wait()
+		if len(w.queue) != 0 {
+			t.Errorf("a closed output was opened again: %+v", w.queue)
+		}
+	})
 }
