@@ -22,7 +22,7 @@ const (
 	readyWithin   = 10 * time.Second      // a loaded machine starts a process in well under one
 	killAfter     = time.Second           // a worker ends when its socket closes; this is for one that hangs
 	mediaMax      = 512                   // frames waiting for a worker; more and it is not keeping up
-	pictureGather = 8 * time.Millisecond  // a quarter of a frame: what batching costs in delay, at most
+	pictureGather = 16 * time.Millisecond // half a frame: what batching costs in delay, at most
 	soundGather   = 80 * time.Millisecond // for players that buffer seconds; four packets in one go cost half
 	brokenWait    = 5 * time.Second       // before an output that failed is opened again
 	firstWait     = 50 * time.Millisecond
