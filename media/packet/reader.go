@@ -45,6 +45,9 @@ func (r *Reader) Receive(p *media.Packet) {
 	defer r.mu.Unlock()
 	r.buf.Push(p)
 	r.drainLocked()
+	if r.asm.NeedKey() && r.askLocked(p.Arrival) {
+		r.Track.RequestKeyFrame()
+	}
 }
 
 // Run reads until ctx ends or the track does. After it returned, Emit is not
@@ -57,8 +60,11 @@ func (r *Reader) Run(ctx context.Context) {
 	detach := r.Track.Attach(r)
 	defer r.end(detach)
 	r.Track.RequestKeyFrame()
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(askKeyEvery)
 	defer tick.Stop()
+	if !r.Track.Codec().Video() {
+		tick.Stop()
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -69,7 +75,7 @@ func (r *Reader) Run(ctx context.Context) {
 			r.mu.Lock()
 			r.drainLocked()
 			r.mu.Unlock()
-		case now := <-tick.C:
+		case now := <-tick.C: // no packets may come, and no key frame either
 			r.mu.Lock()
 			ask := r.askLocked(now)
 			r.mu.Unlock()
@@ -103,7 +109,7 @@ func (r *Reader) drainLocked() {
 
 // askLocked tells whether a key frame should be asked for.
 func (r *Reader) askLocked(now time.Time) bool {
-	if !r.Track.Codec().Video() || now.Sub(r.asked) < askKeyEvery {
+	if now.Sub(r.asked) < askKeyEvery {
 		return false
 	}
 	if r.asm.NeedKey() || r.KeyEvery > 0 && now.Sub(r.lastKey) >= r.KeyEvery {

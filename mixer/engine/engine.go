@@ -201,8 +201,8 @@ func (e *engine) failed(f *wire.Failed) {
 }
 
 // write sends a message; an error means that the reader is about to end, too.
-func (e *engine) write(msg any) {
-	if err := e.conn.Write(msg); err != nil && e.ctx.Err() == nil {
+func (e *engine) write(msgs ...any) {
+	if err := e.conn.Write(msgs...); err != nil && e.ctx.Err() == nil {
 		e.log.Debug("write", "err", err)
 	}
 }

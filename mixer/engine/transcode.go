@@ -20,6 +20,7 @@ type transcode struct {
 	in     *input
 	encode wire.Encode
 	key    atomic.Bool
+	outs   []any // made, not yet sent; owned by the input's goroutine
 
 	mu     sync.Mutex // held for one frame's work, not while sending
 	closed bool
@@ -27,6 +28,8 @@ type transcode struct {
 	audio  *audioTranscode // nil for pictures
 	failed bool
 }
+
+const batchMax = 16 // outputs
 
 func newTranscode(in *input, m *wire.OpenTranscode) (*transcode, error) {
 	t := &transcode{id: m.Output, e: in.e, in: in, encode: m.Encode}
@@ -94,7 +97,12 @@ func (t *transcode) work(f func() ([]*wire.Output, error)) {
 	t.mu.Unlock()
 	for _, out := range outs {
 		out.Output = t.id
-		t.e.write(out)
+		t.outs = append(t.outs, out)
+	}
+	// What comes in one batch goes out in one: it wakes the server once.
+	if len(t.outs) > 0 && (len(t.in.queue) == 0 || len(t.outs) >= batchMax) {
+		t.e.write(t.outs...)
+		t.outs = t.outs[:0]
 	}
 	if tell {
 		t.e.failed(&wire.Failed{Output: t.id, Reason: err.Error()})
