@@ -52,9 +52,9 @@ type worker struct {
 	outputs map[uint32]*output
 	images  map[uint32][]byte
 	up      bool
-	queue   []any // for the writer; control messages are never dropped
-	frames  int   // Media in queue
-	wake    chan struct{}
+	queue   []any       // for the writer; control messages are never dropped
+	frames  int         // Media in queue
+	flush   *time.Timer // set when the queue begins to fill
 }
 
 type input struct {
@@ -76,7 +76,7 @@ func newWorker(cfg Config, key string, gather time.Duration, zero time.Time) *wo
 	return &worker{
 		cfg: cfg, key: key, gather: gather, zero: zero, log: cfg.Log.With("worker", key),
 		inputs: make(map[uint32]*input), outputs: make(map[uint32]*output), images: make(map[uint32][]byte),
-		wake: make(chan struct{}, 1),
+		flush: time.NewTimer(0),
 	}
 }
 
@@ -191,11 +191,10 @@ func (w *worker) sendLocked(msg any) {
 	if !w.up {
 		return
 	}
-	w.queue = append(w.queue, msg)
-	select {
-	case w.wake <- struct{}{}:
-	default:
+	if len(w.queue) == 0 {
+		w.flush.Reset(w.gather - time.Since(w.zero)%w.gather)
 	}
+	w.queue = append(w.queue, msg)
 }
 
 // run keeps a process alive until ctx ends.
@@ -330,19 +329,11 @@ func (w *worker) replay() (needKeys []func()) {
 // write sends what is queued in batches: a frame waits for those of
 // other users, so that the worker wakes once for all of them.
 func (w *worker) write(conn *wire.Conn, done <-chan struct{}) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	for {
 		select {
 		case <-done:
 			return
-		case <-w.wake:
-		}
-		timer.Reset(w.gather - time.Since(w.zero)%w.gather)
-		select {
-		case <-done:
-			return
-		case <-timer.C:
+		case <-w.flush.C:
 		}
 		w.mu.Lock()
 		batch := w.queue
