@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,7 +33,6 @@ const (
 type single struct {
 	cfg Config
 	out *outlet
-	log *slog.Logger
 
 	video, audio *pipe // owned by the task's goroutine
 	user         atomic.Pointer[string]

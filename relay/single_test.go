@@ -42,7 +42,7 @@ func TestSingleFollowsTracks(t *testing.T) {
 	pool := mixer.NewPool(mixer.Config{Program: "/nonexistent", Log: log})
 	defer pool.Close()
 	st := &stage{media.User{ID: "ann"}}
-	s := &single{cfg: Config{Channels: st, Mixer: pool, Log: log}, out: newOutlet(log), log: log}
+	s := &single{cfg: Config{Channels: st, Mixer: pool, Log: log}, out: newOutlet(log)}
 	defer s.close()
 	audio := &silent{media.Opus, make(chan struct{})}
 	video, vp8 := &silent{media.H264, make(chan struct{})}, &silent{media.VP8, make(chan struct{})}
@@ -85,7 +85,7 @@ func TestSingleKeepsItsWorker(t *testing.T) {
 		pool := mixer.NewPool(mixer.Config{Program: "/nonexistent", Log: log})
 		defer pool.Close()
 		st := &stage{media.User{ID: "ann", Audio: &silent{media.Opus, make(chan struct{})}}}
-		s := &single{cfg: Config{Channels: st, Mixer: pool, Log: log}, out: newOutlet(log), log: log}
+		s := &single{cfg: Config{Channels: st, Mixer: pool, Log: log}, out: newOutlet(log)}
 		defer s.close()
 		s.apply(single1("t1", "rtmp://h/a/1"))
 		time.Sleep(time.Minute) // in synctest's time: the worker was tried many times

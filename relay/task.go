@@ -59,7 +59,7 @@ func newTask(cfg Config, spec *Spec) *task {
 	if spec.Mode == Mix {
 		t.source = &mixed{cfg: cfg, out: t.out}
 	} else {
-		t.source = &single{cfg: cfg, out: t.out, log: t.log}
+		t.source = &single{cfg: cfg, out: t.out}
 	}
 	return t
 }
