@@ -6,9 +6,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 )
@@ -16,11 +21,16 @@ import (
 // config is braid.yaml. Zero values are the defaults of defaults().
 type config struct {
 	DataDir string `yaml:"data_dir"`
-	HTTP    struct {
-		Listen string `yaml:"listen"`
+	Store   struct {
+		DSN string `yaml:"dsn"`
+	} `yaml:"store"`
+	HTTP struct {
+		Listen    string `yaml:"listen"`
+		PublicURL string `yaml:"public_url"`
 	} `yaml:"http"`
 	RTMP struct {
-		Listen string `yaml:"listen"`
+		Listen    string `yaml:"listen"`
+		PublicURL string `yaml:"public_url"`
 	} `yaml:"rtmp"`
 	Media struct {
 		Listen    string   `yaml:"listen"`
@@ -31,7 +41,20 @@ type config struct {
 		MaxWidth  int    `yaml:"max_width"`
 		MaxHeight int    `yaml:"max_height"`
 	} `yaml:"mixer"`
+	Outbound struct {
+		Allow []string `yaml:"allow"`
+	} `yaml:"outbound"`
+	Callbacks struct {
+		Timeout    time.Duration `yaml:"timeout"`
+		FirstRetry time.Duration `yaml:"first_retry"`
+		MaxRetry   time.Duration `yaml:"max_retry"`
+		KeepTrying time.Duration `yaml:"keep_trying"`
+	} `yaml:"callbacks"`
+	API struct {
+		RateLimits bool `yaml:"rate_limits"`
+	} `yaml:"api"`
 	Demo         *bool         `yaml:"demo"`
+	AdminTokens  []string      `yaml:"admin_tokens"`
 	AccessKeys   []accessKey   `yaml:"access_keys"`
 	Applications []application `yaml:"applications"`
 }
@@ -56,6 +79,9 @@ func defaults() config {
 	c.RTMP.Listen = "127.0.0.1:1935"
 	c.Media.Listen = ":8189"
 	c.Mixer.MaxWidth, c.Mixer.MaxHeight = 1920, 1088
+	c.Callbacks.Timeout, c.Callbacks.FirstRetry = 5*time.Second, time.Second
+	c.Callbacks.MaxRetry, c.Callbacks.KeepTrying = time.Minute, 72*time.Hour
+	c.API.RateLimits = true
 	return c
 }
 
@@ -106,6 +132,9 @@ func (c *config) check() error {
 			return fmt.Errorf("%s: %d is not from 16 to 4096 pixels", m.field, m.v)
 		}
 	}
+	if err := c.checkOutside(); err != nil {
+		return err
+	}
 	seen := map[string]bool{}
 	for i, k := range c.AccessKeys {
 		switch {
@@ -128,6 +157,60 @@ func (c *config) check() error {
 		seen["app "+a.ID] = true
 	}
 	return nil
+}
+
+// checkOutside checks what braid says and does to the world around it.
+func (c *config) checkOutside() error {
+	for _, u := range []struct{ field, value, schemes string }{
+		{"http.public_url", c.HTTP.PublicURL, "http https"}, {"rtmp.public_url", c.RTMP.PublicURL, "rtmp rtmps"},
+	} {
+		if u.value == "" {
+			continue
+		}
+		at, err := url.Parse(u.value)
+		if err != nil || at.Host == "" || !slices.Contains(strings.Fields(u.schemes), at.Scheme) || strings.Trim(at.Path, "/") != "" {
+			return fmt.Errorf("%s: %q is not scheme://host[:port] with scheme %s", u.field, u.value, strings.ReplaceAll(u.schemes, " ", " or "))
+		}
+	}
+	if _, err := c.allowed(); err != nil {
+		return err
+	}
+	for _, d := range []struct {
+		field      string
+		v          time.Duration
+		least, top time.Duration
+	}{
+		{"callbacks.timeout", c.Callbacks.Timeout, 100 * time.Millisecond, time.Minute},
+		{"callbacks.first_retry", c.Callbacks.FirstRetry, 10 * time.Millisecond, time.Minute},
+		{"callbacks.max_retry", c.Callbacks.MaxRetry, c.Callbacks.FirstRetry, time.Hour},
+		{"callbacks.keep_trying", c.Callbacks.KeepTrying, time.Minute, 30 * 24 * time.Hour},
+	} {
+		if d.v < d.least || d.v > d.top {
+			return fmt.Errorf("%s: %v is not from %v to %v", d.field, d.v, d.least, d.top)
+		}
+	}
+	for i, t := range c.AdminTokens {
+		if len(t) < 16 {
+			return fmt.Errorf("admin_tokens[%d]: it has %d characters, at least 16 are needed", i, len(t))
+		}
+	}
+	return nil
+}
+
+// allowed are the networks of outbound.allow.
+func (c *config) allowed() ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for i, text := range c.Outbound.Allow {
+		p, err := netip.ParsePrefix(text)
+		if ip, ipErr := netip.ParseAddr(text); ipErr == nil {
+			p, err = netip.PrefixFrom(ip, ip.BitLen()), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("outbound.allow[%d]: %q is neither an address nor a network such as 10.0.0.0/8", i, text)
+		}
+		all = append(all, p.Masked())
+	}
+	return all, nil
 }
 
 // demo tells whether the demo page is served: by default only while HTTP is on

@@ -61,6 +61,11 @@ func TestConfigMistakes(t *testing.T) {
 		{"applications: [{id: a b, key: k}]\n", `applications[0].id: "a b" is not 1 to 64 characters of A-Za-z0-9_-`},
 		{"applications: [{id: a}]\n", "applications[0].key: is needed"},
 		{"applications: {id: a}\n", "[1:"},
+		{"http: {public_url: example.com}\n", "http.public_url"},
+		{"rtmp: {public_url: \"http://example.com\"}\n", "scheme rtmp or rtmps"},
+		{"outbound: {allow: [10.0.0.0/33]}\n", "outbound.allow[0]"},
+		{"callbacks: {timeout: 1ms}\n", "callbacks.timeout: 1ms is not from 100ms to 1m0s"},
+		{"admin_tokens: [short]\n", "admin_tokens[0]: it has 5 characters, at least 16 are needed"},
 		{"data_dir: [", "["},
 		{"data_dir: x\n---\nhttp: {listne: \":80\"}\n", "more than one YAML document"},
 	} {
