@@ -17,6 +17,7 @@ const (
 // request is what an HTTP request says, before anything of it is trusted.
 type request struct {
 	method string
+	path   string // escaped, as sent
 	host   string // with the port, as sent
 	header http.Header
 	query  map[string]string
@@ -36,7 +37,7 @@ func readRequest(w http.ResponseWriter, r *http.Request) (*request, error) {
 	if err != nil {
 		return nil, invalidParam("request body: %s", err)
 	}
-	req := &request{method: r.Method, host: r.Host, header: r.Header, body: body,
+	req := &request{method: r.Method, path: "/", host: r.Host, header: r.Header, body: body,
 		query: map[string]string{}, params: map[string]string{}}
 	if err := addParams(req.query, "query", r.URL.RawQuery); err != nil {
 		return nil, err
@@ -50,6 +51,16 @@ func readRequest(w http.ResponseWriter, r *http.Request) (*request, error) {
 		if err := addParams(req.params, "form body", string(body)); err != nil {
 			return nil, err
 		}
+	}
+	return req, nil
+}
+
+// pathRequest is a request whose body carries no parameters and was read already.
+func pathRequest(r *http.Request, body []byte) (*request, error) {
+	req := &request{method: r.Method, path: r.URL.EscapedPath(), host: r.Host, header: r.Header, body: body,
+		query: map[string]string{}}
+	if err := addParams(req.query, "query", r.URL.RawQuery); err != nil {
+		return nil, err
 	}
 	return req, nil
 }

@@ -20,9 +20,10 @@ const (
 	timeLayout = "2006-01-02T15:04:05Z" // UTC
 )
 
-// Sign signs a request to this API with scheme ACS3-HMAC-SHA256 (artc-api.md
-// section 11.1). The caller has set x-acs-action and the query; x-acs-version
-// is set to Version when absent. A body is read whole and put back. The nonce
+// Sign signs a request to this API, or to the REST API beside it, with scheme
+// ACS3-HMAC-SHA256 (artc-api.md section 11.1). The caller has set x-acs-action
+// (the REST API needs none), the path and the query; x-acs-version is set to
+// Version when absent. A body is read whole and put back. The nonce
 // must not have been used with this key in the last 30 minutes. The only error
 // is one of reading the body.
 func Sign(req *http.Request, keyID, secret string, now time.Time, nonce string) error {
@@ -53,7 +54,11 @@ func Sign(req *http.Request, keyID, secret string, now time.Time, nonce string) 
 		query[k] = v[0]
 	}
 	signed := signedNames(h)
-	toSign := acs3StringToSign(req.Method, query, host, h, signed, body)
+	path := req.URL.EscapedPath()
+	if path == "" {
+		path = "/"
+	}
+	toSign := acs3StringToSign(req.Method, path, query, host, h, signed, body)
 	h.Set("Authorization", fmt.Sprintf("%s Credential=%s,SignedHeaders=%s,Signature=%x",
 		acs3, keyID, strings.Join(signed, ";"), acs3Sum(secret, toSign)))
 	return nil
@@ -73,10 +78,11 @@ func signedNames(h http.Header) []string {
 }
 
 // acs3StringToSign builds the canonical request and hashes it. The path is
-// always "/", the payload's hash is computed here and not taken from a header.
-func acs3StringToSign(method string, query map[string]string, host string, h http.Header, signed []string, body []byte) string {
+// escaped, "/" for the RPC API; the payload's hash is computed here and not
+// taken from a header.
+func acs3StringToSign(method, path string, query map[string]string, host string, h http.Header, signed []string, body []byte) string {
 	var c strings.Builder
-	c.WriteString(method + "\n/\n" + canonicalQuery(query) + "\n")
+	c.WriteString(method + "\n" + path + "\n" + canonicalQuery(query) + "\n")
 	for _, name := range signed {
 		value := h.Get(name)
 		if name == "host" {

@@ -38,7 +38,7 @@ func TestACS3StringToSign(t *testing.T) {
 	}
 	query := map[string]string{"AppId": "app1", "CallbackUrl": "http://127.0.0.1:9/cb?a=1&b=x y", "ChannelId": "*",
 		"Events.1": "ChannelEvent", "Events.2": "UserEvent", "Users.1": "u1", "Users.2": "u2"}
-	got := acs3StringToSign("POST", query, "127.0.0.1:41481", h, signedNames(h), nil)
+	got := acs3StringToSign("POST", "/", query, "127.0.0.1:41481", h, signedNames(h), nil)
 	want := "ACS3-HMAC-SHA256\ncbc9a5020a5db149caacb1d6d82bc3f1fe9710cd6180c5284255f2f91b538c7a"
 	if got != want {
 		t.Fatalf("string to sign: got %q, want %q", got, want)
