@@ -54,7 +54,10 @@ type PushState struct {
 
 // PushConfig says what a push carries and where to.
 type PushConfig struct {
-	URL     string          // rtmp or rtmps
+	URL string // rtmp or rtmps
+	// Sign makes the URL that is dialled of URL, anew for each try; nil: URL is dialled
+	// as it is. Called by Run, must not block.
+	Sign    func(url string) string
 	Video   bool            // each session begins with a key frame; else with the first access unit
 	Audio   flv.AudioConfig // zero: AAC is left out
 	FPS     float64         // for the metadata; 0: not known
@@ -165,7 +168,11 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // ended.
 func (p *Push) session(ctx context.Context, log *slog.Logger) (live time.Duration, err error) {
 	dialCtx, cancel := context.WithTimeout(ctx, dialTimeout)
-	pub, err := rtmp.Dial(dialCtx, p.cfg.URL, p.cfg.Dial)
+	url := p.cfg.URL
+	if p.cfg.Sign != nil {
+		url = p.cfg.Sign(url)
+	}
+	pub, err := rtmp.Dial(dialCtx, url, p.cfg.Dial)
 	cancel()
 	if err != nil {
 		return 0, err
