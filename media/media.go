@@ -127,7 +127,8 @@ type Channel interface {
 }
 
 // Channels finds a channel by application and channel id. A channel exists
-// while a user is in it; ok is false otherwise.
+// while a user is in it, and for a few seconds after the last one left, with no
+// users; ok is false otherwise.
 type Channels interface {
 	Channel(app, channel string) (c Channel, ok bool)
 	// Changed is closed when a channel opens or closes. Take it before Channel.

@@ -1,57 +1,55 @@
 package sfu
 
 import (
-	"cmp"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"braid/event"
 	"braid/media"
 )
 
 type key struct{ app, channel string }
 
-// ChannelInfo is a channel as the console shows it.
-type ChannelInfo struct {
-	App     string     `json:"app"`
-	Channel string     `json:"channel"`
-	Users   []UserInfo `json:"users"`
-}
-
-// UserInfo is a user of a channel: what it publishes, with the codec of each
-// track ("" for none), and how many sessions it has, watching included.
-type UserInfo struct {
-	ID          string         `json:"id"`
-	Sources     []media.Source `json:"sources"`
-	Audio       media.Codec    `json:"audio,omitempty"`
-	Video       media.Codec    `json:"video,omitempty"`
-	Screen      media.Codec    `json:"screen,omitempty"`
-	ScreenAudio media.Codec    `json:"screenAudio,omitempty"`
-	Sessions    int            `json:"sessions"`
-}
-
-// directory knows who is in which channel. A user is in a channel while it has
-// a connected session there. What others see are immutable views, swapped
-// whole.
+// directory knows who is in which channel, and tells what happens there. A user
+// is in a channel while it has a connected session there; a channel stays open
+// for a while after its last user has left. What others see are immutable
+// views, swapped whole.
+//
+//	first user ─→ open ─ last user leaves ─→ lingering ─ time ─→ closed
+//	                └──── a user comes ─────────┘
 type directory struct {
+	events func(event.Event) // called with mu held: the order of calls is the order of events
+	linger time.Duration     // negative: a channel closes with its last user
+
 	mu       sync.Mutex
+	closed   bool
 	channels map[key]*channel
 	list     chan struct{} // closed when a channel opens or closes
 	any      chan struct{} // closed at any change
+
+	timers sync.WaitGroup // those that afterLocked set
 }
 
-func newDirectory() directory {
-	return directory{
+func newDirectory(events func(event.Event), linger time.Duration) *directory {
+	return &directory{
+		events:   events,
+		linger:   linger,
 		channels: map[key]*channel{},
 		list:     make(chan struct{}),
 		any:      make(chan struct{}),
 	}
 }
 
-// channel implements media.Channel. After its last user has left it stays
-// empty for those who still hold it.
+// channel implements media.Channel. After it has closed it stays empty for
+// those who still hold it. All but view is owned by directory.mu.
 type channel struct {
-	members []*member // in join order, owned by directory.mu
+	where   key
+	opened  time.Time
+	members []*member // in join order
+	stay    func()    // takes back the closing; nil when there are members
 	view    atomic.Pointer[view]
 }
 
@@ -60,14 +58,17 @@ type view struct {
 	changed chan struct{}
 }
 
-type member struct {
-	id       string
-	sessions int
-	pubs     map[media.Source]*publication
-}
-
 func (c *channel) Users() []*media.User     { return c.view.Load().users }
 func (c *channel) Changed() <-chan struct{} { return c.view.Load().changed }
+
+func (c *channel) member(user string) *member {
+	for _, m := range c.members {
+		if m.id == user {
+			return m
+		}
+	}
+	return nil
+}
 
 func (d *directory) find(k key) (*channel, bool) {
 	d.mu.Lock()
@@ -103,72 +104,178 @@ func (d *directory) publication(k key, user string, source media.Source) (*publi
 	return m.pubs[source], true
 }
 
-func (c *channel) member(user string) *member {
-	for _, m := range c.members {
-		if m.id == user {
-			return m
-		}
+// enter adds a session that has connected and returns the session whose
+// publication it replaces, if any. alone asks that the user is not in the
+// channel yet. A session that was ended meanwhile is not let in.
+func (d *directory) enter(s *Session, alone bool) (replaced *Session, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed || s.stopped() {
+		return nil, fmt.Errorf("sfu: %w: the session ended before it was in the channel", media.ErrClosed)
 	}
-	return nil
+	c, ok := d.channels[s.where]
+	if ok && alone && c.member(s.user) != nil {
+		return nil, fmt.Errorf("sfu: %w: user %s is in channel %s", media.ErrExists, s.user, s.where.channel)
+	}
+	if !ok {
+		c = d.openLocked(s.where)
+	}
+	if c.stay != nil {
+		c.stay()
+		c.stay = nil
+	}
+	m := c.member(s.user)
+	if m == nil {
+		m = d.joinLocked(c, s)
+	}
+	m.sessions = append(m.sessions, s)
+	if s.pub != nil {
+		replaced = d.publishLocked(c, m, s)
+	}
+	d.announceLocked(c, m)
+	d.swapLocked(c)
+	return replaced, nil
 }
 
-// enter adds a session that has connected and returns the session whose
-// publication it replaces, if any.
-func (d *directory) enter(s *Session) (replaced *Session) {
+// leave removes a session; it does nothing for one that never entered or was
+// expelled.
+func (d *directory) leave(s *Session) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c, ok := d.channels[s.where]
 	if !ok {
-		c = &channel{}
-		c.view.Store(&view{changed: make(chan struct{})})
-		d.channels[s.where] = c
-		close(d.list)
-		d.list = make(chan struct{})
+		return
 	}
 	m := c.member(s.user)
-	if m == nil {
-		m = &member{id: s.user, pubs: map[media.Source]*publication{}}
-		c.members = append(c.members, m)
+	if m == nil || !slices.Contains(m.sessions, s) {
+		return
 	}
-	m.sessions++
-	if s.pub != nil {
-		if old := m.pubs[s.source]; old != nil {
-			replaced = old.session
-		}
-		m.pubs[s.source] = s.pub
-	}
-	d.swapLocked(c)
-	return replaced
-}
-
-// leave removes a session that entered.
-func (d *directory) leave(s *Session) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	c := d.channels[s.where]
-	m := c.member(s.user)
-	m.sessions--
+	m.sessions = slices.DeleteFunc(m.sessions, func(o *Session) bool { return o == s })
 	if s.pub != nil && m.pubs[s.source] == s.pub {
+		s.pub.releaseLocked()
 		delete(m.pubs, s.source)
 	}
-	if m.sessions == 0 {
-		c.members = slices.DeleteFunc(c.members, func(o *member) bool { return o == m })
-	}
-	if len(c.members) == 0 {
-		delete(d.channels, s.where)
-		close(d.list)
-		d.list = make(chan struct{})
+	if len(m.sessions) > 0 {
+		d.announceLocked(c, m)
+	} else {
+		d.removeLocked(c, m, s.why)
+		d.lingerLocked(c)
 	}
 	d.swapLocked(c)
 }
 
-// refresh shows that a track of a user has begun to flow.
-func (d *directory) refresh(k key) {
+// refresh shows that a track of a session has begun to flow.
+func (d *directory) refresh(s *Session) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if c, ok := d.channels[k]; ok {
+	c, ok := d.channels[s.where]
+	if !ok {
+		return
+	}
+	if m := c.member(s.user); m != nil && m.pubs[s.source] == s.pub {
+		d.announceLocked(c, m)
 		d.swapLocked(c)
 	}
+}
+
+// kick takes a user out of a channel and ends its sessions, and others that
+// have not entered yet. It returns the sessions that were ended; present tells
+// whether the user was in the channel.
+func (d *directory) kick(k key, user string, others []*Session) (ending []*Session, present bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c := d.channels[k]; c != nil {
+		if m := c.member(user); m != nil {
+			present = true
+			others = append(others, m.sessions...)
+			d.removeLocked(c, m, event.Kicked)
+			d.lingerLocked(c)
+			d.swapLocked(c)
+		}
+	}
+	return endLocked(others, event.Kicked, "the user was kicked"), present
+}
+
+// dismiss takes everyone out of a channel, as kick does, and closes it; existed
+// tells whether it was open.
+func (d *directory) dismiss(k key, others []*Session) (ending []*Session, existed bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c, existed := d.channels[k]
+	if existed {
+		for _, m := range slices.Clone(c.members) {
+			others = append(others, m.sessions...)
+			d.removeLocked(c, m, event.Dismissed)
+		}
+		d.closeLocked(c)
+		d.swapLocked(c)
+	}
+	return endLocked(others, event.Dismissed, "the channel was dismissed"), existed
+}
+
+// endLocked ends sessions and returns those that it ended. It wants mu held, so
+// that none of them can enter any more.
+func endLocked(all []*Session, why event.Reason, text string) (ending []*Session) {
+	for _, s := range all {
+		if s.end(why, text) {
+			ending = append(ending, s)
+		}
+	}
+	return ending
+}
+
+// close sends everyone away and closes every channel. It returns when no timer
+// of the directory runs.
+func (d *directory) close() {
+	d.mu.Lock()
+	d.closed = true
+	for _, c := range d.sortedLocked() {
+		for _, m := range slices.Clone(c.members) {
+			d.removeLocked(c, m, event.TimedOut)
+		}
+		d.closeLocked(c)
+		d.swapLocked(c)
+	}
+	d.mu.Unlock()
+	d.timers.Wait()
+}
+
+func (d *directory) openLocked(k key) *channel {
+	c := &channel{where: k, opened: time.Now()}
+	c.view.Store(&view{changed: make(chan struct{})})
+	d.channels[k] = c
+	d.listLocked()
+	d.tellLocked(c, event.ChannelOpen, nil)
+	return c
+}
+
+// lingerLocked lets a channel that has lost its last user close in time.
+func (d *directory) lingerLocked(c *channel) {
+	switch {
+	case len(c.members) > 0:
+	case d.linger < 0:
+		d.closeLocked(c)
+	default:
+		c.stay = d.afterLocked(d.linger, func() {
+			d.closeLocked(c)
+			d.swapLocked(c)
+		})
+	}
+}
+
+func (d *directory) closeLocked(c *channel) {
+	if c.stay != nil {
+		c.stay()
+		c.stay = nil
+	}
+	delete(d.channels, c.where)
+	d.listLocked()
+	d.tellLocked(c, event.ChannelClose, nil)
+}
+
+func (d *directory) listLocked() {
+	close(d.list)
+	d.list = make(chan struct{})
 }
 
 // swapLocked publishes a channel's members as a new view.
@@ -183,56 +290,30 @@ func (d *directory) swapLocked(c *channel) {
 	d.any = make(chan struct{})
 }
 
-func (m *member) user() *media.User {
-	u := &media.User{ID: m.id}
-	if p := m.pubs[media.Camera]; p != nil {
-		u.Audio, u.Video = p.audio.flowing(), p.video.flowing()
+// tellLocked tells an event of a channel.
+func (d *directory) tellLocked(c *channel, t event.Type, u *event.User) {
+	if d.events != nil {
+		d.events(event.Event{App: c.where.app, Channel: c.where.channel, Type: t, Time: time.Now(), User: u})
 	}
-	if p := m.pubs[media.ShareScreen]; p != nil {
-		u.ScreenAudio, u.Screen = p.audio.flowing(), p.video.flowing()
-	}
-	return u
 }
 
-func (d *directory) snapshot() []ChannelInfo {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	all := make([]ChannelInfo, 0, len(d.channels))
-	for k, c := range d.channels {
-		info := ChannelInfo{App: k.app, Channel: k.channel, Users: make([]UserInfo, len(c.members))}
-		for i, m := range c.members {
-			info.Users[i] = m.info()
+// afterLocked calls f with mu held after a time, unless stop is called before;
+// stop wants mu held too.
+func (d *directory) afterLocked(wait time.Duration, f func()) (stop func()) {
+	stopped := false // owned by mu: a timer may have fired and wait for mu when it is stopped
+	d.timers.Add(1)
+	timer := time.AfterFunc(wait, func() {
+		defer d.timers.Done()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if !stopped {
+			f()
 		}
-		all = append(all, info)
-	}
-	slices.SortFunc(all, func(a, b ChannelInfo) int {
-		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Channel, b.Channel))
 	})
-	return all
-}
-
-func (m *member) info() UserInfo {
-	u := m.user()
-	info := UserInfo{
-		ID:          m.id,
-		Sources:     []media.Source{},
-		Audio:       codecOf(u.Audio),
-		Video:       codecOf(u.Video),
-		Screen:      codecOf(u.Screen),
-		ScreenAudio: codecOf(u.ScreenAudio),
-		Sessions:    m.sessions,
-	}
-	for _, source := range []media.Source{media.Camera, media.ShareScreen} {
-		if m.pubs[source] != nil {
-			info.Sources = append(info.Sources, source)
+	return func() {
+		stopped = true
+		if timer.Stop() {
+			d.timers.Done()
 		}
 	}
-	return info
-}
-
-func codecOf(t media.Track) media.Codec {
-	if t == nil {
-		return ""
-	}
-	return t.Codec()
 }

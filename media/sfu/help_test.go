@@ -26,7 +26,7 @@ const patience = 20 * time.Second
 // testServer starts a server on loopback that ends with the test.
 func testServer(t *testing.T, change ...func(*Config)) *Server {
 	t.Helper()
-	cfg := Config{Listen: "127.0.0.1:0", Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	cfg := Config{Listen: "127.0.0.1:0", Linger: -1, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	for _, f := range change {
 		f(&cfg)
 	}

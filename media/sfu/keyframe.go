@@ -58,8 +58,15 @@ func nalKeyStart(kind byte, body []byte) bool {
 // vp8KeyStart finds the first packet of a key frame: start of partition 0, and
 // the frame header's inverse key frame bit (RFC 7741 sections 4.2 and 4.3).
 func vp8KeyStart(p []byte) bool {
+	f := vp8Frame(p)
+	return len(f) > 0 && f[0]&0x01 == 0
+}
+
+// vp8Frame is the beginning of a frame behind the payload descriptor; nil when
+// the payload continues one.
+func vp8Frame(p []byte) []byte {
 	if len(p) < 2 || p[0]&0x17 != 0x10 {
-		return false
+		return nil
 	}
 	i := 1
 	if p[0]&0x80 != 0 { // X: extensions follow
@@ -67,7 +74,7 @@ func vp8KeyStart(p []byte) bool {
 		i = 2
 		if ext&0x80 != 0 { // I: picture id, one or two bytes
 			if i >= len(p) {
-				return false
+				return nil
 			}
 			if p[i]&0x80 != 0 {
 				i++
@@ -81,5 +88,5 @@ func vp8KeyStart(p []byte) bool {
 			i++
 		}
 	}
-	return i < len(p) && p[i]&0x01 == 0
+	return p[min(i, len(p)):]
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/pion/webrtc/v4"
 
+	"braid/event"
 	"braid/media"
 )
 
@@ -50,7 +51,7 @@ func (s *Server) Publish(ctx context.Context, r PublishRequest) (*Session, strin
 			pub.video = newTrack(c)
 		}
 	}
-	sess, err := s.newSession(r.App, r.Channel, r.User, cmp.Or(r.Source, media.Camera))
+	sess, err := s.newSession(r.App, r.Channel, r.User, cmp.Or(r.Source, media.Camera), event.WebRTC)
 	if err != nil {
 		return nil, "", err
 	}
@@ -84,7 +85,7 @@ func (s *Session) open(ctx context.Context, o *offer, interceptors interceptorsF
 		return s.negotiate(ctx, text)
 	}()
 	if err != nil {
-		s.end(err.Error())
+		s.end(event.Normal, err.Error())
 		s.shut()
 		return "", err
 	}
@@ -119,5 +120,5 @@ func (s *Session) receive(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 		})
 		t.RequestKeyFrame()
 	}
-	s.srv.dir.refresh(s.where)
+	s.srv.dir.refresh(s)
 }

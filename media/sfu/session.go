@@ -11,10 +11,12 @@ import (
 
 	"github.com/pion/webrtc/v4"
 
+	"braid/event"
 	"braid/media"
 )
 
-// Session is one WebRTC connection: a publisher's or a viewer's.
+// Session is one WebRTC connection: a publisher's or a viewer's. Inside, it is
+// also what an Injection is made of: a publisher without a connection.
 //
 //	Publish/Subscribe → connecting → connected → ended
 //	                        └──────────────────────┘
@@ -25,7 +27,9 @@ type Session struct {
 	srv    *Server
 	where  key
 	user   string
+	name   string // for people
 	source media.Source
+	client event.Client
 	log    *slog.Logger
 	pc     *webrtc.PeerConnection
 
@@ -40,7 +44,8 @@ type Session struct {
 	poked    chan struct{} // the connection's state may have changed; never closed
 	stopping chan struct{} // closed by end
 	stopOnce sync.Once
-	reason   string // written before stopping is closed
+	reason   string       // written before stopping is closed
+	why      event.Reason // the same for machines
 
 	workMu  sync.Mutex
 	closing bool
@@ -54,10 +59,14 @@ type publication struct {
 	session      *Session
 	audio, video *track        // nil: not offered
 	ended        chan struct{} // closed by run
+
+	// Owned by directory.mu, after a publication has been replaced by this one.
+	held    []event.Media // taken over, and not flowing yet
+	release func()        // takes back the timer that empties held
 }
 
 // newSession makes a session and reserves its place.
-func (s *Server) newSession(app, channel, user string, source media.Source) (*Session, error) {
+func (s *Server) newSession(app, channel, user string, source media.Source, client event.Client) (*Session, error) {
 	if app == "" || channel == "" || user == "" {
 		return nil, fmt.Errorf("sfu: %w: application, channel and user must be named", media.ErrInvalid)
 	}
@@ -67,6 +76,7 @@ func (s *Server) newSession(app, channel, user string, source media.Source) (*Se
 		where:    key{app, channel},
 		user:     user,
 		source:   source,
+		client:   client,
 		etag:     random128(),
 		poked:    make(chan struct{}, 1),
 		stopping: make(chan struct{}),
@@ -106,7 +116,7 @@ func (s *Session) Publisher() bool { return s.pub != nil }
 
 // Close ends the session and returns when nothing of it runs.
 func (s *Session) Close() error {
-	s.end("closed by the client")
+	s.end(event.Normal, "closed by the client")
 	<-s.done
 	return nil
 }
@@ -116,20 +126,30 @@ func (s *Session) Done() <-chan struct{} { return s.done }
 
 // Reason says in words why the session ended; empty while it lives.
 func (s *Session) Reason() string {
+	if s.stopped() {
+		return s.reason
+	}
+	return ""
+}
+
+// stopped tells whether the session was asked to end.
+func (s *Session) stopped() bool {
 	select {
 	case <-s.stopping:
-		return s.reason
+		return true
 	default:
-		return ""
+		return false
 	}
 }
 
-// end asks run to end the session; only the first reason counts.
-func (s *Session) end(reason string) {
+// end asks run to end the session. Only the first reason counts; first tells
+// whether it is this one.
+func (s *Session) end(why event.Reason, reason string) (first bool) {
 	s.stopOnce.Do(func() {
-		s.reason = reason
+		s.why, s.reason, first = why, reason, true
 		close(s.stopping)
 	})
+	return first
 }
 
 // start runs f in a goroutine that the session's end waits for; it does
@@ -153,16 +173,20 @@ func (s *Session) poke(webrtc.PeerConnectionState) {
 
 // run is the session's life after the answer.
 func (s *Session) run() {
-	connected := s.live()
+	s.live()
+	s.finish()
+}
+
+// finish is the end of a session that has begun.
+func (s *Session) finish() {
 	s.log.Info("session ended", "reason", s.reason)
-	if connected {
-		s.srv.dir.leave(s)
-	}
+	s.srv.dir.leave(s)
 	s.shut()
 }
 
-// live returns when the session has to end: it tells whether it was connected.
-func (s *Session) live() (connected bool) {
+// live returns when the session has to end.
+func (s *Session) live() {
+	connected := false
 	timeout := time.NewTimer(s.srv.cfg.ConnectTimeout)
 	defer timeout.Stop()
 	var ended <-chan struct{}
@@ -172,13 +196,13 @@ func (s *Session) live() (connected bool) {
 	for {
 		select {
 		case <-s.stopping:
-			return connected
+			return
 		case <-timeout.C:
 			if !connected {
-				s.end(fmt.Sprintf("did not connect within %v", s.srv.cfg.ConnectTimeout))
+				s.end(event.TimedOut, fmt.Sprintf("did not connect within %v", s.srv.cfg.ConnectTimeout))
 			}
 		case <-ended:
-			s.end("the publication ended")
+			s.end(event.Normal, "the publication ended")
 		case <-s.poked:
 			switch state := s.pc.ConnectionState(); state {
 			case webrtc.PeerConnectionStateConnected:
@@ -186,8 +210,10 @@ func (s *Session) live() (connected bool) {
 					connected = true
 					s.connect()
 				}
-			case webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed:
-				s.end("the connection is " + state.String())
+			case webrtc.PeerConnectionStateFailed: // silence
+				s.end(event.TimedOut, "the connection is failed")
+			case webrtc.PeerConnectionStateClosed: // the client's DTLS alert
+				s.end(event.Normal, "the connection is closed")
 			}
 		}
 	}
@@ -195,8 +221,13 @@ func (s *Session) live() (connected bool) {
 
 // connect puts the session into its channel and lets media flow.
 func (s *Session) connect() {
-	if old := s.srv.dir.enter(s); old != nil {
-		old.end("replaced by a newer session of the same user")
+	old, err := s.srv.dir.enter(s, false)
+	if err != nil {
+		s.end(event.TimedOut, err.Error())
+		return
+	}
+	if old != nil {
+		old.end(event.Replaced, "replaced by a newer session of the same user")
 	}
 	for _, f := range s.sends {
 		f.detach = f.track.Attach(f)

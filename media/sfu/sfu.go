@@ -2,14 +2,16 @@
 // those who watch. It is the only package that knows Pion; to the rest of
 // braid a publisher is a media.User with media.Tracks, found through
 // media.Channels. It makes no access decisions and speaks no HTTP: signaling
-// hands it SDP offers of people it has let in.
+// hands it SDP offers of people it has let in. Publishers that do not speak
+// WebRTC are put in by Inject. What happens in the channels is told as events.
 //
 //	UDP or TCP → Pion → track: own copy, no extensions, no holes left by padding
 //	                      └→ receivers: forward (a viewer), mixer, relay
 //
 // Goroutines: Pion's own; one per session (Session.run, which alone decides
 // about its life); one reader and one RTCP reader per published track, one that
-// asks for key frames per published video; one RTCP reader per forwarded track.
+// asks for key frames per published video; one RTCP reader per forwarded track;
+// timers for what happens later in a channel (its closing).
 // Server.Close returns when all of them have ended.
 package sfu
 
@@ -27,6 +29,7 @@ import (
 
 	"github.com/pion/webrtc/v4"
 
+	"braid/event"
 	"braid/media"
 )
 
@@ -55,7 +58,15 @@ type Config struct {
 	// browsers check consent every 2 to 6 s (RFC 7675), other viewers send no
 	// more than a receiver report every 5 s.
 	SilenceTimeout time.Duration
-	Log            *slog.Logger // nil: nowhere
+	// Events is told what happens, in order: ChannelOpen, UserJoin, UserRole,
+	// Publish* and Unpublish*, UserLeave, ChannelClose, with Time, without ID. It
+	// is called with a lock held, so it must not block and not call the Server.
+	// nil: nobody is told.
+	Events func(event.Event)
+	// Linger is how long a channel stays open after its last user has left; 0
+	// means 10 s, a negative value that it closes at once.
+	Linger time.Duration
+	Log    *slog.Logger // nil: nowhere
 }
 
 // Server is an SFU. It implements media.Channels. All methods may be called
@@ -65,7 +76,7 @@ type Server struct {
 	log  *slog.Logger
 	net  *network
 	cert webrtc.Certificate
-	dir  directory
+	dir  *directory
 
 	mu       sync.Mutex
 	closed   bool
@@ -82,6 +93,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.SilenceTimeout == 0 {
 		cfg.SilenceTimeout = 10 * time.Second
+	}
+	if cfg.Linger == 0 {
+		cfg.Linger = 10 * time.Second
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -103,7 +117,7 @@ func New(cfg Config) (*Server, error) {
 		log:      cfg.Log,
 		net:      network,
 		cert:     *cert,
-		dir:      newDirectory(),
+		dir:      newDirectory(cfg.Events, cfg.Linger),
 		sessions: map[string]*Session{},
 	}, nil
 }
@@ -130,23 +144,74 @@ func (s *Server) Snapshot() []ChannelInfo { return s.dir.snapshot() }
 // Changed is closed at the next change of Snapshot. Take it before Snapshot.
 func (s *Server) Changed() <-chan struct{} { return s.dir.anything() }
 
-// Session finds an open session by its id.
+// Session finds an open WebRTC session by its id.
 func (s *Server) Session(id string) (*Session, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sess, ok := s.sessions[id]
-	return sess, ok
+	if !ok || sess.client != event.WebRTC {
+		return nil, false
+	}
+	return sess, true
 }
 
-// Close ends all sessions and closes the sockets. It returns when nothing of
-// the server runs and may be called again.
+// Kick ends all sessions of a user in a channel, those that still connect
+// included, and returns when nothing of them runs. The user may come again. The
+// error is media.ErrNotFound when there is no such user.
+func (s *Server) Kick(app, channel, user string) error {
+	k := key{app, channel}
+	connecting := s.open(func(o *Session) bool { return o.where == k && o.user == user })
+	ending, present := s.dir.kick(k, user, connecting)
+	if !present && len(ending) == 0 {
+		return fmt.Errorf("sfu: %w: user %s is not in channel %s", media.ErrNotFound, user, channel)
+	}
+	for _, o := range ending {
+		<-o.done
+	}
+	return nil
+}
+
+// Dismiss ends all sessions in a channel, those that still connect included,
+// and closes the channel at once. It returns when nothing of the sessions runs.
+// The channel may open again. The error is media.ErrNotFound when there is no
+// such channel.
+func (s *Server) Dismiss(app, channel string) error {
+	k := key{app, channel}
+	connecting := s.open(func(o *Session) bool { return o.where == k })
+	ending, existed := s.dir.dismiss(k, connecting)
+	if !existed && len(ending) == 0 {
+		return fmt.Errorf("sfu: %w: there is no channel %s", media.ErrNotFound, channel)
+	}
+	for _, o := range ending {
+		<-o.done
+	}
+	return nil
+}
+
+// open lists the open sessions that are meant.
+func (s *Server) open(meant func(*Session) bool) []*Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []*Session
+	for _, sess := range s.sessions {
+		if meant(sess) {
+			all = append(all, sess)
+		}
+	}
+	return all
+}
+
+// Close ends all sessions, closes all channels and then the sockets. It returns
+// when nothing of the server runs and all events are told; it may be called
+// again.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
 	open := slices.Collect(maps.Values(s.sessions))
 	s.mu.Unlock()
+	s.dir.close()
 	for _, sess := range open {
-		sess.end("the server shuts down")
+		sess.end(event.TimedOut, "the server shuts down")
 	}
 	for _, sess := range open {
 		<-sess.done

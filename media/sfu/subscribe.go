@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	"braid/event"
 	"braid/media"
 )
 
@@ -36,7 +37,7 @@ func (s *Server) Subscribe(ctx context.Context, r SubscribeRequest) (*Session, s
 	if err != nil {
 		return nil, "", fmt.Errorf("sfu: %w", err)
 	}
-	sess, err := s.newSession(r.App, r.Channel, r.Viewer, source)
+	sess, err := s.newSession(r.App, r.Channel, r.Viewer, source, event.WebRTC)
 	if err != nil {
 		return nil, "", err
 	}

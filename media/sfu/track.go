@@ -28,6 +28,7 @@ type track struct {
 
 	begun  atomic.Bool // the first packet came
 	report atomic.Pointer[media.SenderReport]
+	pixels atomic.Uint64 // width<<32 | height of the newest key frame, 0 before
 
 	mu        sync.Mutex // for writers of receivers and ended
 	receivers atomic.Pointer[[]*attachment]
@@ -48,6 +49,12 @@ func newTrack(c codec) *track {
 func (t *track) Codec() media.Codec    { return t.codec.name }
 func (t *track) Channels() int         { return t.codec.channels() }
 func (t *track) Done() <-chan struct{} { return t.done }
+
+// size is the picture's, in pixels; 0, 0 while no key frame has told it.
+func (t *track) size() (width, height int) {
+	v := t.pixels.Load()
+	return int(v >> 32), int(v & 0xffffffff)
+}
 
 // flowing is the track as others see it: nil before its first packet.
 func (t *track) flowing() media.Track {
@@ -151,6 +158,9 @@ func (t *track) read(remote *webrtc.TrackRemote, levelID uint8) {
 
 func (t *track) deliver(p *media.Packet) {
 	if t.codec.name.Video() && keyFrameStart(t.codec.name, p.Payload) {
+		if w, h, ok := pictureSize(t.codec.name, p.Payload); ok {
+			t.pixels.Store(uint64(w)<<32 | uint64(h))
+		}
 		select { // it answers all who asked before
 		case <-t.keyWanted:
 		default:

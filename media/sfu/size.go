@@ -1,0 +1,57 @@
+package sfu
+
+import (
+	"braid/media"
+	"braid/media/h264"
+)
+
+// pictureSize reads a picture's width and height in pixels from an RTP payload
+// at which keyFrameStart is true: from an H.264 sequence parameter set, alone or
+// in an aggregate, or from a VP8 key frame's header. ok is false where there is
+// none.
+func pictureSize(c media.Codec, payload []byte) (width, height int, ok bool) {
+	switch c {
+	case media.H264:
+		return h264Size(payload)
+	case media.VP8:
+		return vp8Size(vp8Frame(payload))
+	}
+	return 0, 0, false
+}
+
+func h264Size(p []byte) (width, height int, ok bool) {
+	if h264.Type(p) == nalSTAPA {
+		p = aggregated(p, nalSPS)
+	}
+	if h264.Type(p) != nalSPS {
+		return 0, 0, false
+	}
+	s, err := h264.ParseSPS(p)
+	return s.Width, s.Height, err == nil
+}
+
+// aggregated finds the first NAL unit of a type in a STAP-A (RFC 6184 section
+// 5.7.1).
+func aggregated(p []byte, kind byte) []byte {
+	for p = p[1:]; len(p) > 2; {
+		size := int(p[0])<<8 | int(p[1])
+		if size > len(p)-2 {
+			return nil
+		}
+		if unit := p[2 : 2+size]; h264.Type(unit) == kind {
+			return unit
+		}
+		p = p[2+size:]
+	}
+	return nil
+}
+
+// vp8Size reads the header of a key frame: a tag of three bytes, a start code,
+// then 14 bits each of width and height below two bits of scale (RFC 6386
+// section 9.1).
+func vp8Size(f []byte) (width, height int, ok bool) {
+	if len(f) < 10 || f[0]&1 != 0 || f[3] != 0x9d || f[4] != 0x01 || f[5] != 0x2a {
+		return 0, 0, false
+	}
+	return int(f[6]) | int(f[7]&0x3f)<<8, int(f[8]) | int(f[9]&0x3f)<<8, true
+}
