@@ -19,6 +19,14 @@ int braid_opus_setup(OpusEncoder *e, int bits_per_second)
 	return opus_encoder_ctl(e, OPUS_SET_PACKET_LOSS_PERC(10));
 }
 
+int braid_opus_lookahead(OpusEncoder *e)
+{
+	opus_int32 n = 0;
+	int r = opus_encoder_ctl(e, OPUS_GET_LOOKAHEAD(&n));
+
+	return r == OPUS_OK ? n : r;
+}
+
 struct braid_aac {
 	AVCodecContext *ctx;
 	AVFrame *frame;

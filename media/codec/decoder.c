@@ -14,7 +14,7 @@ struct braid_decoder {
 	AVFrame *tmp;
 };
 
-braid_decoder *braid_decoder_open(const char *name, int64_t max_pixels)
+braid_decoder *braid_decoder_open(const char *name, int64_t max_pixels, int low_delay)
 {
 	const AVCodec *codec = avcodec_find_decoder_by_name(name);
 	braid_decoder *d = calloc(1, sizeof *d);
@@ -28,7 +28,8 @@ braid_decoder *braid_decoder_open(const char *name, int64_t max_pixels)
 		goto fail;
 	d->ctx->log_level_offset = SILENT;
 	d->ctx->thread_count = 1;
-	d->ctx->flags |= AV_CODEC_FLAG_LOW_DELAY;
+	if (low_delay)
+		d->ctx->flags |= AV_CODEC_FLAG_LOW_DELAY;
 	d->ctx->max_pixels = max_pixels;
 	if (avcodec_open2(d->ctx, codec, NULL) < 0)
 		goto fail;
@@ -94,11 +95,14 @@ static void limit(uint8_t *dst, int dstride, const uint8_t *src, int sstride,
 #define C_SCALE 57569u /* 224/255 * 65536 */
 #define C_OFFSET ((128u << 16) - 128u * C_SCALE + 32768u)
 
-int braid_frame_check(AVFrame **frame)
+int braid_frame_check(AVFrame **frame, int convert)
 {
-	AVFrame *f = *frame, *n;
+	AVFrame *f, *n;
 	int r;
 
+	if (convert && (r = braid_frame_convert(frame)) < 0)
+		return r;
+	f = *frame;
 	if (f->format != AV_PIX_FMT_YUV420P && f->format != AV_PIX_FMT_YUVJ420P)
 		return AVERROR_PATCHWELCOME;
 	if (f->format == AV_PIX_FMT_YUV420P && f->color_range != AVCOL_RANGE_JPEG)

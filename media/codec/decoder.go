@@ -37,11 +37,14 @@ const (
 )
 
 // VideoDecoder decodes H.264 or VP8 into 8 bit 4:2:0 pictures of limited range.
-// It has no delay: a picture comes out of the call that put it in.
+// It has no delay: a picture comes out of the call that put it in. Only one made
+// by NewFeedDecoder puts pictures that were coded out of order back into it, and
+// then they come some calls later.
 type VideoDecoder struct {
 	c                   *C.braid_decoder // nil after Flush until the next key frame
 	codec               media.Codec
 	maxWidth, maxHeight int
+	feed                bool
 	needKey, closed     bool
 }
 
@@ -61,11 +64,25 @@ func NewVideoDecoder(c media.Codec, maxWidth, maxHeight int) (*VideoDecoder, err
 	return d, nil
 }
 
+// NewFeedDecoder opens a decoder of what production encoders (OBS, ffmpeg) send
+// beside the H.264 of browsers: B-frames, fields, 4:2:2, 4:4:4, gray, 10 bits.
+// Pictures come in display order and are converted to 8 bit 4:2:0.
+func NewFeedDecoder(maxWidth, maxHeight int) (*VideoDecoder, error) {
+	d, err := NewVideoDecoder(media.H264, maxWidth, maxHeight)
+	if err != nil {
+		return nil, err
+	}
+	d.feed = true
+	C.braid_decoder_close(d.c)
+	d.c = nil // opened, with feed, by the first picture
+	return d, nil
+}
+
 func (d *VideoDecoder) open() error {
 	name := C.CString(strings.ToLower(string(d.codec)))
 	defer C.free(unsafe.Pointer(name))
 	// libavcodec compares with sides that it has aligned for its vectors.
-	d.c = C.braid_decoder_open(name, C.int64_t((d.maxWidth+63)&^63*((d.maxHeight+63)&^63)))
+	d.c = C.braid_decoder_open(name, C.int64_t((d.maxWidth+63)&^63*((d.maxHeight+63)&^63)), flag(!d.feed))
 	if d.c == nil {
 		return fmt.Errorf("libavcodec does not open %s", d.codec)
 	}
@@ -161,7 +178,7 @@ func (d *VideoDecoder) decode(units [][]byte, size int, pts time.Duration) (*Dec
 	if pic.frame == nil {
 		return nil, nil
 	}
-	if err := pic.view(); err != nil {
+	if err := pic.view(d.feed); err != nil {
 		pic.Free()
 		return nil, err
 	}
@@ -177,10 +194,17 @@ func (d *VideoDecoder) write(dst []byte, units [][]byte) {
 	}
 }
 
+func flag(b bool) C.int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // view points the picture's planes into its frame.
-func (d *Decoded) view() error {
+func (d *Decoded) view(convert bool) error {
 	format := d.frame.format
-	if r := C.braid_frame_check(&d.frame); r == C.AVERROR_PATCHWELCOME {
+	if r := C.braid_frame_check(&d.frame, flag(convert)); r == C.AVERROR_PATCHWELCOME {
 		return fmt.Errorf("%w: pixel format %s, want yuv420p", media.ErrInvalid, C.GoString(C.av_get_pix_fmt_name(int32(format))))
 	} else if r < 0 {
 		return errors.New(reason(r))
@@ -266,6 +290,10 @@ func (d *VideoDecoder) checkSPS(nal []byte) error {
 	}
 	if err := oneOf("H.264 profile", s.Profile, h264Profiles...); err != nil {
 		return err
+	}
+	deep := s.BitDepthLuma == 10 && s.BitDepthChroma == 10
+	if d.feed && (deep || s.BitDepthLuma == 8 && s.BitDepthChroma == 8) {
+		return d.checkSize(s.MbWidth*16, s.MbHeight*16)
 	}
 	if s.ChromaFormat != 1 || s.BitDepthLuma != 8 || s.BitDepthChroma != 8 {
 		return fmt.Errorf("%w: chroma format %d of %d and %d bits, want 4:2:0 (1) of 8 bits",

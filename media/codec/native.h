@@ -16,15 +16,20 @@ typedef struct {
 	int err;        // 0 or AVERROR
 } braid_decoded;
 
-braid_decoder *braid_decoder_open(const char *name, int64_t max_pixels);
+// With low_delay a picture comes out of the call that put it in; without, pictures
+// come in display order.
+braid_decoder *braid_decoder_open(const char *name, int64_t max_pixels, int low_delay);
 // braid_decoder_input gives size writable bytes for the next packet, or NULL.
 uint8_t *braid_decoder_input(braid_decoder *d, int size);
 // braid_decoder_decode takes the packet written into braid_decoder_input's bytes.
 braid_decoded braid_decoder_decode(braid_decoder *d, int64_t pts);
 void braid_decoder_close(braid_decoder *d);
 // braid_frame_check makes *frame 8 bit limited range 4:2:0 (replacing it when
-// it was full range); AVERROR_PATCHWELCOME when it is another format.
-int braid_frame_check(AVFrame **frame);
+// it was full range); AVERROR_PATCHWELCOME when it is another format. With convert
+// it takes 4:2:2, 4:4:4 and 10 bits, too.
+int braid_frame_check(AVFrame **frame, int convert);
+// braid_frame_convert replaces *frame by an 8 bit 4:2:0 one of the same range.
+int braid_frame_convert(AVFrame **frame);
 
 typedef struct {
 	int width, height, fps, kbps, gop, threads;
@@ -45,6 +50,8 @@ void braid_x264_close(x264_t *h);
 
 // braid_opus_setup sets what the Opus encoder needs beyond its defaults; an OPUS_ code.
 int braid_opus_setup(OpusEncoder *e, int bits_per_second);
+// braid_opus_lookahead is the encoder's delay in samples, or a negative OPUS_ code.
+int braid_opus_lookahead(OpusEncoder *e);
 
 typedef struct braid_aac braid_aac;
 typedef struct {
@@ -59,6 +66,17 @@ int braid_aac_delay(const braid_aac *a);
 // braid_aac_encode takes frame_size samples for each channel, interleaved.
 braid_aac_output braid_aac_encode(braid_aac *a, const float *pcm);
 void braid_aac_close(braid_aac *a);
+
+typedef struct braid_aac_decoder braid_aac_decoder;
+
+// braid_aac_decoder_open takes an AudioSpecificConfig.
+braid_aac_decoder *braid_aac_decoder_open(const uint8_t *config, int size);
+// braid_aac_decoder_input gives size writable bytes for the next frame, or NULL.
+uint8_t *braid_aac_decoder_input(braid_aac_decoder *d, int size);
+// braid_aac_decoder_decode decodes the frame written there to 48 kHz, channels
+// interleaved, room for capacity samples each; it gives their number or an AVERROR.
+int braid_aac_decoder_decode(braid_aac_decoder *d, float *dst, int capacity, int channels);
+void braid_aac_decoder_close(braid_aac_decoder *d);
 
 typedef struct SwrContext SwrContext;
 SwrContext *braid_resampler_open(int channels, int from, int to);

@@ -125,6 +125,18 @@ func NewOpusEncoder(channels, kbps int) (*OpusEncoder, error) {
 	return &OpusEncoder{e: e, channels: channels}, nil
 }
 
+// Delay is how many samples the sound lies later in the packets than in the
+// input: 312 in libopus 1.3.
+func (e *OpusEncoder) Delay() int {
+	if e.e == nil {
+		return 0
+	}
+	return max(0, int(C.braid_opus_lookahead(e.e)))
+}
+
+// FrameSize is the number of samples for each channel that a packet holds: 960.
+func (e *OpusEncoder) FrameSize() int { return opusFrame }
+
 // Encode appends the packet of 20 ms (960 interleaved samples for each channel)
 // to dst.
 func (e *OpusEncoder) Encode(dst []byte, pcm []float32) ([]byte, error) {
