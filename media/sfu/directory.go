@@ -105,7 +105,7 @@ func (d *directory) publication(k key, user string, source media.Source) (*publi
 }
 
 // enter adds a session that has connected and returns the session whose
-// publication it replaces, if any. alone asks that the user is not in the
+// publication it replaces, if any; that one is no longer in the channel. alone asks that the user is not in the
 // channel yet. A session that was ended meanwhile is not let in.
 func (d *directory) enter(s *Session, alone bool) (replaced *Session, err error) {
 	d.mu.Lock()
@@ -178,31 +178,30 @@ func (d *directory) refresh(s *Session) {
 	}
 }
 
-// kick takes a user out of a channel and ends its sessions, and others that
-// have not entered yet. It returns the sessions that were ended; present tells
-// whether the user was in the channel.
-func (d *directory) kick(k key, user string, others []*Session) (ending []*Session, present bool) {
+// kick takes a user out of a channel and ends its sessions, and others of the
+// user that are not in the channel yet. It returns all of them; found is false
+// when there was nobody to kick.
+func (d *directory) kick(k key, user string, others []*Session) (ending []*Session, found bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if c := d.channels[k]; c != nil {
 		if m := c.member(user); m != nil {
-			present = true
+			found = true
 			others = append(others, m.sessions...)
 			d.removeLocked(c, m, event.Kicked)
 			d.lingerLocked(c)
 			d.swapLocked(c)
 		}
 	}
-	return endLocked(others, event.Kicked, "the user was kicked"), present
+	return others, endLocked(others, event.Kicked, "the user was kicked") || found
 }
 
-// dismiss takes everyone out of a channel, as kick does, and closes it; existed
-// tells whether it was open.
-func (d *directory) dismiss(k key, others []*Session) (ending []*Session, existed bool) {
+// dismiss takes everyone out of a channel, as kick does, and closes it.
+func (d *directory) dismiss(k key, others []*Session) (ending []*Session, found bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c, existed := d.channels[k]
-	if existed {
+	c, found := d.channels[k]
+	if found {
 		for _, m := range slices.Clone(c.members) {
 			others = append(others, m.sessions...)
 			d.removeLocked(c, m, event.Dismissed)
@@ -210,18 +209,16 @@ func (d *directory) dismiss(k key, others []*Session) (ending []*Session, existe
 		d.closeLocked(c)
 		d.swapLocked(c)
 	}
-	return endLocked(others, event.Dismissed, "the channel was dismissed"), existed
+	return others, endLocked(others, event.Dismissed, "the channel was dismissed") || found
 }
 
-// endLocked ends sessions and returns those that it ended. It wants mu held, so
-// that none of them can enter any more.
-func endLocked(all []*Session, why event.Reason, text string) (ending []*Session) {
+// endLocked ends sessions and tells whether one of them was not ending yet. It
+// wants mu held, so that none of them can enter any more.
+func endLocked(all []*Session, why event.Reason, text string) (any bool) {
 	for _, s := range all {
-		if s.end(why, text) {
-			ending = append(ending, s)
-		}
+		any = s.end(why, text) || any
 	}
-	return ending
+	return any
 }
 
 // close sends everyone away and closes every channel. It returns when no timer

@@ -106,8 +106,7 @@ func (f *Feed) Write(p *media.Packet) {
 }
 
 // Report sets the newest sender report, which viewers get and which relates the
-// tracks of an injection to each other. It must not be changed for both tracks
-// by different clocks.
+// tracks of an injection to each other: both are told by the same clock.
 func (f *Feed) Report(r media.SenderReport) { f.track.report.Store(&r) }
 
 // Session is the id under which logs have the injection.

@@ -54,6 +54,7 @@ func (d *directory) joinLocked(c *channel, s *Session) *member {
 func (d *directory) publishLocked(c *channel, m *member, s *Session) (replaced *Session) {
 	if old := m.pubs[s.source]; old != nil {
 		replaced = old.session
+		m.sessions = slices.DeleteFunc(m.sessions, func(o *Session) bool { return o == replaced })
 		old.releaseLocked()
 		for _, k := range m.medias {
 			if sourceOf(k) == s.source && s.pub.offers(k) {

@@ -160,9 +160,9 @@ func (s *Server) Session(id string) (*Session, bool) {
 // error is media.ErrNotFound when there is no such user.
 func (s *Server) Kick(app, channel, user string) error {
 	k := key{app, channel}
-	connecting := s.open(func(o *Session) bool { return o.where == k && o.user == user })
-	ending, present := s.dir.kick(k, user, connecting)
-	if !present && len(ending) == 0 {
+	all := s.pick(func(o *Session) bool { return o.where == k && o.user == user })
+	ending, found := s.dir.kick(k, user, all)
+	if !found {
 		return fmt.Errorf("sfu: %w: user %s is not in channel %s", media.ErrNotFound, user, channel)
 	}
 	for _, o := range ending {
@@ -177,9 +177,9 @@ func (s *Server) Kick(app, channel, user string) error {
 // such channel.
 func (s *Server) Dismiss(app, channel string) error {
 	k := key{app, channel}
-	connecting := s.open(func(o *Session) bool { return o.where == k })
-	ending, existed := s.dir.dismiss(k, connecting)
-	if !existed && len(ending) == 0 {
+	all := s.pick(func(o *Session) bool { return o.where == k })
+	ending, found := s.dir.dismiss(k, all)
+	if !found {
 		return fmt.Errorf("sfu: %w: there is no channel %s", media.ErrNotFound, channel)
 	}
 	for _, o := range ending {
@@ -188,8 +188,8 @@ func (s *Server) Dismiss(app, channel string) error {
 	return nil
 }
 
-// open lists the open sessions that are meant.
-func (s *Server) open(meant func(*Session) bool) []*Session {
+// pick lists the sessions that are meant.
+func (s *Server) pick(meant func(*Session) bool) []*Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []*Session
