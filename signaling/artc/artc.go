@@ -1,12 +1,12 @@
 // Package artc is the RPC border of the control API: the actions of Alibaba
-// Cloud ARTC (OpenAPI live 2016-11-01) that steer stream relay tasks, signed
-// and encoded so that the official SDKs work against it unchanged.
+// Cloud ARTC (OpenAPI live 2016-11-01), signed and encoded so that the official
+// SDKs work against it unchanged.
 //
-// It authenticates a request, turns its parameters into a relay.Spec and maps
-// errors to codes; what a task then does is behind the Tasks interface. It
-// starts no goroutine.
+// It authenticates a request, reads its parameters, hands what they say to the
+// part that does it, and shapes the answer or the error as the action's family
+// does. What there is stands in catalogue.go. It starts no goroutine.
 //
-//	request → parameters → signature, clock, nonce → tree → relay.Spec → Tasks
+//	request → parameters → signature, clock, nonce → rate → tree → fields → action → answer
 //
 // Where no public source states what the service does, the choice is marked
 // "braid's own" here and listed in doc/api.md.
@@ -16,14 +16,15 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
 
 	"braid/media"
+	"braid/media/sfu"
 	"braid/relay"
+	"braid/store"
 )
 
 // Version is the only API version that is served.
@@ -61,84 +62,95 @@ type Tasks interface {
 	List(app, task string, page, size int) []*relay.Spec
 }
 
-// Config is what a Handler works with. Keys, Apps, Tasks and Channels are required.
+// SFU is who is in the channels, and how they are made to leave. All methods are
+// called from many goroutines.
+type SFU interface {
+	// Snapshot lists all channels.
+	Snapshot() []sfu.ChannelInfo
+	// Kick makes a user leave. media.ErrNotFound: it is not there.
+	Kick(app, channel, user string) error
+	// Dismiss makes everyone leave and closes the channel. media.ErrNotFound:
+	// there is no such channel.
+	Dismiss(app, channel string) error
+}
+
+// Config is what a Handler works with. Keys, Apps, Tasks and Channels are
+// required; each of Store to PublicRTMP by the actions that are about it.
 type Config struct {
 	Keys     Keys
 	Apps     Apps
 	Tasks    Tasks
 	Channels media.Channels
-	Now      func() time.Time // nil: time.Now
-	Log      *slog.Logger     // nil: nothing is logged; only internal errors are
+
+	Store *store.DB
+	SFU   SFU
+	// PublicHTTP and PublicRTMP are where clients reach this server, such as
+	// http://host:8080 and rtmp://host:1935, as seen by who sent a request.
+	PublicHTTP func(*http.Request) string
+	PublicRTMP func(*http.Request) string
+
+	Limits bool             // hold each access key to the documented calls a second of an action
+	Now    func() time.Time // nil: time.Now
+	Log    *slog.Logger     // nil: nothing is logged; only internal errors are
 }
 
 // Handler serves the RPC API at path "/" by GET and POST. The Host header must
 // arrive as the client sent it, port included: it is part of the signature.
 type Handler struct {
-	keys     Keys
-	apps     Apps
-	tasks    Tasks
-	channels media.Channels
-	now      func() time.Time
-	log      *slog.Logger
-	nonces   *nonces
-	actions  map[string]action
+	cfg     Config
+	keys    Keys
+	now     func() time.Time
+	nonces  *nonces
+	actions map[string]action
+	rates   *rates // nil: no limits
 }
-
-// An action reads its fields and answers with the response's fields besides
-// RequestId (nil: none).
-type action func(ctx context.Context, f *fields) (map[string]any, error)
 
 // New returns a Handler. Its memory for nonces starts empty, so requests of
 // the last 15 minutes could be replayed once after a restart.
 func New(c Config) *Handler {
-	h := &Handler{keys: c.Keys, apps: c.Apps, tasks: c.Tasks, channels: c.Channels,
-		now: c.Now, log: c.Log, nonces: newNonces(maxNonces)}
+	h := &Handler{cfg: c, keys: c.Keys, now: c.Now, nonces: newNonces(maxNonces), actions: map[string]action{}}
 	if h.now == nil {
 		h.now = time.Now
 	}
-	if h.log == nil {
-		h.log = slog.New(slog.DiscardHandler)
+	if h.cfg.Log == nil {
+		h.cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	h.actions = map[string]action{
-		"StartLiveMPUTask":     h.startTask,
-		"UpdateLiveMPUTask":    h.updateTask,
-		"StopLiveMPUTask":      h.stopTask,
-		"SetLiveMpuTaskSei":    h.setTaskSEI,
-		"ListRtcMPUTaskDetail": h.listTasks,
-		"DescribeChannelUsers": h.describeChannelUsers,
+	if c.Limits {
+		h.rates = newRates()
+	}
+	for _, a := range catalogue() {
+		h.actions[a.name] = a
 	}
 	return h
 }
+
+// reply is an answer's fields besides RequestId; nil: none.
+type reply = map[string]any
 
 // ServeHTTP answers with JSON always: artc-api.md section 11.3.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := requestID()
 	status := http.StatusOK
-	reply, err := h.answer(w, r)
+	body, err := h.answer(w, r)
 	if err != nil {
-		var e *apiError
-		if !errors.As(err, &e) {
-			h.log.Error("artc: request failed", "requestId", id, "err", err)
-			e = errInternal
-		}
-		status = e.status
-		reply = map[string]any{"Code": e.code, "Message": e.message, "HostId": r.Host}
+		status, body = h.failure(err, id)
+		body["HostId"] = r.Host
 		if status == http.StatusMethodNotAllowed {
 			w.Header().Set("Allow", "GET, POST")
 		}
 	}
-	if reply == nil {
-		reply = map[string]any{}
+	if body == nil {
+		body = reply{}
 	}
-	reply["RequestId"] = id
+	body["RequestId"] = id
 	w.Header().Set("Content-Type", "application/json;charset=utf-8")
 	w.WriteHeader(status)
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	enc.Encode(reply) // a client that has gone needs no answer
+	enc.Encode(body) // a client that has gone needs no answer
 }
 
-func (h *Handler) answer(w http.ResponseWriter, r *http.Request) (map[string]any, error) {
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request) (reply, error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
 		return nil, errMethod
 	}
@@ -149,27 +161,45 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request) (map[string]any
 	if err != nil {
 		return nil, err
 	}
-	c, err := h.verify(req)
+	who, err := h.verify(req)
 	if err != nil {
 		return nil, err
 	}
-	if c.version != Version {
+	if who.version != Version {
 		return nil, errVersion
 	}
-	act, ok := h.actions[c.action]
+	act, ok := h.actions[who.action]
 	if !ok {
 		return nil, errAction
 	}
-	tree, err := decode(req.params)
+	if h.rates != nil && act.qps > 0 {
+		if wait := h.rates.take(who.keyID, act, h.now()); wait > 0 {
+			w.Header().Set(rateHeader, rateState(act, wait))
+			return nil, throttled(act)
+		}
+	}
+	body, err := h.run(act, r, req.params)
+	if err != nil {
+		return nil, inFamily{act.family, fmt.Errorf("%s: %w", act.name, err)}
+	}
+	return body, nil
+}
+
+func (h *Handler) run(act action, r *http.Request, params map[string]string) (reply, error) {
+	tree, err := decode(params)
 	if err != nil {
 		return nil, err
 	}
-	reply, err := act(r.Context(), newFields(tree))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.action, err)
-	}
-	return reply, nil
+	return act.run(h, &call{fields: newFields(tree), http: r})
 }
+
+// call is one request for an action, authenticated.
+type call struct {
+	*fields
+	http *http.Request
+}
+
+func (c *call) ctx() context.Context { return c.http.Context() }
 
 // requestID is a random UUID (RFC 9562 version 4) in upper case.
 func requestID() string {

@@ -64,41 +64,60 @@ func incomplete(format string, args ...any) *apiError {
 		"The request signature does not conform to the standard: " + fmt.Sprintf(format, args...) + "."}
 }
 
-// Codes of the MPU family: section 2.1. ChannelNotExist, TaskNotExist and
-// QuotaExceeded are braid's own names; the first two are 404 as the only
-// documented "missing" code of the API is (ResourceNotExist of EventSub).
+// Codes of the MPU family, which actions use to say what went wrong whatever
+// their own family (families.go): section 2.1. Those marked own are braid's own
+// names; the missing ones among them are 404 as the only documented "missing"
+// code of the API is (ResourceNotExist of EventSub).
+const (
+	codeInvalid   = "InvalidParam"
+	codeMissing   = "MissingParam"
+	codeAppID     = "InvalidAppId"
+	codeDenied    = "OperationDenied"
+	codeInternal  = "InternalError"
+	codeNoChannel = "ChannelNotExist" // own
+	codeNoTask    = "TaskNotExist"    // own
+	codeNoSub     = "SubNotExist"     // own
+	codeQuota     = "QuotaExceeded"   // own
+	codeNotYet    = "NotSupported"    // own
+)
 
 func invalidParam(format string, args ...any) *apiError {
-	return &apiError{http.StatusBadRequest, "InvalidParam", fmt.Sprintf(format, args...)}
+	return &apiError{http.StatusBadRequest, codeInvalid, fmt.Sprintf(format, args...)}
 }
 
 func missingParam(name string) *apiError {
-	return &apiError{http.StatusBadRequest, "MissingParam", name + " is missing"}
+	return &apiError{http.StatusBadRequest, codeMissing, name + " is missing"}
 }
 
 func invalidAppID(format string, args ...any) *apiError {
-	return &apiError{http.StatusBadRequest, "InvalidAppId", fmt.Sprintf(format, args...)}
+	return &apiError{http.StatusBadRequest, codeAppID, fmt.Sprintf(format, args...)}
 }
 
-func channelNotExist(channel string) *apiError {
-	return &apiError{http.StatusNotFound, "ChannelNotExist",
-		fmt.Sprintf("ChannelId: channel %s does not exist: no user is in it", quote(channel))}
+func appDisabled(app string) *apiError {
+	return &apiError{http.StatusForbidden, codeDenied, fmt.Sprintf("AppId: the application %s is disabled", quote(app))}
+}
+
+func channelNotExist(channel, why string) *apiError {
+	return &apiError{http.StatusNotFound, codeNoChannel,
+		fmt.Sprintf("ChannelId: channel %s does not exist%s", quote(channel), why)}
 }
 
 func taskNotExist(task string) *apiError {
-	return &apiError{http.StatusNotFound, "TaskNotExist", fmt.Sprintf("TaskId: there is no task %s", quote(task))}
+	return &apiError{http.StatusNotFound, codeNoTask, fmt.Sprintf("TaskId: there is no task %s", quote(task))}
 }
 
-// taskError turns what Tasks says into an answer; notFound is what
-// media.ErrNotFound means for this call.
-func taskError(err error, task string, notFound *apiError) error {
+func notSupported(what string) *apiError {
+	return &apiError{http.StatusBadRequest, codeNotYet, what + " is not supported yet"}
+}
+
+// serviceError turns what the part that does the work says into an answer;
+// notFound is what media.ErrNotFound means for this call.
+func serviceError(err error, notFound *apiError) error {
 	switch {
-	case errors.Is(err, media.ErrExists):
-		return invalidParam("TaskId: task %s already exists", quote(task))
 	case errors.Is(err, media.ErrNotFound):
 		return notFound
 	case errors.Is(err, media.ErrLimit):
-		return &apiError{http.StatusBadRequest, "QuotaExceeded", words(err, media.ErrLimit)}
+		return &apiError{http.StatusBadRequest, codeQuota, words(err, media.ErrLimit)}
 	case errors.Is(err, media.ErrInvalid):
 		return invalidParam("%s", words(err, media.ErrInvalid))
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -141,6 +142,14 @@ func (f *fields) needWhole(field string, lo, hi int) int {
 	return n
 }
 
+// wholeOr reads a decimal number from lo to hi; absent is byDefault.
+func (f *fields) wholeOr(field string, byDefault, lo, hi int) int {
+	if n, ok := f.whole(field, lo, hi); ok {
+		return n
+	}
+	return byDefault
+}
+
 // needShare reads a plain decimal from 0 to 1; zero itself only when allowed.
 func (f *fields) needShare(field string, zero bool) float64 {
 	s := f.raw(field)
@@ -175,6 +184,58 @@ func (f *fields) flag(field string) bool {
 	}
 	f.invalid(field, "%s is not true or false", quote(s))
 	return false
+}
+
+// needTime reads a time in UTC, such as 2006-01-02T15:04:05Z.
+func (f *fields) needTime(field string) time.Time {
+	s := f.raw(field)
+	if s == "" {
+		f.missing(field)
+		return time.Time{}
+	}
+	t, err := time.Parse(timeLayout, s)
+	if err != nil {
+		f.invalid(field, "%s is not a time in UTC such as %s", quote(s), timeLayout)
+	}
+	return t
+}
+
+// needUnix reads a time in seconds since 1970.
+func (f *fields) needUnix(field string) time.Time {
+	return time.Unix(int64(f.needWhole(field, 0, 1<<40)), 0)
+}
+
+// texts reads a list of at most max texts.
+func (f *fields) texts(field string, max int) []string {
+	v, ok := f.in[field]
+	if !ok || v == "" {
+		return nil
+	}
+	entries, ok := v.([]any)
+	if !ok {
+		f.invalid(field, "is not a list")
+		return nil
+	}
+	if len(entries) > max {
+		f.invalid(field, "has %d entries, at most %d are allowed", len(entries), max)
+		return nil
+	}
+	list := make([]string, len(entries))
+	for i, v := range entries {
+		if list[i], ok = v.(string); !ok || list[i] == "" {
+			f.invalid(field, "entry %d is not a text", i+1)
+		}
+	}
+	f.echo[field] = entries
+	return list
+}
+
+func (f *fields) needTexts(field string, max int) []string {
+	list := f.texts(field, max)
+	if len(list) == 0 {
+		f.missing(field)
+	}
+	return list
 }
 
 // object reads a nested object; ok is false when absent, and then it is empty.

@@ -28,6 +28,10 @@ var structured = []string{"MultiStreamURL", "SeiParams", "SingleSubParams", "Tra
 // parts is an object or a list that is still being put together from dotted names.
 type parts map[string]any
 
+// lists are the parameters with a list of texts, which arrives in parts or, as
+// one documented sample shows it, as a JSON text.
+var lists = []string{"Events", "Users", "TerminalIds", "NotifyFileUploadedFormat"}
+
 // decode turns a request's parameters into one tree, whichever way nested
 // objects are encoded (artc-api.md section 1, points 4 and 5): one JSON text
 // per parameter, dotted names with 1-based indexes, or a flattened list. The
@@ -41,7 +45,7 @@ func decode(params map[string]string) (map[string]any, error) {
 			continue
 		}
 		var value any = params[name]
-		if slices.Contains(structured, name) {
+		if slices.Contains(structured, name) || slices.Contains(lists, name) && strings.HasPrefix(params[name], "[") {
 			var err error
 			if value, err = d.text(name, params[name]); err != nil {
 				return nil, err

@@ -14,13 +14,17 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"braid/media"
+	"braid/media/sfu"
 	"braid/relay"
+	"braid/store"
+	"braid/store/storetest"
 )
 
 // captureTime is when the requests of testdata/captured were signed.
@@ -34,14 +38,62 @@ type appList []string
 
 func (a appList) Exists(app string) bool { return slices.Contains(a, app) }
 
-// rooms is a media.Channels that does not change.
-type rooms map[string]room
+// rooms is who is in the channels, by "app/channel"; it is both a
+// media.Channels and an SFU.
+type rooms struct {
+	mu sync.Mutex
+	of map[string]room
+}
 
-func (r rooms) Channel(app, channel string) (media.Channel, bool) {
-	c, ok := r[app+"/"+channel]
+func (r *rooms) Channel(app, channel string) (media.Channel, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c, ok := r.of[app+"/"+channel]
 	return c, ok
 }
-func (r rooms) ChannelsChanged() <-chan struct{} { return nil }
+
+func (r *rooms) ChannelsChanged() <-chan struct{} { return nil }
+
+func (r *rooms) Snapshot() []sfu.ChannelInfo {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []sfu.ChannelInfo
+	for name := range r.of {
+		app, channel, _ := strings.Cut(name, "/")
+		all = append(all, sfu.ChannelInfo{App: app, Channel: channel})
+	}
+	return all
+}
+
+func (r *rooms) Kick(app, channel, user string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := app + "/" + channel
+	i := slices.IndexFunc(r.of[name], func(u *media.User) bool { return u.ID == user })
+	if i < 0 {
+		return fmt.Errorf("user %s: %w", user, media.ErrNotFound)
+	}
+	r.of[name] = slices.Concat(r.of[name][:i], r.of[name][i+1:])
+	return nil
+}
+
+func (r *rooms) Dismiss(app, channel string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := app + "/" + channel
+	if _, ok := r.of[name]; !ok {
+		return fmt.Errorf("channel %s: %w", channel, media.ErrNotFound)
+	}
+	delete(r.of, name)
+	return nil
+}
+
+// put sets who is in a channel.
+func (r *rooms) put(app, channel string, users ...*media.User) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.of[app+"/"+channel] = users
+}
 
 type room []*media.User
 
@@ -51,7 +103,7 @@ func (r room) Changed() <-chan struct{} { return nil }
 // tasks keeps specs in memory, newest update first, and checks what the border promises.
 type tasks struct {
 	mu    sync.Mutex
-	rooms rooms
+	rooms *rooms
 	quota int
 	specs []*relay.Spec
 	sei   map[string]string
@@ -145,21 +197,49 @@ type server struct {
 	url   string
 	addr  string
 	tasks *tasks
+	rooms *rooms
+	db    *store.DB    // nil unless startWhole made the server
 	now   atomic.Int64 // unix seconds
 	nonce atomic.Int64
 }
 
-func start(t *testing.T) *server {
+// start makes a server of what the task actions need: it is quick.
+func start(t *testing.T) *server { t.Helper(); return startWith(t, func(*server, *Config) {}) }
+
+// startWhole makes a server with a real store in which the applications are.
+func startWhole(t *testing.T) *server {
+	t.Helper()
+	return startWith(t, func(s *server, c *Config) {
+		s.db = storetest.Open(t)
+		c.Store = s.db
+		err := s.db.Update(t.Context(), func(tx *store.Tx) error {
+			for _, app := range []string{"app1", "app2"} {
+				if err := tx.CreateApplication(&store.Application{ID: app, Name: app}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func startWith(t *testing.T, more func(*server, *Config)) *server {
 	t.Helper()
 	publisher := &media.User{ID: "111", Video: track{}}
-	in := rooms{"app1/ch1": {publisher, {ID: "viewer"}}}
-	s := &server{t: t, tasks: &tasks{rooms: in, quota: 4, sei: map[string]string{}}}
+	in := &rooms{of: map[string]room{"app1/ch1": {publisher, {ID: "viewer"}}}}
+	s := &server{t: t, tasks: &tasks{rooms: in, quota: 4, sei: map[string]string{}}, rooms: in}
 	s.now.Store(captureTime.Unix())
-	h := New(Config{
+	c := Config{
 		Keys: keyring{"testid": "testsecret", "other": "othersecret", "empty": ""}, Apps: appList{"app1", "app2"},
-		Tasks: s.tasks, Channels: in, Now: s.clock,
-	})
-	srv := httptest.NewServer(h)
+		Tasks: s.tasks, Channels: in, SFU: in, Now: s.clock,
+		PublicHTTP: func(r *http.Request) string { return "http://" + r.Host },
+		PublicRTMP: func(*http.Request) string { return "rtmp://media.example" },
+	}
+	more(s, &c)
+	srv := httptest.NewServer(New(c))
 	t.Cleanup(srv.Close)
 	s.url, s.addr = srv.URL, srv.Listener.Addr().String()
 	return s

@@ -17,7 +17,7 @@ func TestCapturedRequestsVerify(t *testing.T) {
 	for name, code := range map[string]string{
 		"v2-CreateEventSub":        "InvalidAction.NotFound",
 		"v2-StartLiveMPUTask":      "",
-		"v2-RemoveTerminals":       "InvalidAction.NotFound",
+		"v2-RemoveTerminals":       "",
 		"v2-ListEventSub":          "InvalidAction.NotFound",
 		"v2-legacy-CreateEventSub": "InvalidAction.NotFound",
 		"v1-StartLiveMPUTask":      "MissingParam", // it sets only some of the required fields

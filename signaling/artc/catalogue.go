@@ -1,0 +1,51 @@
+package artc
+
+// action is one entry of the catalogue.
+type action struct {
+	name   string
+	qps    int // calls a second that one access key may make, as documented; 0: none is given
+	family family
+	run    func(*Handler, *call) (reply, error)
+}
+
+// catalogue is what this API answers to: artc-api.md section 2.
+func catalogue() []action {
+	return []action{
+		// Channels and users.
+		{"DescribeChannelUsers", 100, mpu, (*Handler).describeChannelUsers},
+		{"DescribeChannelParticipants", 100, mpu, (*Handler).describeChannelParticipants},
+		{"ListRTCLiveRooms", 0, mpu, (*Handler).listRooms},
+		{"RemoveTerminals", 100, mpu, (*Handler).removeTerminals},
+		{"DeleteChannel", 100, deleteChannel, (*Handler).deleteChannel},
+
+		// Ingest into a channel.
+		{"CreateRTCWhipStreamAddress", 40, mpu, (*Handler).createWHIPAddress},
+		{"CreateRoomRealTimeStreamAddress", 100, mpu, (*Handler).createRTMPAddress},
+
+		// Stream relay.
+		{"StartLiveMPUTask", 500, mpu, (*Handler).startTask},
+		{"UpdateLiveMPUTask", 500, mpu, (*Handler).updateTask},
+		{"StopLiveMPUTask", 500, mpu, (*Handler).stopTask},
+		{"SetLiveMpuTaskSei", 50, mpu, (*Handler).setTaskSEI},
+		{"ListRtcMPUTaskDetail", 50, mpu, (*Handler).listTasks},
+
+		// Usage.
+		{"DescribeMeterLiveBypassDuration", 10, mpu, (*Handler).relayMinutes},
+		{"DescribeLiveGrtnDuration", 10, mpu, (*Handler).callMinutes},
+
+		// Known and not there yet.
+		{"StartRtcCloudRecording", 0, mpu, notYet(recording, "AppId", "ChannelId", "RecordParams", "SubscribeParams", "StorageParams")},
+		{"UpdateRtcCloudRecording", 50, mpu, notYet(recording, "TaskId", "SubscribeParams")},
+		{"StopRtcCloudRecording", 50, mpu, notYet(recording, "TaskId")},
+		{"DescribeRtcCloudRecordingFiles", 50, mpu, notYet(recording, "TaskId")},
+		{"DescribeLiveRtcRecordUsageData", 10, mpu, notYet(recording, "AppId", "StartTime", "EndTime", "RecordMode")},
+		{"StartRtcCloudTranscode", 0, mpu, notYet(transcoding, "AppId", "ChannelId", "InputParam", "OutputParams")},
+		{"StopRtcCloudTranscode", 0, mpu, notYet(transcoding, "AppId", "TaskId")},
+		{"DescribeRtcCloudTranscode", 0, mpu, notYet(transcoding, "AppId", "TaskId")},
+		{"CreateRtcAsrTask", 20, asr, (*Handler).createASRTask},
+		{"StopRtcAsrTask", 20, asr, notYet(subtitles, "TaskId")},
+		{"QueryRtcAsrTasks", 20, asr, notYet(subtitles)},
+		{"DeleteRtcAsrTask", 20, asr, notYet(subtitles, "TaskId")},
+		{"DescribeLiveInteractionMetricData", 50, mpu, (*Handler).qualityMetric},
+	}
+}
