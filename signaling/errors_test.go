@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"braid/media"
+	"braid/store"
 )
 
 func TestWriteError(t *testing.T) {
@@ -24,6 +25,15 @@ func TestWriteError(t *testing.T) {
 		{media.ErrLimit, 503, true},
 		{media.ErrClosed, 503, true},
 		{&http.MaxBytesError{Limit: 5}, 413, true},
+		{store.ErrInUse, 409, true},
+		{store.ErrStale, 412, true},
+		{Conflict("no"), 409, true},
+		{Unprocessable("no"), 422, true},
+		{Unconditional("no"), 428, true},
+		{Unauthorized("no"), 401, true},
+		{MediaType("no"), 415, true},
+		{Method("no"), 405, true},
+		{Invalid{{"a.b", "is missing"}}, 400, true},
 		{errors.New("secret path"), 500, false},
 	} {
 		w := httptest.NewRecorder()
@@ -37,6 +47,9 @@ func TestWriteError(t *testing.T) {
 		}
 		if p.Status != c.status || p.Title == "" || p.Type != "about:blank" || strings.Contains(p.Detail, "do a thing") != c.told {
 			t.Errorf("%v: got %+v", c.err, p)
+		}
+		if _, fields := c.err.(Invalid); fields != (len(p.Errors) == 1 && p.Errors[0].Field == "a.b") {
+			t.Errorf("%v: got the fields %+v", c.err, p.Errors)
 		}
 	}
 }

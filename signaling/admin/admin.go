@@ -1,0 +1,144 @@
+// Package admin is the REST border of the control API, under /v1/: what the
+// console does, for programs. Applications and their keys, stream relay
+// settings, streaming domains, callbacks and their records, channels, tasks,
+// usage and the log of events. doc/rest.md is its manual, openapi.json its
+// exact form.
+//
+// It authenticates a request, checks its JSON and its If-Match, and writes the
+// store in one transaction; what must act on it (relay, SFU, callbacks) is told
+// afterwards through small interfaces. It starts no goroutine.
+//
+//	request → credentials → route → body and query → transaction → hooks → JSON
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"braid/media/sfu"
+	"braid/signaling"
+	"braid/signaling/artc"
+	"braid/store"
+)
+
+// Tasks is what this API needs of the stream relay. Its methods are called from
+// many goroutines, outside of any transaction.
+type Tasks interface {
+	// Stop ends a task; media.ErrNotFound when there is none.
+	Stop(ctx context.Context, app, task string) error
+	// StopApp ends all tasks of an application, the automatic ones too. It does
+	// not wait for them.
+	StopApp(app string)
+	// SettingsChanged tells that an application's relay settings, or the
+	// domain that they name, or whether it is disabled, have changed.
+	SettingsChanged(app string)
+}
+
+// Rooms is what this API needs of the SFU. Its methods are called from many goroutines.
+type Rooms interface {
+	// Snapshot lists the channels of all applications, by application and channel.
+	Snapshot() []sfu.ChannelInfo
+	// Kick ends all sessions of a user; media.ErrNotFound when it is not there.
+	Kick(app, channel, user string) error
+	// Dismiss sends everyone out and closes the channel; media.ErrNotFound.
+	Dismiss(app, channel string) error
+}
+
+// Config is what a Handler works with. Store, SFU, Tasks and Keys are
+// required.
+type Config struct {
+	Store       *store.DB
+	SFU         Rooms
+	Tasks       Tasks
+	Keys        artc.Keys        // whose signatures are taken
+	AdminTokens []string         // each is a bearer token that may do everything; "" is none
+	Now         func() time.Time // nil: time.Now
+	Log         *slog.Logger     // nil: nothing is logged; only internal errors are
+}
+
+// Handler serves /v1/. The Host header must arrive as the client sent it, port
+// included: it is part of a signature.
+type Handler struct {
+	store     *store.DB
+	rooms     Rooms
+	tasks     Tasks
+	verifier  *artc.Verifier
+	tokens    [][sha256.Size]byte
+	now       func() time.Time
+	log       *slog.Logger
+	routes    []route
+}
+
+// New returns a Handler. Its memory for nonces starts empty, so signed requests
+// of the last 15 minutes could be replayed once after a restart.
+func New(c Config) *Handler {
+	h := &Handler{store: c.Store, rooms: c.SFU, tasks: c.Tasks, now: c.Now, log: c.Log}
+	if h.now == nil {
+		h.now = time.Now
+	}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	h.verifier = artc.NewVerifier(c.Keys, h.now)
+	for _, token := range c.AdminTokens {
+		if token != "" {
+			h.tokens = append(h.tokens, sha256.Sum256([]byte(token)))
+		}
+	}
+	h.routes = h.table()
+	return h
+}
+
+// ServeHTTP answers with JSON always.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	err := h.serve(w, r)
+	if err == nil {
+		return
+	}
+	switch signaling.Status(err) {
+	case http.StatusInternalServerError:
+		h.log.Error("admin: request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+	case http.StatusUnauthorized:
+		w.Header().Add("WWW-Authenticate", `Bearer realm="braid"`)
+		w.Header().Add("WWW-Authenticate", `ACS3-HMAC-SHA256 realm="braid"`)
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", "5")
+	}
+	signaling.WriteError(w, err)
+}
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
+	if r.URL.Path == specPath && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(openapi) // a client that has gone needs no answer
+		return nil
+	}
+	c := &call{w: w, r: r}
+	if err := h.authenticate(c); err != nil {
+		return err
+	}
+	rt, err := h.find(c)
+	if err != nil {
+		return err
+	}
+	if err := c.checkBody(rt.body); err != nil {
+		return err
+	}
+	out, err := rt.do(c)
+	if err != nil {
+		return err
+	}
+	return out.write(w)
+}
+
+// specPath is where the OpenAPI document is: for everyone, it holds no secret.
+const specPath = "/v1/openapi.json"
+
+//go:embed openapi.json
+var openapi []byte

@@ -1,0 +1,40 @@
+package admin
+
+import "net/http"
+
+// table is every method of every resource; openapi.json says what each takes and gives.
+func (h *Handler) table() []route {
+	const app = "applications/{app}"
+	get, post, put, patch, del := http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
+	return []route{
+		{get, "applications", noBody, h.listApplications},
+		{post, "applications", needBody, h.createApplication},
+		{get, app, noBody, h.getApplication},
+		{patch, app, needBody, h.patchApplication},
+		{del, app, noBody, h.deleteApplication},
+		{get, app + "/key", noBody, h.getKeys},
+		{post, app + "/rotate-key", needBody, h.rotateKey},
+		{post, app + "/rotate-signing-key", needBody, h.rotateSigningKey},
+
+		{get, app + "/relay", noBody, h.getRelay},
+		{put, app + "/relay", needBody, h.putRelay},
+		{get, app + "/tasks", noBody, h.listTasks},
+		{del, app + "/tasks/{task}", noBody, h.stopTask},
+
+		{get, "domains", noBody, h.listDomains},
+		{post, "domains", needBody, h.createDomain},
+		{get, "domains/{domain}", noBody, h.getDomain},
+		{patch, "domains/{domain}", needBody, h.patchDomain},
+		{del, "domains/{domain}", noBody, h.deleteDomain},
+		{get, "domains/{domain}/key", noBody, h.getDomainKey},
+
+		{get, app + "/channels", noBody, h.listChannels},
+		{get, app + "/channels/{channel}", noBody, h.getChannel},
+		{del, app + "/channels/{channel}", noBody, h.dismissChannel},
+		{del, app + "/channels/{channel}/users/{user}", noBody, h.kickUser},
+		{post, app + "/tokens", needBody, h.makeToken},
+		{get, app + "/usage", noBody, h.getUsage},
+
+		{get, "events", noBody, h.listEvents},
+	}
+}
