@@ -49,7 +49,7 @@ type channel struct {
 	where   key
 	opened  time.Time
 	members []*member // in join order
-	stay    func()    // takes back the closing; nil when there are members
+	keep    func()    // takes back the closing; nil when there are members
 	view    atomic.Pointer[view]
 }
 
@@ -120,9 +120,9 @@ func (d *directory) enter(s *Session, alone bool) (replaced *Session, err error)
 	if !ok {
 		c = d.openLocked(s.where)
 	}
-	if c.stay != nil {
-		c.stay()
-		c.stay = nil
+	if c.keep != nil {
+		c.keep()
+		c.keep = nil
 	}
 	m := c.member(s.user)
 	if m == nil {
@@ -214,11 +214,11 @@ func (d *directory) dismiss(k key, others []*Session) (ending []*Session, found 
 
 // endLocked ends sessions and tells whether one of them was not ending yet. It
 // wants mu held, so that none of them can enter any more.
-func endLocked(all []*Session, why event.Reason, text string) (any bool) {
+func endLocked(all []*Session, why event.Reason, text string) (first bool) {
 	for _, s := range all {
-		any = s.end(why, text) || any
+		first = s.end(why, text) || first
 	}
-	return any
+	return first
 }
 
 // close sends everyone away and closes every channel. It returns when no timer
@@ -253,7 +253,7 @@ func (d *directory) lingerLocked(c *channel) {
 	case d.linger < 0:
 		d.closeLocked(c)
 	default:
-		c.stay = d.afterLocked(d.linger, func() {
+		c.keep = d.afterLocked(d.linger, func() {
 			d.closeLocked(c)
 			d.swapLocked(c)
 		})
@@ -261,9 +261,9 @@ func (d *directory) lingerLocked(c *channel) {
 }
 
 func (d *directory) closeLocked(c *channel) {
-	if c.stay != nil {
-		c.stay()
-		c.stay = nil
+	if c.keep != nil {
+		c.keep()
+		c.keep = nil
 	}
 	delete(d.channels, c.where)
 	d.listLocked()

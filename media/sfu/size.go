@@ -35,7 +35,7 @@ func h264Size(p []byte) (width, height int, ok bool) {
 func aggregated(p []byte, kind byte) []byte {
 	for p = p[1:]; len(p) > 2; {
 		size := int(p[0])<<8 | int(p[1])
-		if size > len(p)-2 {
+		if size == 0 || size > len(p)-2 {
 			return nil
 		}
 		if unit := p[2 : 2+size]; h264.Type(unit) == kind {
@@ -53,5 +53,6 @@ func vp8Size(f []byte) (width, height int, ok bool) {
 	if len(f) < 10 || f[0]&1 != 0 || f[3] != 0x9d || f[4] != 0x01 || f[5] != 0x2a {
 		return 0, 0, false
 	}
-	return int(f[6]) | int(f[7]&0x3f)<<8, int(f[8]) | int(f[9]&0x3f)<<8, true
+	width, height = int(f[6])|int(f[7]&0x3f)<<8, int(f[8])|int(f[9]&0x3f)<<8
+	return width, height, width > 0 && height > 0
 }
