@@ -23,10 +23,6 @@ type Options struct {
 	// Control sees each address after name resolution and before the connection
 	// (net.Dialer.Control); its error refuses the address.
 	Control func(network, address string, c syscall.RawConn) error
-	// Dial makes the TCP connection, an address guard within it; nil: a net.Dialer's,
-	// with Control. An error with a method Forbidden() bool that says true becomes
-	// ErrForbidden.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// TLS configures rtmps; ServerName is filled in from the URL.
 	TLS *tls.Config
 }
@@ -79,15 +75,7 @@ func dial(ctx context.Context, t *target, opt Options) (net.Conn, error) {
 			return nil
 		}
 	}
-	connect := d.DialContext
-	if opt.Dial != nil {
-		connect = opt.Dial
-	}
-	nc, err := connect(ctx, "tcp", t.addr)
-	var guard interface{ Forbidden() bool }
-	if errors.As(err, &guard) && guard.Forbidden() {
-		err = fmt.Errorf("%w: %w", ErrForbidden, err)
-	}
+	nc, err := d.DialContext(ctx, "tcp", t.addr)
 	if err != nil {
 		return nil, fmt.Errorf("rtmp: connect: %w", err)
 	}
