@@ -394,7 +394,7 @@ func (m *Mix) feed(ctx context.Context, t media.Track, who person) *feed {
 		m.people[who] = c
 	}
 	c.feeds++
-	f := &feed{who: who, ended: make(chan struct{}), input: m.w.openInput(c.group, t.Codec(), t.RequestKeyFrame)}
+	f := &feed{who: who, ended: make(chan struct{}), input: m.w.openInput(wire.OpenInput{Group: c.group, Codec: t.Codec()}, t.RequestKeyFrame)}
 	ctx, f.cancel = context.WithCancel(ctx)
 	r := &packet.Reader{
 		Track: t, Clock: c.clock.Track(t.Codec().ClockRate(), t.Report), Zero: m.pool.zero,

@@ -47,6 +47,12 @@ func NewPool(cfg Config) *Pool {
 // Zero is the time from which every PTS of this pool counts.
 func (p *Pool) Zero() time.Time { return p.zero }
 
+// Takes tells whether pictures of this coded size are decoded, upright or turned.
+func (p *Pool) Takes(width, height int) bool {
+	w, h := (p.cfg.MaxWidth+15)&^15, (p.cfg.MaxHeight+15)&^15
+	return width <= w && height <= h || height <= w && width <= h
+}
+
 // Close ends all workers and waits for them. Mixes and transcodes give nothing
 // any more.
 func (p *Pool) Close() {

@@ -5,7 +5,7 @@ import (
 	"braid/mixer/wire"
 )
 
-// Transcode turns one stream of coded media into H.264 or AAC, keeping its
+// Transcode turns one stream of coded media into H.264, AAC or Opus, keeping its
 // timestamps. It is a media.Sink with loss marks.
 type Transcode struct {
 	pool          *Pool
@@ -17,7 +17,12 @@ type Transcode struct {
 type TranscodeConfig struct {
 	Worker string // workers are shared by key
 	Codec  media.Codec
+	Feed   bool   // as in wire.OpenInput
+	Config []byte // as in wire.OpenInput
 	Encode wire.Encode
+	// Live sound waits for company on its way to the worker no longer than
+	// pictures do: people answer each other. It counts for the first of a Worker.
+	Live bool
 	// NeedKey is called, from any goroutine, when decoding waits for a key frame,
 	// Emit for each access unit (vol and vad say how loud sound is, as in SEI) from
 	// the worker's goroutine; they must not block.
@@ -29,11 +34,11 @@ type TranscodeConfig struct {
 // NewTranscode starts one; Close ends it.
 func (p *Pool) NewTranscode(c TranscodeConfig) *Transcode {
 	gather := soundGather
-	if c.Codec.Video() {
+	if c.Codec.Video() || c.Live {
 		gather = pictureGather
 	}
 	t := &Transcode{pool: p, w: p.acquire(c.Worker, gather)}
-	t.input = t.w.openInput(0, c.Codec, c.NeedKey)
+	t.input = t.w.openInput(wire.OpenInput{Codec: c.Codec, Feed: c.Feed, Config: c.Config}, c.NeedKey)
 	t.output = t.w.openOutput(func(id uint32) any {
 		return &wire.OpenTranscode{Output: id, Input: t.input, Encode: c.Encode}
 	}, func(o *wire.Output) {

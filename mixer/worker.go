@@ -80,15 +80,15 @@ func newWorker(cfg Config, key string, gather time.Duration, zero time.Time) *wo
 	}
 }
 
-// openInput announces coded media; needKey is called, from any goroutine, when it
+// openInput announces coded media, with a number of its own; needKey is called, from any goroutine, when it
 // cannot be decoded until the next key frame.
-func (w *worker) openInput(group uint32, c media.Codec, needKey func()) uint32 {
+func (w *worker) openInput(open wire.OpenInput, needKey func()) uint32 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.next++
-	open := &wire.OpenInput{Input: w.next, Group: group, Codec: c}
-	w.inputs[w.next] = &input{open: open, needKey: needKey}
-	w.sendLocked(open)
+	open.Input = w.next
+	w.inputs[w.next] = &input{open: &open, needKey: needKey}
+	w.sendLocked(&open)
 	return w.next
 }
 

@@ -15,7 +15,7 @@ import (
 func TestSkippingAsksForKey(t *testing.T) {
 	asked := 0
 	w := &worker{inputs: make(map[uint32]*input), gather: pictureGather, flush: time.NewTimer(0), up: true}
-	in := w.openInput(1, media.H264, func() { asked++ })
+	in := w.openInput(wire.OpenInput{Group: 1, Codec: media.H264}, func() { asked++ })
 	frame := &media.AccessUnit{Codec: media.H264, Units: [][]byte{{1}}}
 	for range mediaMax + 1 {
 		w.media(in, frame, false)

@@ -29,6 +29,8 @@ const (
 type input struct {
 	id    uint32
 	codec media.Codec
+	feed  bool   // as in wire.OpenInput
+	setup []byte // its Config
 	group *group
 	e     *engine
 	log   *slog.Logger
@@ -40,7 +42,7 @@ type input struct {
 	dropped atomic.Int64 // frames
 
 	pictures *pictures // video only
-	voice    *voice    // audio only
+	voice    *voice    // Opus only
 
 	taps struct {
 		sync.Mutex
@@ -141,7 +143,7 @@ func (in *input) takeAudio(m *wire.Media) {
 	for _, t := range in.tapped() {
 		t.sound(m)
 	}
-	if !in.e.mixing() {
+	if in.voice == nil || !in.e.mixing() {
 		return
 	}
 	now := in.e.clock.now()
@@ -215,7 +217,7 @@ func (in *input) refuse(err error) {
 
 func (in *input) decodeUnits(m *wire.Media) (*codec.Decoded, error) {
 	if in.dec == nil {
-		dec, err := codec.NewVideoDecoder(in.codec, in.e.maxWidth, in.e.maxHeight)
+		dec, err := in.newDecoder()
 		if err != nil {
 			return nil, err
 		}
@@ -224,6 +226,13 @@ func (in *input) decodeUnits(m *wire.Media) (*codec.Decoded, error) {
 	in.e.slots <- struct{}{}
 	defer func() { <-in.e.slots }()
 	return in.dec.Decode(m.Units, m.PTS)
+}
+
+func (in *input) newDecoder() (*codec.VideoDecoder, error) {
+	if in.feed {
+		return codec.NewFeedDecoder(in.e.maxWidth, in.e.maxHeight)
+	}
+	return codec.NewVideoDecoder(in.codec, in.e.maxWidth, in.e.maxHeight)
 }
 
 // askKey asks for a key frame, unless it was just done or would not help.

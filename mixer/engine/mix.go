@@ -186,7 +186,7 @@ func (x *mix) listen(now time.Duration) error {
 }
 
 func (x *mix) emitSound(frame []byte, pts time.Duration) {
-	x.e.write(&wire.Output{Output: x.id, Codec: media.AAC, PTS: pts, Key: true, Units: [][]byte{frame}})
+	x.e.write(&wire.Output{Output: x.id, Codec: x.sound.out.codec, PTS: pts, Key: true, Units: [][]byte{frame}})
 }
 
 // show composes, codes and sends the picture of a tick. There is none before the

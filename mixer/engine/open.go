@@ -29,14 +29,17 @@ func (e *engine) openInput(m *wire.OpenInput) error {
 
 func (e *engine) newInput(m *wire.OpenInput) (*input, error) {
 	in := &input{
-		id: m.Input, codec: m.Codec, e: e, group: e.groupOf(m.Group),
+		id: m.Input, codec: m.Codec, feed: m.Feed, setup: m.Config, e: e, group: e.groupOf(m.Group),
 		log:   e.log.With("input", m.Input),
 		queue: make(chan *wire.Media, inputQueue),
 	}
-	switch m.Codec {
-	case media.H264, media.VP8:
+	switch {
+	case m.Feed && m.Codec != media.H264:
+		return nil, fmt.Errorf("a feed of codec %q: %w", m.Codec, media.ErrInvalid)
+	case m.Codec.Video():
 		in.pictures = new(pictures)
-	case media.Opus:
+	case m.Codec == media.AAC: // each transcode has a decoder of its own
+	case m.Codec == media.Opus:
 		voice, err := newVoice()
 		if err != nil {
 			return nil, err

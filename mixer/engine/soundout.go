@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -9,13 +10,15 @@ import (
 	"braid/mixer/wire"
 )
 
-// soundOut codes 48 kHz sound as AAC. Timestamps count samples from where it
-// began, less the encoder's priming, so that the sound of a moment carries the
+// soundOut codes 48 kHz sound as AAC or Opus. Timestamps count samples from where
+// it began, less the encoder's priming, so that the sound of a moment carries the
 // moment's time.
 type soundOut struct {
+	codec    media.Codec
 	channels int
 	rate     int
-	enc      *codec.AACEncoder
+	enc      soundEncoder
+	lag      int64            // samples from the start of the frame that a call gives to the call's input
 	res      *codec.Resampler // nil at 48 kHz
 	fifo     []float32
 	base     time.Duration // time of sample 0
@@ -23,8 +26,43 @@ type soundOut struct {
 	last     time.Duration // PTS of the newest frame
 }
 
+// soundEncoder takes FrameSize samples for each channel and gives the next frame,
+// or nil while it fills.
+type soundEncoder interface {
+	FrameSize() int
+	Encode(pcm []float32) ([]byte, error)
+	Close()
+}
+
+type opusEncoder struct{ *codec.OpusEncoder }
+
+func (e opusEncoder) Encode(pcm []float32) ([]byte, error) { return e.OpusEncoder.Encode(nil, pcm) }
+
+// open opens the encoder.
+func (s *soundOut) open(kbps int) error {
+	switch {
+	case s.codec == media.Opus && s.rate == rate:
+		enc, err := codec.NewOpusEncoder(s.channels, kbps)
+		if err != nil {
+			return err
+		}
+		s.enc, s.lag = opusEncoder{enc}, int64(enc.Delay())
+	case s.codec == media.AAC:
+		enc, err := codec.NewAACEncoder(s.rate, s.channels, kbps)
+		if err != nil {
+			return err
+		}
+		// The first frame comes with the second call and begins Delay before the
+		// first call's input.
+		s.enc, s.lag = enc, int64(enc.FrameSize()+enc.Delay())
+	default:
+		return fmt.Errorf("%q at %d Hz, want AAC, or opus at %d: %w", s.codec, s.rate, rate, media.ErrInvalid)
+	}
+	return nil
+}
+
 func newSoundOut(c wire.Encode) (*soundOut, error) {
-	s := &soundOut{channels: c.Channels, rate: c.SampleRate, last: -1}
+	s := &soundOut{codec: cmp.Or(c.Sound, media.AAC), channels: c.Channels, rate: c.SampleRate, last: -1}
 	if s.channels == 0 {
 		s.channels = 2
 	}
@@ -35,14 +73,13 @@ func newSoundOut(c wire.Encode) (*soundOut, error) {
 	if s.channels < 1 || s.channels > 2 {
 		return nil, fmt.Errorf("%d channels, want 1 or 2: %w", s.channels, media.ErrInvalid)
 	}
-	enc, err := codec.NewAACEncoder(s.rate, s.channels, kbps)
+	err := s.open(kbps)
 	if err != nil {
 		return nil, err
 	}
-	s.enc = enc
 	if s.rate != rate {
 		if s.res, err = codec.NewResampler(s.channels, rate, s.rate); err != nil {
-			enc.Close()
+			s.enc.Close()
 			return nil, err
 		}
 	}
@@ -77,9 +114,7 @@ func (s *soundOut) write(pcm []float32, emit func([]byte, time.Duration)) (err e
 		if err != nil {
 			return err
 		}
-		// The first frame comes with the second call and begins Delay before
-		// the first call's input.
-		pts := s.base + timeOf(s.fed-int64(s.enc.FrameSize()+s.enc.Delay()), s.rate)
+		pts := s.base + timeOf(s.fed-s.lag, s.rate)
 		s.fed += int64(s.enc.FrameSize())
 		if frame != nil && pts >= s.base && pts > s.last {
 			s.last = pts

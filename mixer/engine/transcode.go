@@ -12,7 +12,7 @@ import (
 	"braid/mixer/wire"
 )
 
-// transcode turns one input into H.264 or AAC with the input's own timestamps.
+// transcode turns one input into H.264, AAC or Opus with the input's own timestamps.
 // It has no clock: it works in its input's goroutine, packet by packet.
 type transcode struct {
 	id     uint32
@@ -41,7 +41,7 @@ func newTranscode(in *input, m *wire.OpenTranscode) (*transcode, error) {
 		// Whether the parameters are good is known before the first picture.
 		return t, t.video.open(m.Encode.Width, m.Encode.Height)
 	}
-	audio, err := newAudioTranscode(m.Encode)
+	audio, err := newAudioTranscode(in, m.Encode)
 	t.audio = audio
 	return t, err
 }
@@ -171,11 +171,11 @@ func (v *videoTranscode) scaled(src *codec.Picture) *codec.Picture {
 	return v.canvas
 }
 
-// audioTranscode turns Opus packets into AAC frames. Samples are counted from
+// audioTranscode turns Opus packets or AAC frames into the other. Samples are counted from
 // the first packet's PTS on; where the packets' PTS run away from the count, sound
 // is filled in or left out, so that they never differ by 40 ms and never go back.
 type audioTranscode struct {
-	dec   *codec.OpusDecoder
+	dec   soundDecoder
 	out   *soundOut
 	begun bool
 	next  int64 // the PTS, in samples, that continues what was written
@@ -192,17 +192,53 @@ const (
 	pauseMin = 2 * rate
 )
 
-func newAudioTranscode(c wire.Encode) (*audioTranscode, error) {
+// soundDecoder decodes one packet after the other to 48 kHz; see codec.OpusDecoder.
+type soundDecoder interface {
+	Decode(dst []float32, packet []byte) (int, error)
+	Conceal(dst []float32, samples int) (int, error)
+	Recover(dst []float32, next []byte, samples int) (int, error)
+	Close()
+}
+
+// aacDecoder hides losses by silence: AAC comes over TCP, where what is missing
+// was left out by the publisher.
+type aacDecoder struct {
+	*codec.AACDecoder
+	channels int
+}
+
+func (d aacDecoder) Conceal(dst []float32, samples int) (int, error) {
+	clear(dst[:samples*d.channels])
+	return samples, nil
+}
+
+func (d aacDecoder) Recover(dst []float32, _ []byte, samples int) (int, error) {
+	return d.Conceal(dst, samples)
+}
+
+func newSoundDecoder(in *input, channels int) (soundDecoder, error) {
+	if in.codec == media.AAC {
+		dec, err := codec.NewAACDecoder(in.setup, channels)
+		return aacDecoder{dec, channels}, err
+	}
+	return codec.NewOpusDecoder(channels)
+}
+
+func newAudioTranscode(in *input, c wire.Encode) (*audioTranscode, error) {
 	out, err := newSoundOut(c)
 	if err != nil {
 		return nil, err
 	}
-	dec, err := codec.NewOpusDecoder(out.channels)
+	dec, err := newSoundDecoder(in, out.channels)
 	if err != nil {
 		out.close()
 		return nil, err
 	}
-	return &audioTranscode{dec: dec, out: out, pcm: make([]float32, pcmMax)}, nil
+	room := pcmMax
+	if in.codec == media.AAC {
+		room = codec.AACMaxSamples * soundChannels
+	}
+	return &audioTranscode{dec: dec, out: out, pcm: make([]float32, room)}, nil
 }
 
 func (a *audioTranscode) close() {
@@ -212,7 +248,7 @@ func (a *audioTranscode) close() {
 
 func (a *audioTranscode) code(outs []*wire.Output, input uint32, packet []byte, pts time.Duration) ([]*wire.Output, error) {
 	emit := func(frame []byte, pts time.Duration) {
-		outs = append(outs, &wire.Output{Codec: media.AAC, PTS: pts, Key: true, Levels: []wire.Level{a.meter.level(input)}, Units: [][]byte{frame}})
+		outs = append(outs, &wire.Output{Codec: a.out.codec, PTS: pts, Key: true, Levels: []wire.Level{a.meter.level(input)}, Units: [][]byte{frame}})
 	}
 	pos := samplesOf(pts) + a.shift
 	ahead := pos - a.next

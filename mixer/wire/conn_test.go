@@ -15,9 +15,12 @@ func messages() []any {
 	return []any{
 		&Hello{Version: Version, Elapsed: 3 * time.Second, MaxWidth: 1920, MaxHeight: 1088},
 		&OpenInput{Input: 1, Group: 7, Codec: media.VP8},
+		&OpenInput{Input: 2, Codec: media.H264, Feed: true},
+		&OpenInput{Input: 3, Codec: media.AAC, Config: []byte{0x11, 0x90}},
 		&CloseInput{Input: 1},
 		&OpenMix{Output: 2, Encode: Encode{Width: 1280, Height: 720, FPS: 30, VideoKbps: 2000, GOP: 60, SampleRate: 48000, Channels: 2, AudioKbps: 128}},
 		&OpenTranscode{Output: 3, Input: 1, Encode: Encode{SampleRate: 48000}},
+		&OpenTranscode{Output: 4, Input: 3, Encode: Encode{Sound: media.Opus, SampleRate: 48000, Channels: 2}},
 		&CloseOutput{Output: 3},
 		&KeyFrame{Output: 2},
 		&Layout{Output: 2, Revision: 9, Panes: []Pane{{X: 2, W: 640, H: 360, Fit: FitCrop, Input: 1}}, Audio: []uint32{1}},

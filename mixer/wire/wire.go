@@ -18,7 +18,7 @@ import (
 )
 
 // Version changes with every change of a message.
-const Version = 1
+const Version = 2
 
 // MaxMessage bounds one message in bytes: an intra picture of 1920x1088 at any
 // sane rate is far below, a background image may come near.
@@ -33,11 +33,12 @@ type Encode struct {
 	Width, Height int // pixels, even
 	FPS           int // 1 to 60
 	VideoKbps     int
-	GOP           int    // frames between key frames
-	Profile       string // baseline, main, high
-	Preset        string // x264's names
+	GOP           int         // frames between key frames
+	Profile       string      // baseline, main, high
+	Preset        string      // x264's names
+	Sound         media.Codec // AAC, also when empty, or Opus
 	AudioKbps     int
-	SampleRate    int // Hz
+	SampleRate    int // Hz; Opus: 48000
 	Channels      int // 1 or 2
 }
 
@@ -85,6 +86,11 @@ type (
 		Input uint32 // from 1
 		Group uint32
 		Codec media.Codec
+		// Feed says that H.264 comes from a production encoder: with B-frames (PTS
+		// do not rise from frame to frame), other chroma formats, 10 bits.
+		Feed bool
+		// Config is the AudioSpecificConfig of AAC, which only transcodes take.
+		Config []byte
 	}
 	CloseInput struct{ Input uint32 }
 	// OpenMix starts a mix that ticks by itself until CloseOutput.
@@ -92,7 +98,7 @@ type (
 		Output uint32 // from 1; mixes and transcodes share the numbers
 		Encode Encode
 	}
-	// OpenTranscode turns one input into H.264 or AAC with the input's own
+	// OpenTranscode turns one input into H.264, AAC or Opus with the input's own
 	// timestamps; Width and Height zero keep the input's picture size.
 	OpenTranscode struct {
 		Output uint32
