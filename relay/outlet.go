@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"braid/media"
 	"braid/media/flv"
+	"braid/media/rtmp"
 	"braid/mixer"
 	"braid/sei"
 )
@@ -21,7 +23,10 @@ const defaultPayload = 5 // of custom content in a task that was started without
 
 // outlet dresses access units with SEI and hands them to the task's pushes.
 type outlet struct {
-	log *slog.Logger
+	log    *slog.Logger
+	dial   rtmp.Options
+	sign   func(url string) string // nil: URLs are dialled as they are
+	report *report                 // is told what pushes and workers say
 
 	mu       sync.Mutex
 	form     form
@@ -30,7 +35,8 @@ type outlet struct {
 	schedule sei.Schedule
 	content  string
 	revision uint32
-	fresh    bool // the pass-through content has changed
+	fresh    bool // the content has changed
+	broken   bool // a worker has complained, and it is not over yet
 	last     map[bool]time.Duration
 	wg       sync.WaitGroup
 }
@@ -43,16 +49,18 @@ type running struct {
 
 func newOutlet(log *slog.Logger) *outlet {
 	o := &outlet{log: log, pushes: make(map[string]*running), last: make(map[bool]time.Duration)}
+	o.report = &report{closed: true}            // until it is given one
 	o.schedule.PassThrough = sei.Rule{On: true} // for custom content, until SEI parameters say more
 	return o
 }
 
-// set makes the pushes what the spec asks for. A changed form begins every
-// push anew; the zero form changes nothing.
-func (o *outlet) set(spec *Spec, f form, needKey func()) {
+// set makes the pushes what the spec asks for, and the SEI with custom, the
+// content of SetLiveMpuTaskSei. A changed form begins every push anew; the zero
+// form changes nothing.
+func (o *outlet) set(spec *Spec, custom string, f form, needKey func()) {
 	o.mu.Lock()
 	var old []*running
-	o.setSEILocked(spec.SEI)
+	o.setSEILocked(spec.SEI, custom)
 	if f == (form{}) {
 		f = o.form
 	}
@@ -85,9 +93,10 @@ func (o *outlet) start(url string, f form, needKey func(), wait time.Duration) *
 	log := o.log
 	p := NewPush(PushConfig{
 		URL: url, Video: f.video, Audio: flv.AudioConfig{SampleRate: f.rate, Channels: f.channels},
-		NeedKey: needKey, Log: log,
+		NeedKey: needKey, Log: log, Dial: o.dial, Sign: o.sign,
 		State: func(s PushState) {
 			log.Info("push", "phase", s.Phase, "reason", s.Reason, "reconnects", s.Reconnects, "dropped", s.Dropped)
+			o.report.push(url, s)
 		},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -112,24 +121,30 @@ func stopAll(rs []*running) {
 	}
 }
 
-func (o *outlet) setSEILocked(s *SEI) {
-	if s == o.sei {
-		return
-	}
-	content := o.content
-	if o.sei != nil && o.sei.PassThrough != nil {
-		content = "" // it came with the parameters and goes with them
-	}
+// setSEILocked sets the rules, and the content: custom, or what comes with the
+// rules.
+func (o *outlet) setSEILocked(s *SEI, custom string) {
 	o.sei, o.schedule.Layout, o.schedule.PassThrough = s, sei.Rule{}, sei.Rule{On: true}
 	if s != nil && s.Layout != nil {
 		o.schedule.Layout = sei.Rule{On: true, FollowIDR: s.Layout.FollowIDR, Interval: s.Layout.Interval}
 	}
 	if s != nil && s.PassThrough != nil {
 		o.schedule.PassThrough = sei.Rule{On: true, FollowIDR: s.PassThrough.FollowIDR, Interval: s.PassThrough.Interval}
-		content = s.Content
+		custom = cmp.Or(custom, s.Content)
 	}
-	o.fresh = o.fresh || content != o.content
-	o.content = content
+	o.fresh = o.fresh || custom != o.content
+	o.content = custom
+}
+
+// contentAfter is the custom content after an update: what came with the old
+// parameters goes with them, and new content replaces it.
+func contentAfter(old, next *SEI, custom string) string {
+	for _, s := range []*SEI{old, next} {
+		if s != nil && s.PassThrough != nil {
+			return ""
+		}
+	}
+	return custom
 }
 
 // custom sets the content of SetLiveMpuTaskSei, written from the next picture on.
@@ -156,6 +171,9 @@ func (o *outlet) write(au *media.AccessUnit, streams []sei.Stream, revision uint
 		au = &later
 	}
 	o.last[video] = au.PTS
+	if o.broken && o.report.flows(time.Now()) {
+		o.broken = false
+	}
 	if video {
 		au = o.dressLocked(au, streams, revision)
 	}
@@ -204,8 +222,25 @@ func mixStreams(u *mixer.Unit) []sei.Stream {
 	return streams
 }
 
+// failed is told by a worker that it cannot make the stream; it tries again.
 func (o *outlet) failed(reason string) {
 	o.log.Warn("media worker cannot make this stream", "reason", reason)
+	o.mu.Lock()
+	o.broken = true
+	o.mu.Unlock()
+	o.report.worker(reason, time.Now())
+}
+
+// live is the stream's form, and to how many URLs it is sent right now.
+func (o *outlet) live() (f form, urls int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, r := range o.pushes {
+		if r.push.State().Phase == PhaseLive {
+			urls++
+		}
+	}
+	return o.form, urls
 }
 
 func (o *outlet) close() {

@@ -16,7 +16,7 @@ func openOutlet(sei *SEI) (*outlet, *Push) {
 	p := NewPush(PushConfig{Video: true, Audio: flv.AudioConfig{SampleRate: 48000, Channels: 2}})
 	p.queue.open(true)
 	o.pushes["rtmp://h/a/1"] = &running{push: p}
-	o.setSEILocked(sei)
+	o.setSEILocked(sei, "")
 	return o, p
 }
 
@@ -70,11 +70,11 @@ func TestOutletContentFollowsUpdates(t *testing.T) {
 	if b := next(33, 1); bytes.Contains(b, []byte("one")) {
 		t.Errorf("the second picture has content that is due at key frames: %q", b)
 	}
-	o.setSEILocked(pass("two"))
+	o.setSEILocked(pass("two"), "")
 	if b := next(66, 1); !bytes.Contains(b, []byte("two")) {
 		t.Errorf("the picture after the update is without its content: %q", b)
 	}
-	o.setSEILocked(nil)
+	o.setSEILocked(nil, "")
 	for ms := 99; ms < 200; ms += 33 {
 		if b := next(ms, uint32(ms)); bytes.Contains(b, []byte("two")) {
 			t.Errorf("content was taken away and is still written: %q", b)

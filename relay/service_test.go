@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,6 +14,8 @@ import (
 
 	"braid/media"
 	"braid/mixer"
+	"braid/store"
+	"braid/store/storetest"
 )
 
 // rooms is a directory of channels whose users publish nothing: enough to see
@@ -55,16 +59,47 @@ func (r *rooms) Changed() <-chan struct{} {
 
 func (r room) Users() []*media.User { return r.users }
 
+func newRooms() *rooms {
+	return &rooms{users: make(map[string][]*media.User), changed: make(chan struct{})}
+}
+
+// newStore is a store with the application "app".
+func newStore(t *testing.T) *store.DB {
+	db := storetest.Open(t)
+	update(t, db, func(tx *store.Tx) error {
+		return tx.CreateApplication(&store.Application{ID: "app", Name: "app", Key: store.Secret{Current: "k"}, Signing: store.Secret{Current: "s"}})
+	})
+	return db
+}
+
+func update(t *testing.T, db *store.DB, f func(*store.Tx) error) {
+	t.Helper()
+	if err := db.Update(context.Background(), f); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func newService(t *testing.T) (*Service, *rooms) {
-	r := &rooms{users: make(map[string][]*media.User), changed: make(chan struct{})}
+	r := newRooms()
+	return openService(t, r, newStore(t)), r
+}
+
+func openService(t *testing.T, r *rooms, db *store.DB) *Service {
 	log := slog.New(slog.DiscardHandler)
 	pool := mixer.NewPool(mixer.Config{Program: "/nonexistent", Log: log})
-	s := New(Config{Channels: r, Mixer: pool, Log: log})
+	s := New(Config{Channels: r, Open: r.open, Mixer: pool, Store: db, Origin: "rtmp://127.0.0.1:1", Log: log})
 	t.Cleanup(func() {
 		s.Close()
 		pool.Close()
 	})
-	return s, r
+	return s
+}
+
+// open lists the channels; the fake has one application.
+func (r *rooms) open(string) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Sorted(maps.Keys(r.users))
 }
 
 func single1(task, url string) *Spec {

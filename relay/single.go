@@ -86,11 +86,15 @@ func (s *single) apply(spec *Spec) form {
 	return f
 }
 
-// tracks are what a task takes of a user; the source is only looked at when
-// pictures alone are wanted (artc-api.md section 4.2).
+// tracks are what a task takes of a user. The API's source is only looked at when
+// pictures alone are wanted (artc-api.md section 4.2); a screen with its sound is
+// what automatic tasks take.
 func tracks(u *media.User, from UserRef) (audio, video media.Track) {
 	if u == nil {
 		return nil, nil
+	}
+	if from.Type == Original && from.Source == media.ShareScreen {
+		return u.ScreenAudio, u.Screen
 	}
 	if from.Type != VideoOnly {
 		audio = u.Audio

@@ -1,9 +1,12 @@
 package relay
 
 import (
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"braid/mixer"
+	"braid/store"
 )
 
 // MixMode says what a task takes from its channel (artc-api.md section 4.2).
@@ -61,7 +64,7 @@ type SEIRule struct {
 type Spec struct {
 	App, Channel, Task string
 	Mode               MixMode
-	URLs               []string      // one to MaxURLs, rtmp or rtmps
+	URLs               []string      // at least one, rtmp or rtmps
 	MaxIdle            time.Duration // 0: the default rule (two minutes)
 
 	From UserRef // Single
@@ -73,6 +76,45 @@ type Spec struct {
 
 	SEI *SEI // nil: none
 
-	// Echo are the request's parameters as they came, for ListRtcMPUTaskDetail.
+	// Echo are the request's parameters as they came, for ListRtcMPUTaskDetail:
+	// texts, bools, []any and map[string]any.
 	Echo map[string]any
+
+	// Auto is set by this package in the tasks of the application's RelaySettings;
+	// Start and Update do not look at it.
+	Auto *Auto `json:",omitempty"`
+}
+
+// Auto says where an automatic task comes from.
+type Auto struct {
+	URL    string // made by the settings; signed whenever it is dialled
+	Domain string // signs it; "": the origin inside braid, which wants no signature
+	Custom bool   // UpdateLiveMPUTask has changed the task: it is the caller's now
+}
+
+// row is the spec as the store keeps it.
+func (s *Spec) row(content string, created, updated time.Time) (*store.Task, error) {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("relay: task %q cannot be stored: %w", s.Task, err)
+	}
+	return &store.Task{
+		App: s.App, ID: s.Task, Channel: s.Channel, Auto: s.Auto != nil,
+		Spec: b, Content: content, Created: created, Updated: updated,
+	}, nil
+}
+
+// readSpec is the way back. The row's own columns must agree with it.
+func readSpec(row *store.Task) (*Spec, error) {
+	s := new(Spec)
+	if err := json.Unmarshal(row.Spec, s); err != nil {
+		return nil, fmt.Errorf("relay: read task %q of the store: %w", row.ID, err)
+	}
+	switch {
+	case s.App != row.App || s.Task != row.ID || s.Channel != row.Channel || row.Auto != (s.Auto != nil):
+		return nil, fmt.Errorf("relay: task %q of the store is not the one that it says it is", row.ID)
+	case s.Mode != Single && s.Mode != Mix || len(s.URLs) == 0:
+		return nil, fmt.Errorf("relay: task %q of the store has MixMode %d and %d URLs", row.ID, s.Mode, len(s.URLs))
+	}
+	return s, nil
 }

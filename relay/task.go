@@ -9,26 +9,41 @@ import (
 	"sync"
 	"time"
 
+	"braid/event"
 	"braid/media"
+	"braid/media/rtmp"
+	"braid/store"
 )
+
+// endRetry is how long a task that is to end by itself waits when the store
+// could not write that down.
+const endRetry = time.Second
 
 // task is one running relay task.
 //
 //	source (single or mixed) ── access units ──→ outlet: SEI ──→ Push, one for each URL
 type task struct {
-	cfg    Config
+	s      *Service
 	mode   MixMode
 	log    *slog.Logger
 	ctx    context.Context
 	stop   context.CancelFunc
 	ended  chan struct{} // closed by the Service when it has forgotten the task
-	wake   chan struct{} // capacity 1: the spec has changed
+	wake   chan struct{} // capacity 1: the desired state has changed
 	out    *outlet
+	report *report
 	source source // owned by run
+	life   life   // owned by run
+
+	created time.Time
+	over    bool // its end is durable; guarded by Service.changing
 
 	mu      sync.Mutex
 	spec    *Spec // immutable, swapped whole
+	content string
 	updated time.Time
+	must    int  // the code for which it has to end; 0: it need not
+	back    bool // resumed, and its stream has not been seen yet; of automatic tasks
 }
 
 // source is where a task's media come from. Its methods are called from the
@@ -48,85 +63,108 @@ type form struct {
 	rate, channels int // of the sound; 0: none
 }
 
-func newTask(cfg Config, spec *Spec) *task {
+// newTask makes the task of a row, which resumed tells to be from before the
+// server's start.
+func newTask(s *Service, spec *Spec, row *store.Task, resumed bool) *task {
 	t := &task{
-		cfg: cfg, mode: spec.Mode, spec: spec, updated: time.Now(),
-		log:   cfg.Log.With("app", spec.App, "channel", spec.Channel, "task", spec.Task),
+		s: s, mode: spec.Mode, spec: spec, content: row.Content, created: row.Created, updated: row.Updated,
+		log:   s.cfg.Log.With("app", spec.App, "channel", spec.Channel, "task", spec.Task),
 		ended: make(chan struct{}), wake: make(chan struct{}, 1),
+		life: life{resumed: resumed}, back: resumed,
 	}
 	t.ctx, t.stop = context.WithCancel(context.Background())
+	t.report = &report{tell: t.event, to: &s.journal.queue, urls: make(map[string]destination)}
+	t.report.follow(spec.URLs)
 	t.out = newOutlet(t.log)
+	t.out.dial, t.out.sign, t.out.report = rtmp.Options{Control: s.cfg.Control}, t.sign, t.report
 	if spec.Mode == Mix {
-		t.source = &mixed{cfg: cfg, out: t.out}
+		t.source = &mixed{cfg: s.cfg, out: t.out}
 	} else {
-		t.source = &single{cfg: cfg, out: t.out}
+		t.source = &single{cfg: s.cfg, out: t.out}
 	}
 	return t
+}
+
+// event is one of the task.
+func (t *task) event(typ event.Type, url string, code int, detail string) event.Event {
+	spec, _ := t.desired()
+	return event.Event{
+		App: spec.App, Channel: spec.Channel, Type: typ, Time: time.Now(),
+		Relay: relayed(spec.Task, url, code, detail),
+	}
+}
+
+// sign makes the URL that is dialled.
+func (t *task) sign(url string) string {
+	spec, _ := t.desired()
+	if spec.Auto == nil || spec.Auto.URL != url {
+		return url
+	}
+	return SignURL(url, t.s.auto.key(spec.Auto.Domain), time.Now())
 }
 
 func (t *task) run() {
 	defer t.out.close()
 	defer t.source.close()
-	t.log.Info("relay task started", "mode", t.mode, "urls", len(t.desired().URLs))
-	idle := time.NewTimer(time.Hour)
-	defer idle.Stop()
-	var since time.Time // nobody has been there
+	spec, _ := t.desired()
+	t.log.Info("relay task runs", "mode", t.mode, "urls", len(spec.URLs), "resumed", t.life.resumed)
+	again := time.NewTimer(time.Hour)
+	defer again.Stop()
 	for {
-		spec := t.desired()
-		changes, present := t.look(spec)
+		spec, content := t.desired()
+		changes, channel, present := t.look(spec)
 		f := t.source.apply(spec)
-		t.out.set(spec, f, t.source.keyFrame)
+		t.out.set(spec, content, f, t.source.keyFrame)
 
-		if present {
-			since = time.Time{}
-		} else if since.IsZero() {
-			since = time.Now()
-			idle.Reset(idleLimit(spec))
+		code, wait := t.life.next(time.Now(), spec.MaxIdle, channel, present)
+		if must := t.mustEnd(); must != 0 {
+			code = must
 		}
-		switch t.wait(idle.C, changes) {
-		case waitStop:
-			t.log.Info("relay task stopped")
-			return
-		case waitIdle:
-			if !since.IsZero() && time.Since(since) >= idleLimit(spec) {
-				t.log.Info("relay task ended: nobody there", "for", idleLimit(spec))
+		if code != 0 {
+			err := t.s.end(t.ctx, t, code)
+			if err == nil {
 				return
 			}
+			if t.ctx.Err() == nil {
+				t.log.Error("relay task should end and the store does not take it, will try again", "error", err)
+			}
+			wait = endRetry
+		}
+		again.Reset(cmp.Or(wait, time.Hour))
+		if !t.wait(again.C, changes) {
+			return
 		}
 	}
 }
 
-// What wait says; more is a change.
-const (
-	waitStop = iota
-	waitIdle
-)
-
-// wait returns when there is something to do.
-func (t *task) wait(idle <-chan time.Time, changes []<-chan struct{}) int {
+// wait returns when there is something to do; false when that is to end.
+func (t *task) wait(again <-chan time.Time, changes []<-chan struct{}) bool {
 	cases := []reflect.SelectCase{
-		waitStop: {Dir: reflect.SelectRecv, Chan: reflect.ValueOf(t.ctx.Done())},
-		waitIdle: {Dir: reflect.SelectRecv, Chan: reflect.ValueOf(idle)},
+		{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(t.ctx.Done())},
+		{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(again)},
 	}
 	for _, c := range append(changes, t.wake) {
 		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(c)})
 	}
 	i, _, _ := reflect.Select(cases)
-	return i
+	return i != 0
 }
 
-// look tells whether a user of the task is in its channel, and what to wait for.
-func (t *task) look(spec *Spec) (changes []<-chan struct{}, present bool) {
-	changes = append(changes, t.cfg.Channels.ChannelsChanged())
+// look tells whether the task's channel is there and one of its users in it or
+// in another that it takes media from, and what to wait for.
+func (t *task) look(spec *Spec) (changes []<-chan struct{}, channel, present bool) {
+	channels := t.s.cfg.Channels
+	changes = append(changes, channels.ChannelsChanged())
 	for _, name := range spec.channels() {
-		c, ok := t.cfg.Channels.Channel(spec.App, name)
+		c, ok := channels.Channel(spec.App, name)
 		if !ok {
 			continue
 		}
+		channel = channel || name == spec.Channel
 		changes = append(changes, c.Changed())
 		present = present || slices.ContainsFunc(c.Users(), func(u *media.User) bool { return spec.wants(name, u.ID) })
 	}
-	return changes, present
+	return changes, channel, present
 }
 
 // channels are those that the task takes media from, its own first.
@@ -153,32 +191,52 @@ func (s *Spec) wants(channel, user string) bool {
 	return len(s.Users) == 0
 }
 
-func idleLimit(s *Spec) time.Duration {
-	if s.MaxIdle > 0 {
-		return s.MaxIdle
-	}
-	return defaultIdle
-}
-
-func (t *task) desired() *Spec {
+// desired is what the task is to be: its parameters, and the content of
+// SetLiveMpuTaskSei ("": none).
+func (t *task) desired() (spec *Spec, content string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.spec
+	return t.spec, t.content
 }
 
-func (t *task) update(spec *Spec) {
+func (t *task) isAuto() bool {
+	spec, _ := t.desired()
+	return spec.Auto != nil
+}
+
+func (t *task) update(spec *Spec, content string) {
 	t.mu.Lock()
-	t.spec, t.updated = spec, time.Now()
+	t.spec, t.content, t.updated = spec, content, time.Now()
 	t.mu.Unlock()
 	t.poke()
 }
 
-// custom sets the content of SetLiveMpuTaskSei.
-func (t *task) custom(content string) {
+// quit makes the task end for a reason as soon as the store has taken that.
+func (t *task) quit(code int) {
 	t.mu.Lock()
-	t.updated = time.Now()
+	t.must = code
 	t.mu.Unlock()
-	t.out.custom(content)
+	t.poke()
+}
+
+func (t *task) mustEnd() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.must
+}
+
+// resumed tells whether the task is from before the server's start and waits
+// for its stream; seen says that it has come.
+func (t *task) resumed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.back
+}
+
+func (t *task) seen() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.back = false
 }
 
 func (t *task) poke() {
@@ -189,10 +247,10 @@ func (t *task) poke() {
 }
 
 // changed orders tasks by their last change.
-func (t *task) changed() int64 {
+func (t *task) changed() time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.updated.UnixNano()
+	return t.updated
 }
 
 var _ media.Sink = (*Push)(nil)
