@@ -41,7 +41,7 @@ func start(t *testing.T) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := New(quiet())
+	o := New(Config{Log: quiet()})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- o.ServeRTMP(ctx, ln) }()

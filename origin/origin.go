@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"braid/media"
 	"braid/media/flv"
 	"braid/media/rtmp"
 )
@@ -26,9 +27,21 @@ import (
 // 2.5 Mbit/s viewers.
 const maxConns = 1024
 
+// IngestApp is the RTMP application whose publishers go to Config.Ingest.
+const IngestApp = "rtc"
+
+// Config is what an Origin needs.
+type Config struct {
+	// Ingest takes publishers of the application IngestApp in place of the hub; see
+	// rtmp.Handler. nil: IngestApp is like any other. With it, nobody plays there.
+	Ingest func(app, stream, query string, remote net.Addr) (rtmp.Ingest, error)
+	Log    *slog.Logger
+}
+
 // Origin is a Hub with its ways in and out.
 type Origin struct {
 	*Hub
+	cfg Config
 	log *slog.Logger
 
 	ctx    context.Context // ends with Close
@@ -40,9 +53,9 @@ type Origin struct {
 }
 
 // New is an origin without streams. Close must be called at last.
-func New(log *slog.Logger) *Origin {
+func New(cfg Config) *Origin {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Origin{Hub: NewHub(), log: log, ctx: ctx, cancel: cancel, hls: make(map[key]*hlsStream)}
+	return &Origin{Hub: NewHub(), cfg: cfg, log: cfg.Log, ctx: ctx, cancel: cancel, hls: make(map[key]*hlsStream)}
 }
 
 // Close ends all streams and their viewers, so that HTTP-FLV responses end too,
@@ -85,7 +98,7 @@ func (o *Origin) ServeRTMP(ctx context.Context, ln net.Listener) error {
 		}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			if err := rtmp.Serve(ctx, nc, rtmpHandler{o.Hub}, o.log); err != nil && ctx.Err() == nil {
+			if err := rtmp.Serve(ctx, nc, rtmpHandler{o}, o.log); err != nil && ctx.Err() == nil {
 				o.log.Info("origin: RTMP session", "remote", nc.RemoteAddr(), "err", err)
 			}
 		})
@@ -109,10 +122,13 @@ func accept(ctx context.Context, ln net.Listener, log *slog.Logger) (net.Conn, e
 }
 
 // rtmpHandler lets RTMP clients publish to and play from the hub.
-type rtmpHandler struct{ hub *Hub }
+type rtmpHandler struct{ o *Origin }
 
-func (h rtmpHandler) Publish(app, stream, _ string, remote net.Addr) (rtmp.Ingest, error) {
-	in, err := h.hub.Publish(app, stream, remote.String())
+func (h rtmpHandler) Publish(app, stream, query string, remote net.Addr) (rtmp.Ingest, error) {
+	if h.elsewhere(app) {
+		return h.o.cfg.Ingest(app, stream, query, remote)
+	}
+	in, err := h.o.Hub.Publish(app, stream, remote.String())
 	if err != nil {
 		return nil, err // not a nil *Ingest in an interface
 	}
@@ -120,12 +136,17 @@ func (h rtmpHandler) Publish(app, stream, _ string, remote net.Addr) (rtmp.Inges
 }
 
 func (h rtmpHandler) Play(app, stream, _ string, _ net.Addr) (rtmp.Playback, error) {
-	v, err := h.hub.Play(app, stream)
+	if h.elsewhere(app) {
+		return nil, fmt.Errorf("origin: play %s/…: nothing is played there: %w", app, media.ErrNotFound)
+	}
+	v, err := h.o.Hub.Play(app, stream)
 	if err != nil {
 		return nil, err
 	}
 	return &rtmpPlayback{viewer: v}, nil
 }
+
+func (h rtmpHandler) elsewhere(app string) bool { return app == IngestApp && h.o.cfg.Ingest != nil }
 
 // rtmpPlayback is a Viewer in RTMP's words.
 type rtmpPlayback struct {

@@ -18,14 +18,27 @@ import (
 // The error decides what the client is told: media.ErrExists becomes
 // NetStream.Publish.BadName, media.ErrNotFound NetStream.Play.StreamNotFound,
 // anything else NetStream.Publish.Denied or NetStream.Play.Failed; the
-// description tells these, media.ErrInvalid and media.ErrClosed apart. The
-// error's text stays in the log. The connection is then closed.
+// description tells these, media.ErrInvalid and media.ErrClosed apart, or is a
+// Refusal's own words. The error's text stays in the log. The connection is then closed.
 type Handler interface {
 	Publish(app, stream, query string, remote net.Addr) (Ingest, error)
 	Play(app, stream, query string, remote net.Addr) (Playback, error)
 }
 
-// Ingest takes what one publisher sends.
+// Refusal is an error with words for the client.
+type Refusal struct {
+	Words string // what people see in their player or encoder; without secrets
+	Err   error
+}
+
+func (r *Refusal) Error() string { return r.Words + ": " + r.Err.Error() }
+func (r *Refusal) Unwrap() error { return r.Err }
+
+// Ender is an Ingest that can end its publication: Err is asked after each
+// WriteTag, and when it is not nil the client is refused with it, as by Publish.
+type Ender interface{ Err() error }
+
+// Ingest takes what one publisher sends. It may be an Ender.
 type Ingest interface {
 	// WriteTag is called from one goroutine, in the order of arrival: sequence
 	// headers, media and script tags as the publisher sent them (a script tag

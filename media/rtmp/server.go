@@ -198,10 +198,24 @@ func (s *server) take(m *message) error {
 	if s.ingest == nil || m.stream != s.active {
 		return nil
 	}
-	if t := tagOf(m); t != nil && len(t.Payload) > 0 {
-		s.ingest.WriteTag(t)
+	t := tagOf(m)
+	if t == nil || len(t.Payload) == 0 {
+		return nil
+	}
+	s.ingest.WriteTag(t)
+	if e, ok := s.ingest.(Ender); ok {
+		if err := e.Err(); err != nil {
+			return s.refuse(s.active, refusalCode(err), fmt.Errorf("rtmp: publish: %w", err))
+		}
 	}
 	return nil
+}
+
+func refusalCode(err error) string {
+	if errors.Is(err, media.ErrExists) {
+		return codePublishBadName
+	}
+	return codePublishDenied
 }
 
 func (s *server) command(c *call) error {
@@ -289,7 +303,10 @@ func (s *server) refuse(stream uint32, code string, err error) error {
 // refusal says what kind of error it is, in the words that players and
 // encoders show to people.
 func refusal(err error) string {
+	var r *Refusal
 	switch {
+	case errors.As(err, &r):
+		return r.Words
 	case errors.Is(err, media.ErrExists):
 		return "somebody publishes this stream already"
 	case errors.Is(err, media.ErrNotFound):
@@ -341,11 +358,7 @@ func (s *server) publish(c *call) error {
 	stream, query := s.name(c.text(1))
 	ingest, err := s.h.Publish(s.app, stream, query, s.nc.RemoteAddr())
 	if err != nil {
-		code := codePublishDenied
-		if errors.Is(err, media.ErrExists) {
-			code = codePublishBadName
-		}
-		return s.refuse(c.stream, code, fmt.Errorf("rtmp: publish: %w", err))
+		return s.refuse(c.stream, refusalCode(err), fmt.Errorf("rtmp: publish: %w", err))
 	}
 	s.ingest, s.active = ingest, c.stream
 	s.invite(true)
