@@ -17,6 +17,7 @@ import (
 	_ "embed"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"braid/media/sfu"
@@ -48,10 +49,11 @@ type Rooms interface {
 	Dismiss(app, channel string) error
 }
 
-// Config is what a Handler works with. Store, SFU, Tasks and Keys are
+// Config is what a Handler works with. Store, Callbacks, SFU, Tasks and Keys are
 // required.
 type Config struct {
 	Store       *store.DB
+	Callbacks   Callbacks
 	SFU         Rooms
 	Tasks       Tasks
 	Keys        artc.Keys        // whose signatures are taken
@@ -64,6 +66,7 @@ type Config struct {
 // included: it is part of a signature.
 type Handler struct {
 	store     *store.DB
+	callbacks Callbacks
 	rooms     Rooms
 	tasks     Tasks
 	verifier  *artc.Verifier
@@ -71,12 +74,13 @@ type Handler struct {
 	now       func() time.Time
 	log       *slog.Logger
 	routes    []route
+	making    sync.Mutex // one callback is created after the other; see createCallback
 }
 
 // New returns a Handler. Its memory for nonces starts empty, so signed requests
 // of the last 15 minutes could be replayed once after a restart.
 func New(c Config) *Handler {
-	h := &Handler{store: c.Store, rooms: c.SFU, tasks: c.Tasks, now: c.Now, log: c.Log}
+	h := &Handler{store: c.Store, callbacks: c.Callbacks, rooms: c.SFU, tasks: c.Tasks, now: c.Now, log: c.Log}
 	if h.now == nil {
 		h.now = time.Now
 	}

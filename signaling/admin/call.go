@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -65,7 +66,7 @@ func (o *reply) write(w http.ResponseWriter) error {
 		h.Set("Location", o.location)
 	}
 	if o.body == nil {
-		w.WriteHeader(http.StatusNoContent)
+		w.WriteHeader(cmp.Or(o.status, http.StatusNoContent))
 		return nil
 	}
 	text, isText := o.body.(json.RawMessage)
@@ -76,9 +77,7 @@ func (o *reply) write(w http.ResponseWriter) error {
 		}
 	}
 	h.Set("Content-Type", "application/json")
-	if o.status != 0 {
-		w.WriteHeader(o.status)
-	}
+	w.WriteHeader(cmp.Or(o.status, http.StatusOK))
 	_, _ = w.Write(append(text, '\n')) // a client that has gone needs no answer
 	return nil
 }

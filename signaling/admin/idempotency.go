@@ -40,6 +40,28 @@ func (h *Handler) create(c *call, f func(*store.Tx) (*reply, error)) (out *reply
 	return out, nil
 }
 
+// again is create for what has its own transaction: the answer is kept after it.
+func (h *Handler) again(c *call, f func() (*reply, error)) (out *reply, err error) {
+	id, err := c.idempotencyKey()
+	switch {
+	case err != nil:
+		return nil, err
+	case id == "":
+		return f()
+	}
+	err = h.store.View(c.r.Context(), func(tx *store.Tx) error {
+		out, err = c.answered(tx, id)
+		return err
+	})
+	if err != nil || out != nil {
+		return out, err
+	}
+	if out, err = f(); err != nil {
+		return nil, err
+	}
+	return out, h.store.Update(c.r.Context(), func(tx *store.Tx) error { return c.keep(tx, id, out) })
+}
+
 // idempotencyKey is the name under which an answer is kept, "" for not at all.
 // The client's key counts for one method of one path.
 func (c *call) idempotencyKey() (string, error) {

@@ -28,6 +28,15 @@ func (h *Handler) table() []route {
 		{del, "domains/{domain}", noBody, h.deleteDomain},
 		{get, "domains/{domain}/key", noBody, h.getDomainKey},
 
+		{get, app + "/callbacks", noBody, h.listCallbacks},
+		{post, app + "/callbacks", needBody, h.createCallback},
+		{get, app + "/callbacks/{callback}", noBody, h.getCallback},
+		{put, app + "/callbacks/{callback}", needBody, h.putCallback},
+		{del, app + "/callbacks/{callback}", noBody, h.deleteCallback},
+		{get, app + "/callback-records", noBody, h.listRecords},
+		{get, app + "/deliveries", noBody, h.listDeliveries},
+		{post, app + "/messages/{message}/resend", noBody, h.resend},
+
 		{get, app + "/channels", noBody, h.listChannels},
 		{get, app + "/channels/{channel}", noBody, h.getChannel},
 		{del, app + "/channels/{channel}", noBody, h.dismissChannel},
