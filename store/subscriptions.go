@@ -39,43 +39,13 @@ func (tx *Tx) UpdateSubscription(s *Subscription) error {
 }
 
 // DeleteSubscription deletes a subscription; what is queued for it, and what
-// failed, will not be sent any more. Its records stay for their 7 days.
+// failed, will not be sent any more: Purge clears it away. Its records stay for
+// their 7 days.
 func (tx *Tx) DeleteSubscription(app, id string) error {
 	n, err := tx.exec(`DELETE FROM subscriptions WHERE id = ? AND app = ?`, id, app)
-	if err != nil {
-		return err
+	if err == nil && n == 0 {
+		err = fmt.Errorf("subscription %s: %w", id, media.ErrNotFound)
 	}
-	if n == 0 {
-		return fmt.Errorf("subscription %s: %w", id, media.ErrNotFound)
-	}
-	return tx.drop("sub", id, 0)
-}
-
-// deleteCallbacks is the part of DeleteApplication that is about callbacks.
-func (tx *Tx) deleteCallbacks(app string) error {
-	for _, kind := range []Kind{Room, MPU} {
-		subs, err := tx.Subscriptions(app, kind)
-		if err != nil {
-			return err
-		}
-		for _, s := range subs {
-			if err := tx.DeleteSubscription(app, s.ID); err != nil {
-				return err
-			}
-		}
-	}
-	var last int64
-	if err := tx.queryRow(`SELECT COALESCE(MAX(id), 0) FROM records`).Scan(&last); err != nil {
-		return err
-	}
-	return tx.drop("app", app, last)
-}
-
-// drop notes what Sweep is to clear away: a million rows would hold up every
-// other writer if they were deleted at once.
-func (tx *Tx) drop(what, id string, upto int64) error {
-	_, err := tx.exec(`INSERT INTO dropped (what, id, upto) VALUES (?, ?, ?)
-		ON CONFLICT (what, id) DO UPDATE SET upto = excluded.upto`, what, id, upto)
 	return err
 }
 

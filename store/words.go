@@ -1,6 +1,8 @@
 package store
 
 import (
+	"crypto/rand"
+	"encoding/base64"
 	"time"
 
 	"braid/event"
@@ -113,9 +115,13 @@ type Delivery struct {
 	Sub      string
 	Kind     Kind
 	Event    event.Event
+	Payload  string // the body, when it is known already: of what is sent again
 	Attempts int
+	Refused  int       // how many of them got a 4xx
+	First    time.Time // attempt; zero: none yet
 	Created  time.Time
-	NextAt   time.Time // not before
+	NextAt   time.Time // not before; zero when it failed, or when others of its channel are before it
+	FailedAt time.Time // zero: it is still on its way
 }
 
 // Record is one attempt to deliver.
@@ -172,4 +178,12 @@ type Usage struct {
 	Class string    // "audio", "480p", "720p", "1080p"; relays also "single_audio", "single_video"
 	Start time.Time // of the span
 	Time  time.Duration
+}
+
+// NewSigning is a fresh key for callbacks: 32 random bytes as Standard Webhooks
+// writes them.
+func NewSigning() string {
+	b := make([]byte, 32)
+	rand.Read(b) // never fails (crypto/rand)
+	return "whsec_" + base64.StdEncoding.EncodeToString(b)
 }

@@ -4,7 +4,7 @@
 -- are numbered.
 CREATE TABLE subscriptions (
   id {{text}} PRIMARY KEY,
-  app {{text}} NOT NULL,
+  app {{text}} NOT NULL REFERENCES applications (id) ON DELETE CASCADE,
   kind {{text}} NOT NULL,
   url {{text}} NOT NULL,
   channels {{text}} NOT NULL,
@@ -32,6 +32,7 @@ CREATE INDEX lanes_due ON lanes (sub, state, due);
 CREATE TABLE deliveries (
   id {{serial}},
   lane BIGINT NOT NULL,
+  sub {{text}} NOT NULL,
   msg {{text}} NOT NULL,
   seq BIGINT NOT NULL,
   event {{blob}} NOT NULL,
@@ -42,6 +43,7 @@ CREATE TABLE deliveries (
   created BIGINT NOT NULL
 );
 CREATE INDEX deliveries_lane ON deliveries (lane, id);
+CREATE INDEX deliveries_sub ON deliveries (sub, id);
 CREATE UNIQUE INDEX deliveries_msg ON deliveries (msg);
 
 CREATE TABLE failures (
@@ -57,8 +59,7 @@ CREATE TABLE failures (
   created BIGINT NOT NULL,
   failed BIGINT NOT NULL
 );
-CREATE INDEX failures_app ON failures (app, id);
-CREATE INDEX failures_sub ON failures (sub);
+CREATE INDEX failures_sub ON failures (sub, id);
 CREATE UNIQUE INDEX failures_msg ON failures (msg);
 
 CREATE TABLE records (
@@ -89,11 +90,3 @@ CREATE INDEX records_channel ON records (app, channel, id);
 CREATE INDEX records_type ON records (app, type, id);
 CREATE INDEX records_task ON records (app, task, id) WHERE task <> '';
 CREATE INDEX records_failed ON records (app, id) WHERE failure <> '';
-
--- What was deleted as a whole and is cleared away bit by bit.
-CREATE TABLE dropped (
-  what {{text}} NOT NULL,
-  id {{text}} NOT NULL,
-  upto BIGINT NOT NULL,
-  PRIMARY KEY (what, id)
-);
