@@ -13,7 +13,7 @@ packages=(gcc libc6-dev pkg-config libavcodec-dev libavutil-dev libswresample-de
   libx264-dev libyuv-dev libjpeg-dev libopus-dev)
 case "${1:-}" in
 run) ;;
-test) packages+=(ffmpeg chromium nginx-light libnginx-mod-rtmp espeak-ng) ;;
+test) packages+=(ffmpeg chromium nginx-light libnginx-mod-rtmp espeak-ng postgresql) ;;
 *)
   echo "usage: $0 run|test" >&2
   exit 2
@@ -37,6 +37,7 @@ ready() {
   gcc | ffmpeg | chromium | espeak-ng) command -v "$1" >/dev/null ;;
   pkg-config) command -v pkg-config >/dev/null ;;
   nginx-light) command -v nginx >/dev/null ;;
+  postgresql) command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ;;
   libavcodec-dev | libavutil-dev | libswresample-dev) pkg-config --exists "${1%-dev}" ;;
   libx264-dev) pkg-config --exists x264 ;;
   libjpeg-dev) pkg-config --exists libjpeg ;;
@@ -82,9 +83,9 @@ export DEBIAN_FRONTEND=noninteractive
 # Another apt run may hold the lock for a while on a machine that just booted.
 lock=(-o DPkg::Lock::Timeout=300)
 apt-get "${lock[@]}" -q update
-# nginx is only started by tests, on their own ports: a policy that answers 101
-# keeps its package from starting the system service on port 80.
-if [[ " ${missing[*]} " == *" nginx-light "* ]] && [ ! -e /usr/sbin/policy-rc.d ]; then
+# nginx and PostgreSQL are only started by tests, on their own ports and sockets:
+# a policy that answers 101 keeps their packages from starting system services.
+if [[ " ${missing[*]} " == *" nginx-light "* || " ${missing[*]} " == *" postgresql "* ]] && [ ! -e /usr/sbin/policy-rc.d ]; then
   printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
   chmod +x /usr/sbin/policy-rc.d
   trap 'rm -f /usr/sbin/policy-rc.d' EXIT

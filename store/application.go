@@ -36,6 +36,12 @@ func (tx *Tx) CreateApplication(a *Application) error {
 	if n == 0 {
 		return fmt.Errorf("application %q: %w", a.ID, media.ErrExists)
 	}
+	// What Purge has not cleared away yet of one that had the id before.
+	for _, table := range []string{"records", "failures"} {
+		if _, err := tx.exec("DELETE FROM "+table+" WHERE app = ?", a.ID); err != nil {
+			return err
+		}
+	}
 	*a = next
 	return nil
 }
@@ -75,8 +81,9 @@ func (tx *Tx) UpdateApplication(a *Application) error {
 }
 
 // DeleteApplication deletes an application and all that is its own: tasks,
-// subscriptions with what waits for them and their records, addresses, usage,
-// events and presence. media.ErrNotFound.
+// subscriptions, addresses, usage, events and presence. What waits to be
+// delivered is not sent any more; Purge clears it away, and the records.
+// media.ErrNotFound.
 func (tx *Tx) DeleteApplication(id string) error {
 	n, err := tx.exec("DELETE FROM applications WHERE id = ?", id) // what refers to it goes with it
 	if err != nil {

@@ -48,7 +48,7 @@ func (db *DB) migrate(ctx context.Context) error {
 		return err
 	}
 	var have int
-	_, err = db.write(ctx, func(tx *Tx) error {
+	_, err = db.write(ctx, migrateLimit, func(tx *Tx) error {
 		_, err := tx.exec("CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied BIGINT NOT NULL)")
 		if err != nil {
 			return err
@@ -75,7 +75,7 @@ func (db *DB) step(ctx context.Context, m migration) error {
 	for token, text := range db.engine.dialect() {
 		sql = strings.ReplaceAll(sql, token, text)
 	}
-	_, err := db.write(ctx, func(tx *Tx) error {
+	_, err := db.write(ctx, migrateLimit, func(tx *Tx) error {
 		for stmt := range strings.SplitSeq(sql, ";\n") {
 			if strings.TrimSpace(stmt) == "" {
 				continue

@@ -30,6 +30,8 @@ const (
 	// updateLimit bounds one transaction once it has begun: every other writer
 	// waits for it, and a database that does not answer is to be noticed.
 	updateLimit = 30 * time.Second
+	// migrateLimit is for a step of the schema that writes a big table anew.
+	migrateLimit = time.Hour
 	// readers is how many reads run at the same time.
 	readers = 4
 )
@@ -86,10 +88,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	if db.writer, err = db.engine.writer(ctx); err == nil {
-		err = db.migrate(ctx)
-	}
-	if err != nil {
+	if err = db.migrate(ctx); err != nil {
 		db.writer.close()
 		return nil, errors.Join(fmt.Errorf("store: %w", err), db.engine.close())
 	}
@@ -124,14 +123,10 @@ func (db *DB) Update(ctx context.Context, f func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if db.writer == nil {
-		s, err := db.engine.writer(ctx)
-		if err != nil {
-			return fmt.Errorf("store: %w", err)
-		}
-		db.writer = s
+	tx, err := db.write(ctx, updateLimit, f)
+	if tx.lost() { // while it was not used
+		tx, err = db.write(ctx, updateLimit, f)
 	}
-	tx, err := db.write(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -145,17 +140,25 @@ func (db *DB) Update(ctx context.Context, f func(*Tx) error) error {
 }
 
 // write runs f on the writer, which the caller owns.
-func (db *DB) write(ctx context.Context, f func(*Tx) error) (*Tx, error) {
+func (db *DB) write(ctx context.Context, limit time.Duration, f func(*Tx) error) (*Tx, error) {
+	if db.writer == nil {
+		s, err := db.engine.writer(ctx)
+		if err != nil {
+			return &Tx{}, fmt.Errorf("store: %w", err)
+		}
+		db.writer = s
+	}
 	// A caller that goes away must not break a connection off in the middle.
-	inner, cancel := context.WithTimeout(context.WithoutCancel(ctx), updateLimit)
+	inner, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	tx := &Tx{ctx: inner, db: db, session: db.writer}
-	err := tx.run(f, ctx.Err)
-	if tx.broken {
-		db.writer.close()
-		db.writer = nil
-	}
-	return tx, err
+	defer func() { // also when f panics
+		if tx.broken {
+			db.writer.close()
+			db.writer = nil
+		}
+	}()
+	return tx, tx.run(f, ctx.Err)
 }
 
 // View runs f on a consistent state of the store, which f cannot change. It
@@ -175,20 +178,30 @@ func (db *DB) View(ctx context.Context, f func(*Tx) error) error {
 		return fmt.Errorf("store: %w", media.ErrClosed)
 	}
 	defer func() { db.reads <- s }()
-	if s == nil {
+	tx, err := db.read(ctx, &s, f)
+	if tx.lost() {
+		_, err = db.read(ctx, &s, f)
+	}
+	return err
+}
+
+// read runs f on a session that the caller owns. It opens one when *s is nil,
+// and sets it to nil when the session is lost.
+func (db *DB) read(ctx context.Context, s **session, f func(*Tx) error) (*Tx, error) {
+	if *s == nil {
 		var err error
-		if s, err = db.engine.reader(ctx); err != nil {
-			return fmt.Errorf("store: %w", err)
+		if *s, err = db.engine.reader(ctx); err != nil {
+			return &Tx{}, fmt.Errorf("store: %w", err)
 		}
 	}
-	tx := &Tx{ctx: ctx, db: db, session: s}
-	defer func() {
+	tx := &Tx{ctx: ctx, db: db, session: *s}
+	defer func() { // also when f panics
 		if tx.broken {
-			s.close()
-			s = nil
+			(*s).close()
+			*s = nil
 		}
 	}()
-	return tx.run(f, nil)
+	return tx, tx.run(f, nil)
 }
 
 // Appended is closed at the next commit of events. Take it before reading them.

@@ -76,5 +76,8 @@ func (tx *Tx) Tasks() ([]Task, error) {
 
 func scanTask(r scanner) (t Task, err error) {
 	err = r.Scan(&t.App, &t.ID, &t.Channel, &t.Auto, &t.Spec, &t.Content, at(&t.Created), at(&t.Updated))
+	if len(t.Spec) == 0 {
+		t.Spec = nil // on both engines
+	}
 	return t, err
 }

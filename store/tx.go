@@ -21,8 +21,9 @@ type Tx struct {
 	db       *DB
 	session  *session
 	failed   error // the first error of a statement
-	broken   bool  // the session cannot be used any more
-	appended bool  // there are events to tell of
+	begun    bool
+	broken   bool // the session cannot be used any more
+	appended bool // there are events to tell of
 }
 
 // session is one connection and the statements prepared on it. It has one user
@@ -78,6 +79,7 @@ func (tx *Tx) run(f func(*Tx) error, stop func() error) (err error) {
 		tx.broken = true
 		return fmt.Errorf("store: begin: %w", err)
 	}
+	tx.begun = true
 	done := false
 	defer func() { // also when f panics
 		if done {
@@ -107,6 +109,9 @@ func (tx *Tx) run(f func(*Tx) error, stop func() error) (err error) {
 	}
 	return nil
 }
+
+// lost tells whether the connection was found to be gone before anything ran on it.
+func (tx *Tx) lost() bool { return tx.broken && !tx.begun && tx.ctx.Err() == nil }
 
 // now is the time for Created and Updated: UTC, in whole milliseconds as stored.
 func (tx *Tx) now() time.Time { return time.UnixMilli(tx.db.now().UnixMilli()).UTC() }
