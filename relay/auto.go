@@ -233,7 +233,7 @@ func (a *auto) follow() {
 	for app, w := range a.wanted {
 		for _, channel := range a.s.cfg.Open(app) {
 			at := place{app, channel}
-			if a.followers[at] == nil {
+			if _, there := a.s.cfg.Channels.Channel(app, channel); there && a.followers[at] == nil {
 				a.followers[at] = startFollower(a, at, w)
 			}
 		}

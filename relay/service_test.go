@@ -32,11 +32,20 @@ type room struct {
 }
 
 func (r *rooms) set(channel string, users ...string) {
+	var all []*media.User
+	for _, u := range users {
+		all = append(all, &media.User{ID: u})
+	}
+	r.publish(channel, all...)
+}
+
+// publish sets who is in a channel and what they send; without users it closes.
+func (r *rooms) publish(channel string, users ...*media.User) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.users, channel)
-	for _, u := range users {
-		r.users[channel] = append(r.users[channel], &media.User{ID: u})
+	if len(users) > 0 {
+		r.users[channel] = users
 	}
 	close(r.changed)
 	r.changed = make(chan struct{})
