@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"time"
 
+	"braid/callback"
 	"braid/media"
 	"braid/media/sfu"
 	"braid/relay"
@@ -82,8 +83,9 @@ type Config struct {
 	Tasks    Tasks
 	Channels media.Channels
 
-	Store *store.DB
-	SFU   SFU
+	Store     *store.DB
+	Callbacks *callback.Service
+	SFU       SFU
 	// PublicHTTP and PublicRTMP are where clients reach this server, such as
 	// http://host:8080 and rtmp://host:1935, as seen by who sent a request.
 	PublicHTTP func(*http.Request) string

@@ -29,6 +29,20 @@ func catalogue() []action {
 		{"SetLiveMpuTaskSei", 50, mpu, (*Handler).setTaskSEI},
 		{"ListRtcMPUTaskDetail", 50, mpu, (*Handler).listTasks},
 
+		// Channel and user callbacks.
+		{"CreateEventSub", 100, eventSub, (*Handler).createEventSub},
+		{"UpdateEventSub", 50, eventSub, (*Handler).updateEventSub},
+		{"DeleteEventSub", 100, eventSub, (*Handler).deleteEventSub},
+		{"ListEventSub", 50, eventSub, (*Handler).listEventSub},
+		{"ListEventSubEvent", 50, eventSub, (*Handler).listEventSubEvent},
+
+		// Stream relay callbacks.
+		{"CreateRtcMPUEventSub", 50, mpu, (*Handler).createMPUSub},
+		{"UpdateRtcMPUEventSub", 50, mpu, (*Handler).updateMPUSub},
+		{"DeleteRtcMPUEventSub", 50, mpu, (*Handler).deleteMPUSub},
+		{"DescribeRtcMPUEventSub", 50, mpu, (*Handler).describeMPUSub},
+		{"ListRtcMPUEventSubRecord", 100, mpu, (*Handler).listMPURecords},
+
 		// Usage.
 		{"DescribeMeterLiveBypassDuration", 10, mpu, (*Handler).relayMinutes},
 		{"DescribeLiveGrtnDuration", 10, mpu, (*Handler).callMinutes},

@@ -106,6 +106,16 @@ func taskNotExist(task string) *apiError {
 	return &apiError{http.StatusNotFound, codeNoTask, fmt.Sprintf("TaskId: there is no task %s", quote(task))}
 }
 
+// subError is what the callbacks say about a subscription; "" is the one that
+// an application has for stream relay.
+func subError(err error, id string) error {
+	missing := &apiError{http.StatusNotFound, codeNoSub, "AppId: the application has no subscription"}
+	if id != "" {
+		missing.message = fmt.Sprintf("SubscribeId: there is no subscription %s", quote(id))
+	}
+	return serviceError(err, missing)
+}
+
 func notSupported(what string) *apiError {
 	return &apiError{http.StatusBadRequest, codeNotYet, what + " is not supported yet"}
 }
@@ -116,6 +126,8 @@ func serviceError(err error, notFound *apiError) error {
 	switch {
 	case errors.Is(err, media.ErrNotFound):
 		return notFound
+	case errors.Is(err, media.ErrExists):
+		return invalidParam("%s", words(err, media.ErrExists))
 	case errors.Is(err, media.ErrLimit):
 		return &apiError{http.StatusBadRequest, codeQuota, words(err, media.ErrLimit)}
 	case errors.Is(err, media.ErrInvalid):

@@ -20,11 +20,11 @@ import (
 	"testing"
 	"time"
 
+	"braid/callback"
 	"braid/media"
 	"braid/media/sfu"
 	"braid/relay"
 	"braid/store"
-	"braid/store/storetest"
 )
 
 // captureTime is when the requests of testdata/captured were signed.
@@ -193,37 +193,61 @@ func (s *tasks) get(t *testing.T, app, task string) *relay.Spec {
 
 // server is a Handler behind net/http, with a clock that the test moves.
 type server struct {
-	t     *testing.T
-	url   string
-	addr  string
-	tasks *tasks
-	rooms *rooms
-	db    *store.DB    // nil unless startWhole made the server
-	now   atomic.Int64 // unix seconds
-	nonce atomic.Int64
+	t         *testing.T
+	url       string
+	addr      string
+	tasks     *tasks
+	rooms     *rooms
+	db        *store.DB // nil when start made the server
+	callbacks *callback.Service
+	now       atomic.Int64 // unix seconds
+	nonce     atomic.Int64
 }
 
-// start makes a server of what the task actions need: it is quick.
+// start makes a server without a store: it is quick.
 func start(t *testing.T) *server { t.Helper(); return startWith(t, func(*server, *Config) {}) }
 
-// startWhole makes a server with a real store in which the applications are.
+// startWhole makes a server with a real store, in which the applications are,
+// and real callbacks, which are not sent. All have the server's clock.
 func startWhole(t *testing.T) *server {
 	t.Helper()
-	return startWith(t, func(s *server, c *Config) {
-		s.db = storetest.Open(t)
-		c.Store = s.db
-		err := s.db.Update(t.Context(), func(tx *store.Tx) error {
-			for _, app := range []string{"app1", "app2"} {
-				if err := tx.CreateApplication(&store.Application{ID: app, Name: app}); err != nil {
-					return err
-				}
+	return startWith(t, func(s *server, c *Config) { s.fill(c, s.clock) })
+}
+
+// startSending makes a server whose callbacks are sent, by the real clock.
+func startSending(t *testing.T) *server {
+	t.Helper()
+	s := startWith(t, func(s *server, c *Config) { s.fill(c, time.Now) })
+	s.now.Store(time.Now().Unix())
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { s.callbacks.Run(ctx) })
+	t.Cleanup(func() { cancel(); done.Wait() })
+	return s
+}
+
+// fill adds the store and what needs it.
+func (s *server) fill(c *Config, now func() time.Time) {
+	s.t.Helper()
+	var err error
+	if s.db, err = store.Open(s.t.Context(), store.Config{Dir: s.t.TempDir(), Now: now}); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { s.db.Close() })
+	s.callbacks = callback.New(callback.Config{Store: s.db, Now: now})
+	c.Store, c.Callbacks = s.db, s.callbacks
+	err = s.db.Update(s.t.Context(), func(tx *store.Tx) error {
+		for _, app := range []string{"app1", "app2"} {
+			a := &store.Application{ID: app, Name: app, Signing: store.Secret{Current: callback.NewSecret()}}
+			if err := tx.CreateApplication(a); err != nil {
+				return err
 			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
 		}
+		return nil
 	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func startWith(t *testing.T, more func(*server, *Config)) *server {

@@ -133,16 +133,6 @@ func TestErrorsOfTheService(t *testing.T) {
 	s.expect("anything else", s.call("StartLiveMPUTask", singleTask("more")), 500, "InternalError", "The request failed inside the server.")
 }
 
-func TestAppID(t *testing.T) {
-	s := start(t)
-	for _, action := range []string{"StartLiveMPUTask", "UpdateLiveMPUTask", "StopLiveMPUTask", "SetLiveMpuTaskSei", "ListRtcMPUTaskDetail", "DescribeChannelUsers"} {
-		s.expect(action+" without", s.call(action, nil), 400, "MissingParam", "AppId is missing")
-		s.expect(action+" bad", s.call(action, map[string]string{"AppId": "a/b"}), 400, "InvalidAppId", `AppId: "a/b" is not 1 to 64 of A-Z a-z 0-9 _ -`)
-		s.expect(action+" unknown", s.call(action, map[string]string{"AppId": "app3"}), 400, "InvalidAppId", `AppId: there is no application "app3"`)
-		s.expect(action+" in parts", s.call(action, map[string]string{"AppId.1": "app1"}), 400, "InvalidParam", "AppId: is not a single value")
-	}
-}
-
 func TestCustomSEI(t *testing.T) {
 	s := start(t)
 	s.call("StartLiveMPUTask", singleTask("t1"))
@@ -159,17 +149,4 @@ func TestCustomSEI(t *testing.T) {
 	s.expect("none", set(""), 400, "MissingParam", "CustomSei is missing")
 	s.expect("long", set(`"`+strings.Repeat("a", 4095)+`"`), 400, "InvalidParam", "CustomSei: is 4097 characters long, at most 4096 are allowed")
 	s.expect("not JSON", set("{a:1}"), 400, "InvalidParam", `CustomSei: "{a:1}" is not a JSON text`)
-}
-
-func TestDescribeChannelUsers(t *testing.T) {
-	s := start(t)
-	a := s.call("DescribeChannelUsers", map[string]string{"AppId": "app1", "ChannelId": "ch1"})
-	delete(a.body, "RequestId")
-	now := float64(captureTime.Unix())
-	diff(t, "a channel", a.body, map[string]any{"IsChannelExists": true, "InteractiveUserList": []any{"111"}, "InteractiveUserNumber": 1.0,
-		"LiveUserList": []any{"viewer"}, "LiveUserNumber": 1.0, "Timestamp": now})
-	a = s.call("DescribeChannelUsers", map[string]string{"AppId": "app2", "ChannelId": "ch1"})
-	delete(a.body, "RequestId")
-	diff(t, "no channel", a.body, map[string]any{"IsChannelExists": false, "InteractiveUserList": []any{}, "InteractiveUserNumber": 0.0,
-		"LiveUserList": []any{}, "LiveUserNumber": 0.0, "Timestamp": now})
 }
