@@ -20,6 +20,11 @@ type SPS struct {
 	ChromaFormat   int  // 0 monochrome, 1 4:2:0, 2 4:2:2, 3 4:4:4
 	BitDepthLuma   int  // 8 to 14
 	BitDepthChroma int  // 8 to 14
+
+	// Reorder is how many pictures may precede a picture in decoding order and
+	// follow it in display order (max_num_reorder_frames); above 0 there may be
+	// B-frames out of order. -1 when the SPS does not say.
+	Reorder int
 }
 
 // maxMb is the largest width and height in macroblocks that ParseSPS takes:
@@ -27,8 +32,9 @@ type SPS struct {
 // reported, so that the caller's own cap can refuse them by their size.
 const maxMb = 4096
 
-// ParseSPS reads a NAL unit of type 7. It accepts every profile and does not
-// read the VUI. Any input is safe; the work is bounded by the unit's length.
+// ParseSPS reads a NAL unit of type 7. It accepts every profile and takes nothing
+// but Reorder from the VUI, whose faults are no error. Any input is safe; the work
+// is bounded by the unit's length.
 func ParseSPS(nal []byte) (SPS, error) {
 	if Type(nal) != TypeSPS {
 		return SPS{}, fmt.Errorf("h264: parse SPS: NAL unit of type %d", Type(nal))
@@ -43,38 +49,39 @@ func ParseSPS(nal []byte) (SPS, error) {
 		Level:        byte(r.u(8)),
 		ChromaFormat: 1, BitDepthLuma: 8, BitDepthChroma: 8,
 	}
-	err := s.parse(r)
+	order, err := s.parse(r)
 	if err == nil && r.over {
 		err = errors.New("cut short, or a number over 32 bits")
 	}
 	if err != nil {
 		return SPS{}, fmt.Errorf("h264: parse SPS: %w", err)
 	}
+	s.parseReorder(r, order)
 	return s, nil
 }
 
-func (s *SPS) parse(r *bitReader) error {
+// parse reads up to the cropping; order is pic_order_cnt_type.
+func (s *SPS) parse(r *bitReader) (order uint32, err error) {
 	id := r.ue()
 	if id > 31 {
-		return fmt.Errorf("seq_parameter_set_id %d", id)
+		return 0, fmt.Errorf("seq_parameter_set_id %d", id)
 	}
 	s.ID = int(id)
 	separate := false
 	if hasChroma(s.Profile) {
-		var err error
 		if separate, err = s.parseChroma(r); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	r.ue() // log2_max_frame_num_minus4
-	if err := skipOrder(r); err != nil {
-		return err
+	if order, err = skipOrder(r); err != nil {
+		return 0, err
 	}
 	r.ue()  // max_num_ref_frames
 	r.bit() // gaps_in_frame_num_value_allowed_flag
 	width, height := r.ue(), r.ue()
 	if width >= maxMb || height >= maxMb {
-		return fmt.Errorf("%d x %d macroblocks", uint64(width)+1, uint64(height)+1)
+		return 0, fmt.Errorf("%d x %d macroblocks", uint64(width)+1, uint64(height)+1)
 	}
 	s.MbWidth, s.MbHeight = int(width)+1, int(height)+1
 	if r.bit() == 0 { // frame_mbs_only_flag: the height counts pairs of fields' rows
@@ -83,10 +90,10 @@ func (s *SPS) parse(r *bitReader) error {
 		r.bit() // mb_adaptive_frame_field_flag
 	}
 	if s.MbHeight > maxMb {
-		return fmt.Errorf("%d macroblock rows", s.MbHeight)
+		return 0, fmt.Errorf("%d macroblock rows", s.MbHeight)
 	}
 	r.bit() // direct_8x8_inference_flag
-	return s.crop(r, separate)
+	return order, s.crop(r, separate)
 }
 
 // hasChroma lists the profiles whose SPS has chroma format, bit depth and
@@ -146,8 +153,8 @@ func skipScaling(r *bitReader, chroma uint32) {
 }
 
 // skipOrder passes over the picture order count's parameters.
-func skipOrder(r *bitReader) error {
-	switch kind := r.ue(); kind {
+func skipOrder(r *bitReader) (kind uint32, err error) {
+	switch kind = r.ue(); kind {
 	case 0:
 		r.ue() // log2_max_pic_order_cnt_lsb_minus4
 	case 1:
@@ -156,16 +163,16 @@ func skipOrder(r *bitReader) error {
 		r.se()  // offset_for_top_to_bottom_field
 		n := r.ue()
 		if n > 255 {
-			return fmt.Errorf("num_ref_frames_in_pic_order_cnt_cycle %d", n)
+			return kind, fmt.Errorf("num_ref_frames_in_pic_order_cnt_cycle %d", n)
 		}
 		for range n {
 			r.se()
 		}
 	case 2:
 	default:
-		return fmt.Errorf("pic_order_cnt_type %d", kind)
+		return kind, fmt.Errorf("pic_order_cnt_type %d", kind)
 	}
-	return nil
+	return kind, nil
 }
 
 // crop reads the cropping rectangle and sets Width and Height (section

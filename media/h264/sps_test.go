@@ -56,6 +56,72 @@ type spsText struct {
 	scaling [][]int32 // delta_scale of each list, nil: not present
 	hasCrop bool
 	crop    [4]uint32
+	vui     *vuiText
+}
+
+// vuiText says which parts a test's VUI has.
+type vuiText struct {
+	aspect, overscan, signal, chroma, timing, nal, vcl, restriction bool
+}
+
+func (v *vuiText) write(w *bitWriter, reorder int) {
+	w.flag(v.aspect)
+	if v.aspect {
+		w.u(8, 255)
+		w.u(32, 0x00010001)
+	}
+	w.flag(v.overscan)
+	if v.overscan {
+		w.u(1, 1)
+	}
+	w.flag(v.signal)
+	if v.signal {
+		w.u(5, 5<<2|1)
+		w.u(24, 0x010101)
+	}
+	w.flag(v.chroma)
+	if v.chroma {
+		w.ue(1)
+		w.ue(2)
+	}
+	w.flag(v.timing)
+	if v.timing {
+		w.u(32, 1)
+		w.u(32, 60)
+		w.u(1, 1)
+	}
+	for _, hrd := range []bool{v.nal, v.vcl} {
+		w.flag(hrd)
+		if hrd {
+			w.ue(1)
+			w.u(8, 0x33)
+			for range 2 {
+				w.ue(70000)
+				w.ue(9)
+				w.u(1, 0)
+			}
+			w.u(20, 0xfffff)
+		}
+	}
+	if v.nal || v.vcl {
+		w.u(1, 0)
+	}
+	w.u(1, 0)
+	w.flag(v.restriction)
+	if v.restriction {
+		w.u(1, 1)
+		for _, n := range []uint32{2, 1, 11, 12, uint32(reorder), 4} {
+			w.ue(n)
+		}
+	}
+}
+
+// unsaid is what ParseSPS makes of an SPS that does not say Reorder.
+func (s *spsText) unsaid() int {
+	if s.order == 2 || s.Profile == 66 || s.Constraints&0x10 != 0 && hasChroma(s.Profile) {
+		return 0
+	}
+	return -1
 }
 
 func (s *spsText) nal() []byte {
@@ -111,14 +177,17 @@ func (s *spsText) nal() []byte {
 			w.ue(c)
 		}
 	}
-	w.u(1, 0) // no VUI
+	w.flag(s.vui != nil)
+	if s.vui != nil {
+		s.vui.write(w, s.Reorder)
+	}
 	w.u(1, 1) // stop bit
 	return EscapeRBSP([]byte{0x67}, w.b)
 }
 
 func bomb() *spsText {
 	return &spsText{SPS: SPS{Profile: 100, Level: 31, Width: 16384, Height: 8704, MbWidth: 1024, MbHeight: 544,
-		ChromaFormat: 1, BitDepthLuma: 8, BitDepthChroma: 8}}
+		ChromaFormat: 1, BitDepthLuma: 8, BitDepthChroma: 8, Reorder: -1}}
 }
 
 func TestParseSPSBomb(t *testing.T) {
@@ -134,6 +203,13 @@ func TestParseSPSRandom(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	for i := range 3000 {
 		want := randomSPS(rnd)
+		want.Reorder = want.unsaid()
+		if bit := func() bool { return rnd.IntN(2) == 1 }; bit() {
+			want.vui = &vuiText{bit(), bit(), bit(), bit(), bit(), bit(), bit(), bit()}
+			if want.vui.restriction {
+				want.Reorder = rnd.IntN(17)
+			}
+		}
 		nal := want.nal()
 		got, err := ParseSPS(nal)
 		if err != nil || got != want.SPS {
@@ -247,16 +323,17 @@ func TestParseSPSReal(t *testing.T) {
 	for _, c := range []struct {
 		size, pix, profile, params string
 		interlaced                 bool
+		reorder                    int
 	}{
-		{"640x360", "yuv420p", "baseline", "", false},
-		{"1920x1080", "yuv420p", "main", "", false},
-		{"322x182", "yuv420p", "high", "cqm=jvt", false},
-		{"322x182", "yuv422p", "high422", "", false},
-		{"323x183", "yuv444p", "high444", "cqm=jvt", false},
-		{"322x182", "yuv420p10le", "high10", "", false},
-		{"720x580", "yuv420p", "high", "interlaced=1", true},
-		{"16x16", "yuv420p", "baseline", "", false},
-		{"4096x2304", "yuv420p", "high", "", false},
+		{"640x360", "yuv420p", "baseline", "", false, 0},
+		{"1920x1080", "yuv420p", "main", "bframes=3", false, 2},
+		{"322x182", "yuv420p", "high", "cqm=jvt:bframes=0", false, 0},
+		{"322x182", "yuv422p", "high422", "bframes=3:b-pyramid=none", false, 1},
+		{"323x183", "yuv444p", "high444", "cqm=jvt:bframes=3", false, 2},
+		{"322x182", "yuv420p10le", "high10", "bframes=3", false, 2},
+		{"720x580", "yuv420p", "high", "interlaced=1:bframes=3", true, 2},
+		{"16x16", "yuv420p", "baseline", "", false, 0},
+		{"4096x2304", "yuv420p", "high", "bframes=3:nal-hrd=vbr:vbv-maxrate=2000:vbv-bufsize=2000", false, 2},
 	} {
 		t.Run(c.size+" "+c.profile, func(t *testing.T) {
 			stream := encode(t, c.size, c.pix, c.profile, c.params)
@@ -276,6 +353,9 @@ func TestParseSPSReal(t *testing.T) {
 			}
 			if want.Bits != "" && fmt.Sprint(s.BitDepthLuma) != want.Bits {
 				t.Errorf("got %d bits, want %s", s.BitDepthLuma, want.Bits)
+			}
+			if s.Reorder != c.reorder {
+				t.Errorf("got %d pictures out of order, want %d", s.Reorder, c.reorder)
 			}
 			if _, ok := PPSID(firstOf(t, stream, TypePPS)); !ok {
 				t.Error("the PPS has no id")
@@ -355,7 +435,7 @@ func FuzzParseSPS(f *testing.F) {
 		}
 		if s.Width < 1 || s.Height < 1 || s.Width > s.MbWidth*16 || s.Height > s.MbHeight*16 ||
 			s.MbWidth > maxMb || s.MbHeight > maxMb || s.ID > 31 || s.ChromaFormat > 3 ||
-			s.BitDepthLuma < 8 || s.BitDepthLuma > 14 || s.BitDepthChroma < 8 || s.BitDepthChroma > 14 {
+			s.Reorder < -1 || s.Reorder > 16 || s.BitDepthLuma < 8 || s.BitDepthLuma > 14 || s.BitDepthChroma < 8 || s.BitDepthChroma > 14 {
 			t.Fatalf("got %+v", s)
 		}
 	})
