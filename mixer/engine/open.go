@@ -38,6 +38,8 @@ func (e *engine) newInput(m *wire.OpenInput) (*input, error) {
 		return nil, fmt.Errorf("a feed of codec %q: %w", m.Codec, media.ErrInvalid)
 	case m.Codec.Video():
 		in.pictures = new(pictures)
+	case m.Codec == media.AAC && len(m.Config) == 0:
+		return nil, fmt.Errorf("AAC without its AudioSpecificConfig: %w", media.ErrInvalid)
 	case m.Codec == media.AAC: // each transcode has a decoder of its own
 	case m.Codec == media.Opus:
 		voice, err := newVoice()
