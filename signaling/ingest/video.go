@@ -1,0 +1,230 @@
+package ingest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"braid/media"
+	"braid/media/h264"
+	"braid/mixer"
+	"braid/mixer/wire"
+)
+
+const (
+	compositionMax = 5 * time.Second
+	// sameComposition is how far composition times may differ without B-frames:
+	// RTMP rounds to milliseconds, and a frame at 60 a second lasts 17.
+	sameComposition = 6 * time.Millisecond
+	// keptMax bounds the newest group of pictures, which is kept for a worker that
+	// starts while it arrives: what an input of the worker queues.
+	keptMax = 60
+	// While nobody says otherwise: what OBS and ffmpeg send by default.
+	defaultFPS = 30
+)
+
+// videoIn passes a publisher's H.264 on, through a worker when WebRTC viewers
+// could not show it. Which way is chosen anew at each key frame. One goroutine
+// owns it; keyFrame is called by others.
+type videoIn struct {
+	pool   *mixer.Pool
+	worker string
+	out    *out
+	log    *slog.Logger
+
+	fps         int // as the publisher says; 0: it does not
+	sps         []byte
+	key         time.Duration // composition time of the newest key frame
+	bframes     bool          // composition times differ within a group
+	composition bool          // key is set
+	way         way
+	maker       int // at out, for what goes on as it is
+
+	kept   []*media.AccessUnit // the newest group of pictures, if it is not too long; for the worker
+	behind atomic.Bool         // the worker wants a key frame
+
+	mu    sync.Mutex // guards coder, which keyFrame reads
+	coder *mixer.Transcode
+}
+
+type way int
+
+const (
+	nowhere way = iota // until the first key frame
+	asItIs
+	byWorker
+)
+
+// describe takes the frame rate out of onMetaData: "framerate", in AMF0 a string
+// that stands before its number.
+func (v *videoIn) describe(script []byte) {
+	name := []byte("\x00\x09framerate\x00")
+	i := bytes.Index(script, name)
+	if i < 0 || len(script) < i+len(name)+8 {
+		return
+	}
+	fps := math.Float64frombits(binary.BigEndian.Uint64(script[i+len(name):]))
+	if fps >= 1 && fps <= 240 {
+		v.fps = int(math.Round(fps))
+	}
+}
+
+// take takes one picture in decoding order. An error is a refusal.
+func (v *videoIn) take(au *media.AccessUnit, composition time.Duration) error {
+	if v.composition && (composition-v.key).Abs() > sameComposition {
+		v.bframes = true
+	}
+	if au.Key {
+		v.key, v.composition = composition, true
+		if err := v.choose(au); err != nil {
+			return err
+		}
+	}
+	switch v.way {
+	case asItIs:
+		v.pass(au)
+	case byWorker:
+		v.code(au)
+	}
+	return nil
+}
+
+// choose decides the way of the group of pictures that begins with key.
+func (v *videoIn) choose(key *media.AccessUnit) error {
+	i := slices.IndexFunc(key.Units, func(u []byte) bool { return h264.Type(u) == h264.TypeSPS })
+	if i < 0 {
+		return nil // the Demuxer puts one there
+	}
+	if v.way == byWorker && bytes.Equal(v.sps, key.Units[i]) {
+		return nil
+	}
+	sps, err := h264.ParseSPS(key.Units[i])
+	if err != nil {
+		v.log.Debug("ingest: SPS", "error", err)
+		v.turn(nowhere, h264.SPS{})
+		return nil
+	}
+	v.sps = bytes.Clone(key.Units[i])
+	next := asItIs
+	if why := unfit(sps, v.bframes, v.key); why != "" {
+		if !v.pool.Takes(sps.MbWidth*16, sps.MbHeight*16) {
+			return refuse(fmt.Sprintf("pictures of %dx%d that WebRTC cannot show (%s) are too large to be coded anew: set the encoder to the baseline profile or to fewer pixels", sps.Width, sps.Height, why), media.ErrLimit)
+		}
+		if next = byWorker; v.way != byWorker {
+			v.log.Info("ingest: pictures are coded anew for WebRTC", "why", why, "width", sps.Width, "height", sps.Height)
+		}
+	}
+	v.turn(next, sps)
+	return nil
+}
+
+// unfit says why WebRTC viewers cannot show a stream; "" when they can. A stream
+// that does not say whether its pictures are out of order shows it by the
+// composition time of its key frame, or later on.
+func unfit(s h264.SPS, bframes bool, composition time.Duration) string {
+	switch {
+	case s.ChromaFormat != 1 || s.BitDepthLuma != 8 || s.BitDepthChroma != 8:
+		return "not 8 bit 4:2:0"
+	case s.Interlaced:
+		return "interlaced"
+	case s.Reorder > 0, s.Reorder < 0 && (bframes || composition != 0):
+		return "B-frames"
+	}
+	return ""
+}
+
+// turn goes another way from the next picture on.
+func (v *videoIn) turn(next way, sps h264.SPS) {
+	if next == v.way && next != byWorker {
+		return
+	}
+	v.way = next
+	v.maker = v.out.next()
+	v.kept = nil
+	var coder *mixer.Transcode
+	if next == byWorker {
+		coder = v.open(v.maker, sps)
+	}
+	v.mu.Lock()
+	old := v.coder
+	v.coder = coder
+	v.mu.Unlock()
+	if old != nil {
+		old.Close()
+	}
+}
+
+func (v *videoIn) open(maker int, sps h264.SPS) *mixer.Transcode {
+	fps := v.fps
+	if fps == 0 {
+		fps = defaultFPS
+	}
+	fps = min(fps, 60)
+	v.behind.Store(false)
+	return v.pool.NewTranscode(mixer.TranscodeConfig{
+		Worker: v.worker, Codec: media.H264, Feed: true, Live: true,
+		Encode:  wire.Encode{FPS: fps, VideoKbps: kbps(sps.Width, sps.Height, fps), GOP: 4 * fps, Profile: "baseline"},
+		NeedKey: func() { v.behind.Store(true) },
+		Emit: func(au *media.AccessUnit, _, _ uint8) {
+			if !v.out.write(maker, au) {
+				v.keyFrame()
+			}
+		},
+		Failed: func(reason string) { v.log.Warn("ingest: pictures cannot be coded anew", "reason", reason) },
+	})
+}
+
+// kbps is a tenth of a bit for each pixel, 2800 for 720p at 30: what looks good
+// with x264's quick presets.
+func kbps(w, h, fps int) int { return max(800, min(w*h*fps/10_000, 6000)) }
+
+// pass sends a picture as it is. An encoder that stumbles may repeat a time.
+func (v *videoIn) pass(au *media.AccessUnit) {
+	if last, ok := v.out.newest(); ok && au.PTS <= last && last-au.PTS < backMax {
+		au.PTS = last + time.Millisecond
+	}
+	v.out.write(v.maker, au)
+}
+
+// code gives a picture to the worker. One that has just started, or lost its way,
+// gets the group of pictures again from its key frame: nobody can ask the publisher.
+func (v *videoIn) code(au *media.AccessUnit) {
+	if au.Key {
+		v.kept = v.kept[:0]
+	}
+	whole := au.Key || len(v.kept) > 0
+	switch {
+	case !whole:
+	case len(v.kept) == keptMax:
+		clear(v.kept)
+		v.kept = v.kept[:0]
+		whole = false
+	default:
+		v.kept = append(v.kept, au)
+	}
+	if whole && v.behind.CompareAndSwap(true, false) {
+		for _, kept := range v.kept {
+			v.coder.Write(kept, false)
+		}
+		return
+	}
+	v.coder.Write(au, false)
+}
+
+// keyFrame asks the worker for a key frame; the publisher cannot be asked.
+func (v *videoIn) keyFrame() {
+	v.mu.Lock()
+	coder := v.coder
+	v.mu.Unlock()
+	if coder != nil {
+		coder.KeyFrame()
+	}
+}
+
+func (v *videoIn) close() { v.turn(nowhere, h264.SPS{}) }
