@@ -95,7 +95,8 @@ func newService(t *testing.T) (*Service, *rooms) {
 
 func openService(t *testing.T, r *rooms, db *store.DB) *Service {
 	log := slog.New(slog.DiscardHandler)
-	pool := mixer.NewPool(mixer.Config{Program: "/nonexistent", Log: log})
+	noImage := func(context.Context, string) ([]byte, error) { return nil, media.ErrNotFound }
+	pool := mixer.NewPool(mixer.Config{Program: "/nonexistent", Fetch: noImage, Log: log})
 	s := New(Config{Channels: r, Open: r.open, Mixer: pool, Store: db, Origin: "rtmp://127.0.0.1:1", Log: log})
 	t.Cleanup(func() {
 		s.Close()

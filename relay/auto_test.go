@@ -1,0 +1,287 @@
+package relay
+
+import (
+	"context"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"braid/media"
+	"braid/store"
+)
+
+// streams lists the automatic streams that run, by name.
+func streams(s *Service) []string {
+	synctest.Wait()
+	var names []string
+	for _, t := range s.automatic("", "") {
+		spec, _ := t.desired()
+		for _, url := range spec.URLs {
+			names = append(names, url[strings.LastIndexByte(url, '/')+1:])
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func wantStreams(t *testing.T, s *Service, want ...string) {
+	t.Helper()
+	if got := streams(s); !reflect.DeepEqual(got, want) {
+		t.Errorf("streams: got %q, want %q", got, want)
+	}
+}
+
+func setRelay(t *testing.T, db *store.DB, settings store.RelaySettings) {
+	t.Helper()
+	update(t, db, func(tx *store.Tx) error {
+		a, err := tx.Application("app")
+		if err != nil {
+			return err
+		}
+		a.Relay = settings
+		return tx.UpdateApplication(&a)
+	})
+}
+
+// autoTest runs a service with the automatic relay in synctest's time.
+func autoTest(t *testing.T, settings store.RelaySettings, f func(t *testing.T, s *Service, db *store.DB, r *rooms)) {
+	synctest.Test(t, func(t *testing.T) {
+		db, r := newStore(t), newRooms()
+		setRelay(t, db, settings)
+		s := openService(t, r, db)
+		resume(t, s)
+		f(t, s, db, r)
+	})
+}
+
+var bothWays = store.RelaySettings{Enabled: true, Single: true, Mix: true}
+
+func TestAutoFollowsStreams(t *testing.T) {
+	autoTest(t, bothWays, func(t *testing.T, s *Service, db *store.DB, r *rooms) {
+		wantStreams(t, s)
+		r.publish("room", who("ann:-")...)
+		wantStreams(t, s)
+		r.publish("room", who("ann:a")...)
+		wantStreams(t, s, "app_room_mix")
+		time.Sleep(settleAuto) // in synctest's time
+		wantStreams(t, s, "app_room_ann_audio", "app_room_mix")
+		r.publish("room", who("ann:ca", "bob:s")...)
+		wantStreams(t, s, "app_room_ann_audio", "app_room_ann_camera", "app_room_bob_shareScreen", "app_room_mix")
+		time.Sleep(settleAuto)
+		wantStreams(t, s, "app_room_ann_camera", "app_room_bob_shareScreen", "app_room_mix")
+		r.publish("room", who("ann:a", "bob:s")...) // the camera is off for a moment
+		time.Sleep(settleAuto - time.Millisecond)
+		r.publish("room", who("ann:ca", "bob:s")...)
+		time.Sleep(time.Minute)
+		wantStreams(t, s, "app_room_ann_camera", "app_room_bob_shareScreen", "app_room_mix")
+		r.publish("two", who("cat:c")...)
+		wantStreams(t, s, "app_room_ann_camera", "app_room_bob_shareScreen", "app_room_mix", "app_two_cat_camera", "app_two_mix")
+		if len(s.List("app", "", 1, 100)) != 0 || len(s.List("app", "mix_room", 1, 100)) != 0 {
+			t.Error("automatic tasks are listed")
+		}
+		r.publish("room")
+		r.publish("two")
+		wantStreams(t, s)
+		var ends []string
+		for _, e := range told(t, db) {
+			if kind, rest, _ := strings.Cut(e, " "); kind == "Stopped" {
+				ends = append(ends, rest[:4]+rest[len(rest)-3:])
+			}
+		}
+		slices.Sort(ends[1:])
+		if want := []string{"aud_105", "cam_102", "cam_102", "mix_102", "mix_102", "scr_102"}; !reflect.DeepEqual(ends, want) {
+			t.Errorf("ends: got %q, want %q", ends, want)
+		}
+	})
+}
+
+func TestAutoMixFollowsPeople(t *testing.T) {
+	autoTest(t, store.RelaySettings{Enabled: true, Mix: true, SEIInterval: time.Second}, func(t *testing.T, s *Service, db *store.DB, r *rooms) {
+		mix := func() *Spec {
+			synctest.Wait()
+			for _, task := range s.automatic("app", "room") {
+				spec, _ := task.desired()
+				return spec
+			}
+			t.Fatal("there is no mix")
+			return nil
+		}
+		for _, people := range [][]string{{"ann"}, {"ann", "bob"}, {"ann", "bob", "cat:cs"}, {"bob"}} {
+			r.publish("room", who(people...)...)
+			if got, want := drawing(mix().Panes), drawing(autoPanes(who(people...))); got != want {
+				t.Errorf("%q: got\n%s\nwant\n%s", people, got, want)
+			}
+		}
+		if got := mix(); got.Task != "mix_room" || got.Encode != autoEncode || got.SEI.Layout.Interval != time.Second || got.Mode != Mix {
+			t.Errorf("got %+v", got)
+		}
+		wantTold(t, db, "Started mix_room", "Updated mix_room", "Updated mix_room", "Updated mix_room")
+		r.publish("room", who("ann:-")...) // somebody watches, nobody publishes
+		time.Sleep(defaultIdle - time.Second)
+		wantStreams(t, s, "app_room_mix")
+		time.Sleep(time.Second)
+		wantStreams(t, s)
+		r.publish("room", who("ann")...)
+		wantStreams(t, s, "app_room_mix")
+	})
+}
+
+// From UpdateLiveMPUTask on an automatic mix is the caller's, and it stays so over
+// a restart.
+func TestAutoMixOfTheCaller(t *testing.T) {
+	autoTest(t, store.RelaySettings{Enabled: true, Mix: true}, func(t *testing.T, s *Service, db *store.DB, r *rooms) {
+		r.publish("room", who("ann", "bob")...)
+		synctest.Wait()
+		mine := mixTask("mix_room", "rtmp://127.0.0.1:1/live/app_room_mix")
+		mine.Users, mine.SEI = nil, nil
+		if err := s.Update(context.Background(), mine); err != nil {
+			t.Fatal(err)
+		}
+		check := func(s *Service) {
+			t.Helper()
+			wantStreams(t, s, "app_room_mix")
+			for _, task := range s.automatic("app", "room") {
+				spec, _ := task.desired()
+				if !spec.Auto.Custom || drawing(spec.Panes) != drawing(mine.Panes) || spec.Encode != mine.Encode {
+					t.Errorf("got %+v", spec)
+				}
+			}
+		}
+		r.publish("room", who("ann", "bob", "cat")...)
+		check(s)
+		s.Close()
+		r.publish("room")
+		again := openService(t, r, db)
+		resume(t, again)
+		check(again)
+		time.Sleep(time.Minute)
+		r.publish("room", who("ann")...)
+		check(again)
+		r.publish("room")
+		wantStreams(t, again)
+		r.publish("room", who("ann")...)
+		synctest.Wait()
+		for _, task := range again.automatic("app", "room") {
+			if spec, _ := task.desired(); spec.Auto.Custom {
+				t.Error("the channel has closed, and its mix is still the caller's")
+			}
+		}
+	})
+}
+
+// What StopLiveMPUTask has stopped stays so until the channel closes.
+func TestAutoStaysStopped(t *testing.T) {
+	autoTest(t, bothWays, func(t *testing.T, s *Service, db *store.DB, r *rooms) {
+		r.publish("room", who("ann")...)
+		wantStreams(t, s, "app_room_ann_camera", "app_room_mix")
+		if err := s.Stop(context.Background(), "app", "mix_room"); err != nil {
+			t.Fatal(err)
+		}
+		r.publish("room", who("ann", "bob")...)
+		time.Sleep(time.Minute)
+		wantStreams(t, s, "app_room_ann_camera", "app_room_bob_camera")
+		r.publish("room")
+		wantStreams(t, s)
+		r.publish("room", who("ann")...)
+		wantStreams(t, s, "app_room_ann_camera", "app_room_mix")
+	})
+}
+
+// Settings apply while people are there.
+func TestAutoSettings(t *testing.T) {
+	autoTest(t, store.RelaySettings{}, func(t *testing.T, s *Service, db *store.DB, r *rooms) {
+		set := func(settings store.RelaySettings) {
+			setRelay(t, db, settings)
+			s.SettingsChanged("app")
+		}
+		r.publish("room", who("ann:cs")...)
+		wantStreams(t, s)
+		set(store.RelaySettings{Enabled: true, Single: true})
+		wantStreams(t, s, "app_room_ann_camera", "app_room_ann_shareScreen")
+		set(store.RelaySettings{Enabled: true, Mix: true})
+		wantStreams(t, s, "app_room_mix")
+		set(store.RelaySettings{Enabled: true, Mix: true, AppName: "show", SEIFollowIDR: true})
+		wantStreams(t, s, "app_room_mix")
+		for _, task := range s.automatic("app", "room") {
+			if spec, _ := task.desired(); spec.URLs[0] != "rtmp://127.0.0.1:1/show/app_room_mix" || !spec.SEI.Layout.FollowIDR {
+				t.Errorf("got %q, %+v", spec.URLs, spec.SEI)
+			}
+		}
+		set(store.RelaySettings{Enabled: false, Mix: true})
+		wantStreams(t, s)
+		set(bothWays)
+		time.Sleep(followRetry) // what has just ended may still say goodbye
+		wantStreams(t, s, "app_room_ann_camera", "app_room_ann_shareScreen", "app_room_mix")
+		update(t, db, func(tx *store.Tx) error {
+			a, err := tx.Application("app")
+			if err != nil {
+				return err
+			}
+			a.Disabled = true
+			return tx.UpdateApplication(&a)
+		})
+		s.StopApp("app")
+		wantStreams(t, s)
+		r.publish("room", who("ann:cs", "bob")...)
+		time.Sleep(time.Minute)
+		wantStreams(t, s)
+		if n := len(rows(t, db)); n != 0 {
+			t.Errorf("%d tasks are left in the store", n)
+		}
+	})
+}
+
+// After a restart an automatic task goes on when its stream is back, and ends when
+// that is not so after two minutes, or when nobody wants it any more.
+func TestAutoResume(t *testing.T) {
+	autoTest(t, bothWays, func(t *testing.T, s *Service, db *store.DB, r *rooms) {
+		r.publish("room", who("ann", "bob")...)
+		wantStreams(t, s, "app_room_ann_camera", "app_room_bob_camera", "app_room_mix")
+		s.Close()
+		r.publish("room")
+		again := openService(t, r, db)
+		resume(t, again)
+		time.Sleep(30 * time.Second)
+		r.publish("room", who("ann")...)
+		time.Sleep(30 * time.Second)
+		wantStreams(t, again, "app_room_ann_camera", "app_room_bob_camera", "app_room_mix")
+		time.Sleep(comeBack)
+		wantStreams(t, again, "app_room_ann_camera", "app_room_mix")
+		started := 0
+		for _, e := range told(t, db) {
+			if strings.HasPrefix(e, "Started") {
+				started++
+			}
+		}
+		if started != 3 {
+			t.Errorf("%d tasks were started in all, want 3", started)
+		}
+		again.Close()
+		setRelay(t, db, store.RelaySettings{})
+		third := openService(t, r, db)
+		resume(t, third)
+		wantStreams(t, third)
+		if n := len(rows(t, db)); n != 0 {
+			t.Errorf("%d tasks are left in the store", n)
+		}
+	})
+}
+
+// Automatic tasks do not count against the quota, whose last task can be had.
+func TestAutoBesideQuota(t *testing.T) {
+	autoTest(t, store.RelaySettings{Enabled: true, Mix: true}, func(t *testing.T, s *Service, db *store.DB, r *rooms) {
+		r.publish("room", who("ann")...)
+		wantStreams(t, s, "app_room_mix")
+		for i := range MaxMix {
+			spec := mixTask("t"+string(rune('A'+i)), "rtmp://h/a/"+string(rune('A'+i)))
+			if err := s.Start(context.Background(), spec); err != nil {
+				t.Fatalf("task %d: %v", i, err)
+			}
+		}
+	})
+}
+
+var _ media.Track = (*silent)(nil)
