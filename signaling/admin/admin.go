@@ -134,6 +134,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err := c.checkBody(rt.body); err != nil {
 		return err
 	}
+	if rt.method != http.MethodGet {
+		if err := c.noQuery(); err != nil {
+			return err
+		}
+	}
 	out, err := rt.do(c)
 	if err != nil {
 		return err

@@ -248,9 +248,6 @@ func (h *Handler) settle(a store.Application) error {
 // is being ended. When the process is killed between, the application is there,
 // disabled, and can be deleted again.
 func (h *Handler) deleteApplication(c *call) (*reply, error) {
-	if err := c.noQuery(); err != nil {
-		return nil, err
-	}
 	p, err := c.ifMatch(false)
 	if err != nil {
 		return nil, err

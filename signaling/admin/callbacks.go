@@ -127,7 +127,7 @@ func (h *Handler) createCallback(c *call) (*reply, error) {
 	o.need("kind")
 	o.oneOf("kind", &kind, string(store.Room), string(store.MPU))
 	s.Kind = store.Kind(kind)
-	if err := errors.Join(readCallback(o, &s), c.noQuery()); err != nil {
+	if err := readCallback(o, &s); err != nil {
 		return nil, err
 	}
 	h.making.Lock()
@@ -141,9 +141,6 @@ func (h *Handler) createCallback(c *call) (*reply, error) {
 }
 
 func (h *Handler) putCallback(c *call) (*reply, error) {
-	if err := c.noQuery(); err != nil {
-		return nil, err
-	}
 	old, err := h.subscription(c)
 	if err != nil {
 		return nil, err
@@ -163,9 +160,6 @@ func (h *Handler) putCallback(c *call) (*reply, error) {
 }
 
 func (h *Handler) deleteCallback(c *call) (*reply, error) {
-	if err := c.noQuery(); err != nil {
-		return nil, err
-	}
 	s, err := h.subscription(c)
 	if err != nil {
 		return nil, err
@@ -199,9 +193,6 @@ func ownWords(err error) error {
 
 // resend sends a message again that failed or is in the records.
 func (h *Handler) resend(c *call) (*reply, error) {
-	if err := c.noQuery(); err != nil {
-		return nil, err
-	}
 	if _, err := h.application(c); err != nil {
 		return nil, err
 	}

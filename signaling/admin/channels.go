@@ -105,9 +105,6 @@ func (h *Handler) getChannel(c *call) (*reply, error) {
 
 // dismissChannel sends everyone out.
 func (h *Handler) dismissChannel(c *call) (*reply, error) {
-	if err := c.noQuery(); err != nil {
-		return nil, err
-	}
 	if _, err := h.application(c); err != nil {
 		return nil, err
 	}
@@ -119,9 +116,6 @@ func (h *Handler) dismissChannel(c *call) (*reply, error) {
 
 // kickUser sends one user out, who may come again while its token is valid.
 func (h *Handler) kickUser(c *call) (*reply, error) {
-	if err := c.noQuery(); err != nil {
-		return nil, err
-	}
 	if _, err := h.application(c); err != nil {
 		return nil, err
 	}

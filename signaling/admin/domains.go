@@ -211,9 +211,6 @@ func relaysTo(tx *store.Tx, name string) (apps []string, err error) {
 }
 
 func (h *Handler) deleteDomain(c *call) (*reply, error) {
-	if err := c.noQuery(); err != nil {
-		return nil, err
-	}
 	p, err := c.ifMatch(false)
 	if err != nil {
 		return nil, err

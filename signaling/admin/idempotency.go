@@ -16,9 +16,6 @@ const maxIdempotencyKey = 128
 // kept in the same transaction for a day: whoever sends the request again, since
 // the answer was lost, gets that answer and changes nothing.
 func (h *Handler) create(c *call, f func(*store.Tx) (*reply, error)) (out *reply, err error) {
-	if err := c.noQuery(); err != nil {
-		return nil, err
-	}
 	id, err := c.idempotencyKey()
 	if err != nil {
 		return nil, err

@@ -74,9 +74,6 @@ func readRelay(o *object) store.RelaySettings {
 
 // putRelay replaces the settings: the seed page's method 2.
 func (h *Handler) putRelay(c *call) (*reply, error) {
-	if err := c.noQuery(); err != nil {
-		return nil, err
-	}
 	p, err := c.ifMatch(true)
 	if err != nil {
 		return nil, err

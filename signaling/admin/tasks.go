@@ -103,9 +103,6 @@ func (h *Handler) listTasks(c *call) (*reply, error) {
 
 // stopTask ends a task. An automatic one stays stopped until its channel closes.
 func (h *Handler) stopTask(c *call) (*reply, error) {
-	if err := c.noQuery(); err != nil {
-		return nil, err
-	}
 	if _, err := h.application(c); err != nil {
 		return nil, err
 	}

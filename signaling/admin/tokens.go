@@ -76,9 +76,6 @@ func readPublish(o *object, c *token.Claims) (there bool) {
 
 // makeToken signs a join token with the current AppKey. Nothing is kept of it.
 func (h *Handler) makeToken(c *call) (*reply, error) {
-	if err := c.noQuery(); err != nil {
-		return nil, err
-	}
 	o, err := c.json()
 	if err != nil {
 		return nil, err
