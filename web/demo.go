@@ -19,7 +19,8 @@ import (
 
 // DemoConfig says on whose behalf the demo acts and where it finds braid.
 type DemoConfig struct {
-	App, AppKey                  string
+	App                          string
+	AppKey                       func(app string) string // as it is now: it may be rotated
 	AccessKeyID, AccessKeySecret string
 	API                          http.Handler   // the OpenAPI; called in process, with signed requests
 	Channels                     media.Channels // who is there, for the page's event stream
@@ -81,7 +82,7 @@ func (d *Demo) join(w http.ResponseWriter, r *http.Request) {
 	}
 	writeJSON(w, map[string]string{
 		"app": d.cfg.App, "channel": in.Channel, "user": in.User,
-		"token": token.Sign(d.cfg.App, d.cfg.AppKey, in.Channel, in.User, time.Now().Add(tokenLife)).String(),
+		"token": token.Sign(d.cfg.App, d.cfg.AppKey(d.cfg.App), in.Channel, in.User, time.Now().Add(tokenLife)).String(),
 	})
 }
 

@@ -134,7 +134,7 @@ func start(t *testing.T) (base string, r *room, f *tasks) {
 	r = &room{changed: make(chan struct{})}
 	f = &tasks{live: map[string]*relay.Spec{}}
 	api := artc.New(artc.Config{Keys: one{}, Apps: one{}, Tasks: f, Channels: r})
-	server := httptest.NewServer(NewDemo(DemoConfig{App: "app", AppKey: "appkey", AccessKeyID: "key", AccessKeySecret: "secret",
+	server := httptest.NewServer(NewDemo(DemoConfig{App: "app", AppKey: func(string) string { return "appkey" }, AccessKeyID: "key", AccessKeySecret: "secret",
 		API: api, Channels: r, OriginRTMP: "rtmp://127.0.0.1:1935"}))
 	t.Cleanup(server.Close)
 	return server.URL, r, f
@@ -168,7 +168,7 @@ func TestJoinGivesAValidToken(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &got); status != 200 || err != nil {
 		t.Fatalf("join: %d %s", status, body)
 	}
-	claims, err := token.Verify(got.Token, func(string) (string, bool) { return "appkey", true }, time.Now())
+	claims, err := token.Verify(got.Token, func(string) (token.App, bool) { return token.App{Keys: []string{"appkey"}}, true }, time.Now())
 	if err != nil || claims.User != "ann" || claims.Channel != "demo" {
 		t.Errorf("token: %+v, %v", claims, err)
 	}

@@ -57,6 +57,8 @@ type config struct {
 	AdminTokens  []string      `yaml:"admin_tokens"`
 	AccessKeys   []accessKey   `yaml:"access_keys"`
 	Applications []application `yaml:"applications"`
+
+	firstStart bool // Applications are those that a first start made, not the file's
 }
 
 type accessKey struct {

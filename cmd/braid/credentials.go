@@ -16,13 +16,14 @@ import (
 type credentials struct {
 	AccessKeys   []accessKey   `json:"access_keys"`
 	Applications []application `json:"applications"`
+	AdminTokens  []string      `json:"admin_tokens"`
 }
 
 // loadCredentials fills what the config leaves out from the data directory, and
 // makes what is not there either: both on the first start. It returns what it
 // has just made and kept; empty otherwise.
 func loadCredentials(c *config) (made credentials, err error) {
-	if len(c.AccessKeys) > 0 && len(c.Applications) > 0 {
+	if len(c.AccessKeys) > 0 && len(c.Applications) > 0 && len(c.AdminTokens) > 0 {
 		return made, nil
 	}
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
@@ -49,7 +50,14 @@ func loadCredentials(c *config) (made credentials, err error) {
 			made.Applications = []application{{ID: secret(8), Key: secret(20), Name: "default"}}
 			kept.Applications = made.Applications
 		}
-		c.Applications = kept.Applications
+		c.Applications, c.firstStart = kept.Applications, true
+	}
+	if len(c.AdminTokens) == 0 {
+		if len(kept.AdminTokens) == 0 {
+			made.AdminTokens = []string{secret(20)}
+			kept.AdminTokens = made.AdminTokens
+		}
+		c.AdminTokens = kept.AdminTokens
 	}
 	if err := c.check(); err != nil { // the file may have been edited
 		return made, fmt.Errorf("data_dir: %s: %w", name, err)
@@ -67,7 +75,9 @@ func secret(bytes int) string {
 	return hex.EncodeToString(b)
 }
 
-func (c credentials) empty() bool { return len(c.AccessKeys) == 0 && len(c.Applications) == 0 }
+func (c credentials) empty() bool {
+	return len(c.AccessKeys) == 0 && len(c.Applications) == 0 && len(c.AdminTokens) == 0
+}
 
 // show tells the secrets to the person who started the server.
 func (c credentials) show(w io.Writer, dataDir string) {
@@ -81,6 +91,9 @@ func (c credentials) show(w io.Writer, dataDir string) {
 	}
 	for _, k := range c.AccessKeys {
 		fmt.Fprintf(w, "  access key   id %s  secret %s\n", k.ID, k.Secret)
+	}
+	for _, t := range c.AdminTokens {
+		fmt.Fprintf(w, "  admin token for /v1/  %s\n", t)
 	}
 	fmt.Fprintln(w)
 }

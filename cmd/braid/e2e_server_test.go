@@ -46,6 +46,7 @@ func startBraid(t testing.TB) *braidServer {
 	cfg.Mixer.Program = mixerProgram(t)
 	cfg.AccessKeys = []accessKey{{ID: accessID, Secret: accessCode}}
 	cfg.Applications = []application{{ID: testApp, Key: testKey, Name: "tests"}}
+	cfg.AdminTokens, cfg.Outbound.Allow = []string{adminToken}, []string{"127.0.0.0/8"}
 	level := slog.LevelInfo
 	if os.Getenv("BRAID_DEBUG") != "" {
 		level = slog.LevelDebug

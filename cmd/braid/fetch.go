@@ -15,9 +15,15 @@ const (
 	imageWithin = 10 * time.Second
 )
 
+// newFetch makes a fetch whose connections go through the guard.
+func newFetch(g *guard) func(ctx context.Context, address string) ([]byte, error) {
+	client := &http.Client{Transport: &http.Transport{DialContext: g.dial, DisableKeepAlives: true}} // no proxy: it would do the dialling
+	return func(ctx context.Context, address string) ([]byte, error) { return fetch(ctx, client, address) }
+}
+
 // fetch gets a background image; the worker decides whether it is one. Errors
 // are logged, so they name the image without its query, which may hold a signature.
-func fetch(ctx context.Context, address string) ([]byte, error) {
+func fetch(ctx context.Context, client *http.Client, address string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, imageWithin)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
@@ -25,7 +31,7 @@ func fetch(ctx context.Context, address string) ([]byte, error) {
 		return nil, fmt.Errorf("image: %w", withoutURL(err))
 	}
 	name := req.URL.Host + req.URL.Path
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", name, withoutURL(err))
 	}

@@ -15,12 +15,12 @@ func TestFetchErrorsHideSignatures(t *testing.T) {
 	defer up.Close()
 	down.Close()
 	for _, at := range []string{up.URL, down.URL} {
-		_, err := fetch(context.Background(), at+"/logo.png?Signature=c2VjcmV0")
+		_, err := fetch(context.Background(), http.DefaultClient, at+"/logo.png?Signature=c2VjcmV0")
 		if err == nil || strings.Contains(err.Error(), "c2VjcmV0") || !strings.Contains(err.Error(), "/logo.png") {
 			t.Errorf("got %v, want it to name the image without its signature", err)
 		}
 	}
-	if _, err := fetch(context.Background(), "http://h:port/logo.png?Signature=c2VjcmV0"); err == nil || strings.Contains(err.Error(), "c2VjcmV0") {
+	if _, err := fetch(context.Background(), http.DefaultClient, "http://h:port/logo.png?Signature=c2VjcmV0"); err == nil || strings.Contains(err.Error(), "c2VjcmV0") {
 		t.Errorf("an address that cannot be read: got %v", err)
 	}
 }

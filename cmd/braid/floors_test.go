@@ -10,7 +10,8 @@ import (
 func TestFloors(t *testing.T) {
 	floors := map[string]int{
 		"braid/cmd": 6, "braid/signaling": 5, "braid/web": 5, "braid/relay": 4,
-		"braid/mixer": 3, "braid/origin": 3, "braid/media/sfu": 2, "braid/sei": 2, "braid/media": 1,
+		"braid/mixer": 3, "braid/origin": 3, "braid/callback": 3,
+		"braid/media/sfu": 2, "braid/sei": 2, "braid/store": 2, "braid/media": 1, "braid/event": 1,
 	}
 	floor := func(pkg string) int {
 		best, f := "", 0
@@ -41,6 +42,8 @@ func TestFloors(t *testing.T) {
 				t.Errorf("%s uses cgo: only braid/media/codec may", from)
 			case to == "braid/media/codec" && from != "braid/mixer/engine":
 				t.Errorf("%s imports %s: codecs run in the worker alone", from, to)
+			case (to == "database/sql" || strings.HasPrefix(to, "modernc.org/") || strings.HasPrefix(to, "github.com/jackc/")) && !strings.HasPrefix(from, "braid/store"):
+				t.Errorf("%s imports %s: only braid/store speaks SQL", from, to)
 			case strings.HasPrefix(from, "braid/mixer") && (to == "braid/media/sfu" || to == "braid/origin"):
 				t.Errorf("%s imports %s: the mixer is handed its sources and sinks", from, to)
 			case from == "braid/relay" && (to == "braid/origin" || to == "braid/media/sfu"):

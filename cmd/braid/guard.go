@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -20,10 +21,10 @@ import (
 // multicast and reserved ones are refused unless outbound.allow names them.
 type guard struct {
 	rules *ssrf.Guardian
-	own   func() netip.AddrPort // the embedded origin: always reachable
+	own   netip.AddrPort // the embedded origin: always reachable
 }
 
-func newGuard(allow []netip.Prefix, own func() netip.AddrPort) *guard {
+func newGuard(allow []netip.Prefix, own netip.AddrPort) *guard {
 	var v4, v6 []netip.Prefix
 	for _, p := range allow {
 		if p.Addr().Is4() {
@@ -41,7 +42,7 @@ func (g *guard) control(network, address string, c syscall.RawConn) error {
 	if err != nil {
 		return fmt.Errorf("guard: %q is not an address: %w", address, err)
 	}
-	if at == g.own() {
+	if at == g.own {
 		return nil
 	}
 	if err := g.rules.Safe(network, address, c); err != nil {
@@ -70,5 +71,8 @@ func (e *forbiddenError) Error() string {
 
 func (e *forbiddenError) Unwrap() error { return e.cause }
 
-// Forbidden tells the parts that dial why a connection was refused.
-func (e *forbiddenError) Forbidden() bool { return true }
+// forbidden tells whether the guard is why a connection could not be made.
+func forbidden(err error) bool {
+	var e *forbiddenError
+	return errors.As(err, &e)
+}

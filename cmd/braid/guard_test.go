@@ -12,9 +12,8 @@ import (
 
 func TestGuard(t *testing.T) {
 	own := netip.MustParseAddrPort("127.0.0.1:1935")
-	strict := newGuard(nil, func() netip.AddrPort { return own })
-	open := newGuard([]netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
-		func() netip.AddrPort { return netip.AddrPort{} })
+	strict := newGuard(nil, own)
+	open := newGuard([]netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}, netip.AddrPort{})
 	for _, c := range []struct {
 		network, address string
 		strict, open     bool
@@ -59,8 +58,7 @@ func TestGuardDials(t *testing.T) {
 	h := httptest.NewServer(http.NotFoundHandler())
 	defer h.Close()
 	_, port, _ := net.SplitHostPort(h.Listener.Addr().String())
-	none := func() netip.AddrPort { return netip.AddrPort{} }
-	strict := newGuard(nil, none)
+	strict := newGuard(nil, netip.AddrPort{})
 	for _, host := range []string{"127.0.0.1", "localhost"} {
 		c, err := strict.dial(t.Context(), "tcp", net.JoinHostPort(host, port))
 		if err == nil {
@@ -72,7 +70,7 @@ func TestGuardDials(t *testing.T) {
 			t.Errorf("%s: got %v, want words that name the config line", host, err)
 		}
 	}
-	c, err := newGuard([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, none).dial(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", port))
+	c, err := newGuard([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, netip.AddrPort{}).dial(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", port))
 	if err != nil {
 		t.Fatal(err)
 	}

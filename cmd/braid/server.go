@@ -8,16 +8,22 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
 
+	"braid/callback"
+	"braid/event"
 	"braid/media/sfu"
 	"braid/mixer"
 	"braid/origin"
 	"braid/relay"
+	"braid/signaling/admin"
 	"braid/signaling/artc"
+	"braid/signaling/ingest"
 	"braid/signaling/whip"
+	"braid/store"
 	"braid/web"
 )
 
@@ -34,21 +40,30 @@ const bodyWithin = 15 * time.Second
 type server struct {
 	HTTPAddr, RTMPAddr string // as bound
 
-	cfg    config
-	log    *slog.Logger
-	sfu    *sfu.Server
-	pool   *mixer.Pool
-	relay  *relay.Service
-	origin *origin.Origin
-	rtmp   net.Listener
-	http   net.Listener
-	web    *http.Server
-	end    context.CancelFunc // of every request
+	cfg       config
+	log       *slog.Logger
+	store     *store.DB
+	registry  *registry
+	recorder  *recorder
+	callbacks *callback.Service
+	sfu       *sfu.Server
+	pool      *mixer.Pool
+	relay     *relay.Service
+	origin    *origin.Origin
+	guard     *guard
+	rtmp      net.Listener
+	http      net.Listener
+	web       *http.Server
+	end       context.CancelFunc // of every request
 }
 
-// newServer opens the sockets and wires the parts; run serves.
+// newServer opens the store and the sockets and wires the parts; run serves.
 func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 	program, err := cfg.mixerProgram()
+	if err != nil {
+		return nil, err
+	}
+	allow, err := cfg.allowed()
 	if err != nil {
 		return nil, err
 	}
@@ -65,33 +80,74 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 		return nil, fmt.Errorf("rtmp.listen: %w", err)
 	}
 	s.HTTPAddr, s.RTMPAddr = s.http.Addr().String(), s.rtmp.Addr().String()
-	s.sfu, err = sfu.New(sfu.Config{Listen: cfg.Media.Listen, PublicIPs: cfg.Media.PublicIPs, Log: log.With("part", "sfu")})
+	s.guard = newGuard(allow, netip.MustParseAddrPort(reachable(s.RTMPAddr)))
+	if err := s.openStore(); err != nil {
+		return nil, err
+	}
+	s.sfu, err = sfu.New(sfu.Config{
+		Listen: cfg.Media.Listen, PublicIPs: cfg.Media.PublicIPs, Log: log.With("part", "sfu"),
+		Events: func(e event.Event) { s.recorder.queue.Put(e) },
+	})
 	if err != nil {
 		return nil, fmt.Errorf("media.listen: %w", err)
 	}
 	s.pool = mixer.NewPool(mixer.Config{
 		Program: program, MaxWidth: cfg.Mixer.MaxWidth, MaxHeight: cfg.Mixer.MaxHeight,
-		Fetch: fetch, Log: log.With("part", "mixer"),
+		Fetch: newFetch(s.guard), Log: log.With("part", "mixer"),
 	})
-	s.relay = relay.New(relay.Config{Channels: s.sfu, Mixer: s.pool, Log: log.With("part", "relay")})
-	s.origin = origin.New(log.With("part", "origin"))
+	s.relay = relay.New(relay.Config{
+		Channels: s.sfu, Open: s.openChannels, Mixer: s.pool, Store: s.store, Control: s.guard.control,
+		Origin: "rtmp://" + reachable(s.RTMPAddr), Log: log.With("part", "relay"),
+	})
+	into := ingest.New(ingest.Config{Addresses: s.registry.address, SFU: s.sfu, Mixer: s.pool, Log: log.With("part", "ingest")})
+	s.origin = origin.New(origin.Config{Log: log.With("part", "origin"), Ingest: into.Publish})
 	s.serveHTTP()
 	return s, nil
 }
 
+// openStore opens what is durable and brings it up to date: the config's
+// applications, and the end of what a killed process left open.
+func (s *server) openStore() (err error) {
+	ctx := context.Background()
+	s.store, err = store.Open(ctx, store.Config{Dir: s.cfg.DataDir, DSN: s.cfg.Store.DSN, Log: s.log.With("part", "store")})
+	if err != nil {
+		return err
+	}
+	if err := seed(ctx, s.store, &s.cfg); err != nil {
+		return err
+	}
+	if err := s.store.Depart(ctx); err != nil {
+		return err
+	}
+	s.registry = newRegistry(s.store, s.cfg.AccessKeys, s.log)
+	s.recorder = &recorder{db: s.store, log: s.log.With("part", "recorder")}
+	s.callbacks = callback.New(callback.Config{
+		Store: s.store, Dial: s.guard.dial, Forbidden: forbidden, Timeout: s.cfg.Callbacks.Timeout, FirstRetry: s.cfg.Callbacks.FirstRetry,
+		MaxRetry: s.cfg.Callbacks.MaxRetry, KeepTrying: s.cfg.Callbacks.KeepTrying, Log: s.log.With("part", "callback"),
+	})
+	return nil
+}
+
 func (s *server) serveHTTP() {
-	keys := newKeyring(s.cfg)
-	api := artc.New(artc.Config{Keys: keys, Apps: keys, Tasks: s.relay, Channels: s.sfu, Log: s.log.With("part", "api")})
+	keys := s.registry
+	api := artc.New(artc.Config{
+		Keys: keys, Apps: keys, Tasks: s.relay, Channels: s.sfu, SFU: s.sfu, Store: s.store, Callbacks: s.callbacks,
+		PublicHTTP: s.publicHTTP, PublicRTMP: s.publicRTMP, Limits: s.cfg.API.RateLimits, Log: s.log.With("part", "api"),
+	})
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", s.front(api))
-	ingest := whip.New(whip.Config{SFU: s.sfu, Apps: keys, Log: s.log.With("part", "whip")})
-	mux.Handle("/whip/", ingest)
-	mux.Handle("/whep/", ingest)
+	ways := whip.New(whip.Config{SFU: s.sfu, Apps: keys, Addresses: keys.address, Log: s.log.With("part", "whip")})
+	mux.Handle("/whip/", ways)
+	mux.Handle("/whep/", ways)
+	mux.Handle("/v1/", admin.New(admin.Config{
+		Store: s.store, Callbacks: s.callbacks, SFU: s.sfu, Tasks: s.relay, Keys: keys,
+		AdminTokens: s.cfg.AdminTokens, Log: s.log.With("part", "rest"),
+	}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
-	if s.cfg.demo() {
-		app, key := s.cfg.Applications[0], s.cfg.AccessKeys[0]
+	if app, ok := s.demoApp(); ok {
+		key := s.cfg.AccessKeys[0]
 		demo := web.NewDemo(web.DemoConfig{
-			App: app.ID, AppKey: app.Key, AccessKeyID: key.ID, AccessKeySecret: key.Secret,
+			App: app, AppKey: s.appKey, AccessKeyID: key.ID, AccessKeySecret: key.Secret,
 			API: api, Channels: s.sfu, OriginRTMP: "rtmp://" + reachable(s.RTMPAddr), Log: s.log.With("part", "demo"),
 		})
 		guarded := s.loopbackHost(demo)
@@ -164,8 +220,13 @@ func loopback(hostport string) bool {
 
 // run serves until ctx ends or a listener fails, then closes everything in order.
 func (s *server) run(ctx context.Context) error {
+	if err := s.relay.Resume(ctx); err != nil {
+		s.close()
+		return err
+	}
 	rtmpCtx, endRTMP := context.WithCancel(context.WithoutCancel(ctx))
 	defer endRTMP()
+	endDurable := s.runDurable()
 	var wg sync.WaitGroup
 	failed := make(chan error, 2)
 	wg.Go(func() { failed <- s.origin.ServeRTMP(rtmpCtx, s.rtmp) })
@@ -179,12 +240,29 @@ func (s *server) run(ctx context.Context) error {
 	s.drain()
 	endRTMP() // after the relay has said goodbye
 	wg.Wait()
+	s.sfu.Close() // everyone leaves, which is the last that is recorded
+	endDurable()
 	s.close()
 	s.log.Info("closed", "took", time.Since(started).Round(time.Millisecond))
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
+}
+
+// runDurable starts what writes to the store; end stops it, the recorder last
+// of those that write events, so that nothing that happened is left out.
+func (s *server) runDurable() (end func()) {
+	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(context.Background())
+	metering := &meter{sfu: s.sfu, relay: s.relay, db: s.store, log: s.log.With("part", "meter")}
+	wg.Go(func() { s.recorder.run(ctx) })
+	wg.Go(func() { s.callbacks.Run(ctx) })
+	wg.Go(func() { metering.run(ctx) })
+	return func() {
+		cancel()
+		wg.Wait()
+	}
 }
 
 // drain stops taking work, then ends what runs: requests, relays, and with them
@@ -223,25 +301,68 @@ func (s *server) close() {
 	if s.end != nil {
 		s.end()
 	}
+	if s.store != nil {
+		if err := s.store.Close(); err != nil {
+			s.log.Error("close the store", "error", err)
+		}
+	}
 }
 
-// keyring answers who may sign and which applications there are.
-type keyring struct{ secrets, apps map[string]string }
-
-func newKeyring(c config) *keyring {
-	k := &keyring{secrets: make(map[string]string), apps: make(map[string]string)}
-	for _, a := range c.AccessKeys {
-		k.secrets[a.ID] = a.Secret
+// openChannels are the open channels of an application.
+func (s *server) openChannels(app string) (ids []string) {
+	for _, c := range s.sfu.Snapshot() {
+		if c.App == app {
+			ids = append(ids, c.Channel)
+		}
 	}
-	for _, a := range c.Applications {
-		k.apps[a.ID] = a.Key
-	}
-	return k
+	return ids
 }
 
-func (k *keyring) Secret(id string) (string, bool) { s, ok := k.secrets[id]; return s, ok }
-func (k *keyring) Key(app string) (string, bool)   { s, ok := k.apps[app]; return s, ok }
-func (k *keyring) Exists(app string) bool          { _, ok := k.apps[app]; return ok }
+// demoApp is the application that the demo page acts for: the first.
+func (s *server) demoApp() (id string, ok bool) {
+	if !s.cfg.demo() {
+		return "", false
+	}
+	for _, a := range s.cfg.Applications {
+		if s.registry.Exists(a.ID) {
+			return a.ID, true
+		}
+	}
+	return "", false
+}
+
+// appKey is an application's key at this moment.
+func (s *server) appKey(id string) string {
+	if a, ok := s.registry.application(id); ok {
+		return a.Key.Current
+	}
+	return ""
+}
+
+// publicHTTP is how whoever sent a request reaches this server.
+func (s *server) publicHTTP(r *http.Request) string {
+	switch {
+	case s.cfg.HTTP.PublicURL != "":
+		return strings.TrimRight(s.cfg.HTTP.PublicURL, "/")
+	case r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https":
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}
+
+// publicRTMP is the same for RTMP: the host that the request was sent to, and
+// the port that is listened on.
+func (s *server) publicRTMP(r *http.Request) string {
+	if s.cfg.RTMP.PublicURL != "" {
+		return strings.TrimRight(s.cfg.RTMP.PublicURL, "/")
+	}
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = strings.Trim(r.Host, "[]")
+	}
+	_, port, _ := net.SplitHostPort(s.RTMPAddr) // as bound: never malformed
+	return "rtmp://" + net.JoinHostPort(host, port)
+}
 
 // reachable turns a bound address into one that this machine can connect to.
 func reachable(addr string) string {

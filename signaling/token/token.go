@@ -1,13 +1,14 @@
 // Package token makes and checks join tokens: the proof, signed with an
-// application's key, that a user may enter a channel. The form is ARTC's
-// (artc-api.md section 6). It starts no goroutine and keeps no state.
+// application's key, that a user may enter a channel. There are two forms,
+// ARTC's (artc-api.md section 6) and a JWT (jwt.go). It starts no goroutine and
+// keeps no state.
 //
 //	hash = hex(SHA-256(AppID + AppKey + ChannelID + UserID + [Nonce] + Timestamp))
 //
-// The fields are joined without separators, so a token for channel "ab" and
-// user "c" has the hash of one for channel "a" and user "bc". That is the
-// format's, not ours to change; an application whose users choose their own
-// ids gives all of them the same length.
+// The fields of ARTC's form are joined without separators, so a token for
+// channel "ab" and user "c" has the hash of one for channel "a" and user "bc".
+// That is the format's, not ours to change; an application whose users choose
+// their own ids gives all of them the same length, or takes JWTs alone.
 package token
 
 import (
@@ -21,6 +22,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"braid/media"
 )
 
 // What is wrong with a token.
@@ -30,6 +33,9 @@ var (
 	ErrHash    = errors.New("the token's hash is wrong: application key, channel, user or timestamp differ from what was signed")
 	ErrExpired = errors.New("the token has expired")
 	ErrTooLong = errors.New("the token is valid for more than 24 hours")
+	ErrEarly   = errors.New("the token does not hold yet")
+	ErrJWTOnly = errors.New("the application takes JWTs alone")
+	ErrOff     = errors.New("the application is disabled")
 )
 
 const (
@@ -49,10 +55,34 @@ type Token struct {
 	Hash      string `json:"token"`     // lower-case hex
 }
 
-// Claims are what a valid token says.
+// Claims are what a valid token says. ARTC's form grants everything.
 type Claims struct {
 	App, Channel, User string
 	Expires            time.Time
+	Camera             bool // may publish camera and microphone
+	ShareScreen        bool // may publish a screen
+	Subscribe          bool // may receive what others publish
+	Role               Role // to begin with; "" when the token does not say
+}
+
+// Role is a user's part in the channel.
+type Role string
+
+const (
+	Streamer Role = "streamer"
+	Viewer   Role = "viewer"
+)
+
+// MayPublish tells whether the token grants a source.
+func (c Claims) MayPublish(s media.Source) bool {
+	return s == media.Camera && c.Camera || s == media.ShareScreen && c.ShareScreen
+}
+
+// App is what tokens of an application are checked with.
+type App struct {
+	Keys     []string // those that hold now
+	JWTOnly  bool     // ARTC's form is refused
+	Disabled bool     // every token is
 }
 
 // Sign makes a token for a user, valid until expires (whole seconds).
@@ -117,7 +147,14 @@ func (t Token) Verify(app, key string, now time.Time) (Claims, error) {
 	if key == "" || plain|nonced != 1 {
 		return Claims{}, fmt.Errorf("token: %w", ErrHash)
 	}
-	c := Claims{App: t.App, Channel: t.Channel, User: t.User, Expires: time.Unix(t.Timestamp, 0)}
+	return inTime(Claims{
+		App: t.App, Channel: t.Channel, User: t.User, Expires: time.Unix(t.Timestamp, 0),
+		Camera: true, ShareScreen: true, Subscribe: true,
+	}, now)
+}
+
+// inTime refuses claims that have expired or hold for too long.
+func inTime(c Claims, now time.Time) (Claims, error) {
 	switch {
 	case !now.Before(c.Expires):
 		return c, fmt.Errorf("token: %w at %s", ErrExpired, c.Expires.UTC().Format(time.RFC3339))
@@ -127,16 +164,42 @@ func (t Token) Verify(app, key string, now time.Time) (Claims, error) {
 	return c, nil
 }
 
-// Verify parses the single-parameter form and checks it with the key that keys
-// finds for its application; an unknown application is ErrApp.
-func Verify(s string, keys func(app string) (key string, ok bool), now time.Time) (Claims, error) {
-	t, err := Parse(s)
+// Verify reads a token of either form and checks it with the keys that apps
+// finds for its application; an unknown application is ErrApp. Errors are those
+// of Parse and Token.Verify, ErrJWTOnly and ErrOff.
+func Verify(s string, apps func(app string) (App, bool), now time.Time) (Claims, error) {
+	verify, id, err := read(s)
 	if err != nil {
 		return Claims{}, err
 	}
-	key, ok := keys(t.App)
+	app, ok := apps(id)
 	if !ok {
 		return Claims{}, fmt.Errorf("token: %w", ErrApp)
 	}
-	return t.Verify(t.App, key, now)
+	err = fmt.Errorf("token: %w", ErrHash) // no key at all
+	var c Claims
+	for _, key := range app.Keys {
+		if c, err = verify(key, now); !errors.Is(err, ErrHash) {
+			break
+		}
+	}
+	switch {
+	case err != nil:
+		return c, err
+	case app.Disabled:
+		return Claims{}, fmt.Errorf("token: %w", ErrOff)
+	case app.JWTOnly && !isJWT(s):
+		return Claims{}, fmt.Errorf("token: %w", ErrJWTOnly)
+	}
+	return c, nil
+}
+
+// read tells a token's application and how to check it.
+func read(s string) (verify func(key string, now time.Time) (Claims, error), app string, err error) {
+	if isJWT(s) {
+		app, err := appOfJWT(s)
+		return func(key string, now time.Time) (Claims, error) { return VerifyJWT(s, app, key, now) }, app, err
+	}
+	t, err := Parse(s)
+	return func(key string, now time.Time) (Claims, error) { return t.Verify(t.App, key, now) }, t.App, err
 }

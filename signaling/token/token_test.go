@@ -24,7 +24,8 @@ func TestPublishedVector(t *testing.T) {
 	if signed != vector {
 		t.Fatalf("got %+v, want %+v", signed, vector)
 	}
-	want := Claims{App: "abc", Channel: "abcChannel", User: "abcUser", Expires: time.Unix(vectorTime, 0)}
+	want := Claims{App: "abc", Channel: "abcChannel", User: "abcUser", Expires: time.Unix(vectorTime, 0),
+		Camera: true, ShareScreen: true, Subscribe: true}
 	for name, tok := range map[string]Token{
 		"as signed":                         vector,
 		"nonce given but not hashed":        with(vector, func(t *Token) { t.Nonce = "AK-1" }),
@@ -84,9 +85,22 @@ func TestVerifyRefuses(t *testing.T) {
 }
 
 func TestVerifyFindsTheKey(t *testing.T) {
-	keys := func(app string) (string, bool) { return "abckey", app == "abc" }
+	keys := func(app string) (App, bool) { return App{Keys: []string{"new", "abckey"}}, app == "abc" }
 	if c, err := Verify(vector.String(), keys, hourBefore); err != nil || c.Channel != "abcChannel" {
 		t.Errorf("got %+v, %v", c, err)
+	}
+	for name, c := range map[string]struct {
+		app  App
+		want error
+	}{
+		"no key":   {App{}, ErrHash},
+		"JWT only": {App{Keys: []string{"abckey"}, JWTOnly: true}, ErrJWTOnly},
+		"disabled": {App{Keys: []string{"abckey"}, Disabled: true}, ErrOff},
+		"rotated":  {App{Keys: []string{"new"}}, ErrHash},
+	} {
+		if _, err := Verify(vector.String(), func(string) (App, bool) { return c.app, true }, hourBefore); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
 	}
 	other := Sign("abd", "abckey", "c", "u", time.Unix(vectorTime, 0))
 	if _, err := Verify(other.String(), keys, hourBefore); !errors.Is(err, ErrApp) {

@@ -24,6 +24,9 @@ func (b *border) onSession(handle func(http.ResponseWriter, *http.Request, *sfu.
 
 // owner lets only the user who opened a session change it.
 func (b *border) owner(w http.ResponseWriter, r *http.Request, sess *sfu.Session) bool {
+	if id := r.PathValue("address"); id != "" {
+		return b.addressOwner(w, r, id, sess)
+	}
 	claims, ok := b.authorize(w, r, sess.App(), sess.Channel(), true)
 	if !ok {
 		return false

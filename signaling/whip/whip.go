@@ -5,14 +5,18 @@
 //	POST, OPTIONS, GET, HEAD  /whip/{app}/{channel}/{user}?source=camera|shareScreen
 //	POST, OPTIONS, GET, HEAD  /whep/{app}/{channel}/{user}?source=camera|shareScreen
 //	DELETE, PATCH, OPTIONS, GET, HEAD  /whip/session/{id}, /whep/session/{id}
+//	POST, OPTIONS, GET, HEAD  /whip/address/{address}
+//	DELETE, PATCH, OPTIONS, GET, HEAD  /whip/address/{address}/session/{id}
 //
-// In WHIP the path names the publisher, and the token must be that user's. In
-// WHEP it names the user to watch; the token says who watches.
+// In WHIP the path names the publisher, and the token must be that user's and
+// grant the source. In WHEP it names the user to watch; the token says who
+// watches. An address (CreateRTCWhipStreamAddress) is its own proof.
 //
 // It starts no goroutine.
 package whip
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -27,18 +31,23 @@ import (
 	"braid/media/sfu"
 	"braid/signaling"
 	"braid/signaling/token"
+	"braid/store"
 )
 
-// Apps finds an application's key.
+// Apps finds what an application's tokens are checked with.
 type Apps interface {
-	Key(appID string) (key string, ok bool)
+	Application(id string) (a token.App, ok bool)
 }
 
 // Config is what the border needs.
 type Config struct {
 	SFU  *sfu.Server
 	Apps Apps
-	Log  *slog.Logger // nil: nowhere
+	// Addresses finds a publish address by its id. One that nobody may use any
+	// more to begin comes with an error that wraps media.ErrNotFound; nil: there
+	// are no addresses.
+	Addresses func(ctx context.Context, id string) (store.Address, error)
+	Log       *slog.Logger // nil: nowhere
 }
 
 // New makes the handler. It serves the paths above and answers 404 to others.
@@ -48,8 +57,12 @@ func New(cfg Config) http.Handler {
 	}
 	b := &border{cfg}
 	mux := http.NewServeMux()
-	for _, protocol := range []string{"whip", "whep"} {
-		endpoint, session := "/"+protocol+"/{app}/{channel}/{user}", "/"+protocol+"/session/{id}"
+	for _, way := range [][2]string{
+		{"/whip/{app}/{channel}/{user}", "/whip/session/{id}"},
+		{"/whep/{app}/{channel}/{user}", "/whep/session/{id}"},
+		{"/whip/address/{address}", "/whip/address/{address}/session/{id}"},
+	} {
+		endpoint, session := way[0], way[1]
 		mux.HandleFunc("OPTIONS "+endpoint, b.options("GET, HEAD, OPTIONS, POST"))
 		mux.HandleFunc("GET "+endpoint, empty)
 		mux.HandleFunc("OPTIONS "+session, b.options("DELETE, GET, HEAD, OPTIONS, PATCH"))
@@ -60,6 +73,7 @@ func New(cfg Config) http.Handler {
 		mux.HandleFunc("PATCH "+session, b.onSession(b.patch))
 	}
 	mux.HandleFunc("POST /whip/{app}/{channel}/{user}", b.publish)
+	mux.HandleFunc("POST /whip/address/{address}", b.publishAddress)
 	mux.HandleFunc("POST /whep/{app}/{channel}/{user}", b.watch)
 	return b.cors(mux)
 }
@@ -114,15 +128,23 @@ func (b *border) publish(w http.ResponseWriter, r *http.Request) {
 		signaling.WriteProblem(w, http.StatusForbidden, fmt.Sprintf("the token is user %s's; it cannot publish as %s", in.claims.User, in.user))
 		return
 	}
+	if !in.claims.MayPublish(in.source) {
+		signaling.WriteProblem(w, http.StatusForbidden, fmt.Sprintf("the token does not grant to publish %s", in.source))
+		return
+	}
 	sess, answer, err := b.SFU.Publish(r.Context(), sfu.PublishRequest{
 		App: in.app, Channel: in.channel, User: in.user, Source: in.source, Offer: in.offer,
 	})
-	b.created(w, r, "whip", sess, answer, err)
+	b.created(w, r, "/whip/session/", sess, answer, err)
 }
 
 func (b *border) watch(w http.ResponseWriter, r *http.Request) {
 	in, ok := b.request(w, r)
 	if !ok {
+		return
+	}
+	if !in.claims.Subscribe {
+		signaling.WriteProblem(w, http.StatusForbidden, "the token does not grant to subscribe")
 		return
 	}
 	sess, answer, err := b.SFU.Subscribe(r.Context(), sfu.SubscribeRequest{
@@ -133,18 +155,18 @@ func (b *border) watch(w http.ResponseWriter, r *http.Request) {
 		signaling.WriteProblem(w, http.StatusConflict, err.Error())
 		return
 	}
-	b.created(w, r, "whep", sess, answer, err)
+	b.created(w, r, "/whep/session/", sess, answer, err)
 }
 
-// created answers a POST.
-func (b *border) created(w http.ResponseWriter, r *http.Request, protocol string, sess *sfu.Session, answer string, err error) {
+// created answers a POST with a session under a path.
+func (b *border) created(w http.ResponseWriter, r *http.Request, under string, sess *sfu.Session, answer string, err error) {
 	if err != nil {
 		b.fail(w, err)
 		return
 	}
 	h := w.Header()
 	h.Set("Content-Type", offerType)
-	h.Set("Location", origin(r)+"/"+protocol+"/session/"+sess.ID())
+	h.Set("Location", origin(r)+under+sess.ID())
 	h.Set("ETag", quote(sess.ETag()))
 	h.Set("Accept-Patch", fragmentType)
 	h.Set("Cache-Control", "no-store")
@@ -200,12 +222,7 @@ func (b *border) request(w http.ResponseWriter, r *http.Request) (in request, ok
 			return in, false
 		}
 	}
-	switch in.source = media.Source(r.URL.Query().Get("source")); in.source {
-	case "":
-		in.source = media.Camera
-	case media.Camera, media.ShareScreen:
-	default:
-		signaling.WriteProblem(w, http.StatusBadRequest, "source: camera or shareScreen")
+	if in.source, ok = source(w, r); !ok {
 		return in, false
 	}
 	if in.claims, ok = b.authorize(w, r, in.app, in.channel, false); !ok {
@@ -215,6 +232,18 @@ func (b *border) request(w http.ResponseWriter, r *http.Request) (in request, ok
 		return in, false
 	}
 	return in, true
+}
+
+// source is what a POST is about.
+func source(w http.ResponseWriter, r *http.Request) (s media.Source, ok bool) {
+	switch s = media.Source(r.URL.Query().Get("source")); s {
+	case "":
+		return media.Camera, true
+	case media.Camera, media.ShareScreen:
+		return s, true
+	}
+	signaling.WriteProblem(w, http.StatusBadRequest, "source: camera or shareScreen")
+	return "", false
 }
 
 // body reads a request's body of the one type that is accepted.
@@ -244,7 +273,11 @@ func (b *border) authorize(w http.ResponseWriter, r *http.Request, app, channel 
 		unauthorized(w, "", "Authorization: Bearer with a join token is needed")
 		return token.Claims{}, false
 	}
-	claims, err := token.Verify(strings.TrimSpace(text), b.Apps.Key, time.Now())
+	claims, err := token.Verify(strings.TrimSpace(text), b.Apps.Application, time.Now())
+	if errors.Is(err, token.ErrOff) {
+		signaling.WriteProblem(w, http.StatusForbidden, err.Error())
+		return token.Claims{}, false
+	}
 	if err != nil && !(late && errors.Is(err, token.ErrExpired)) {
 		unauthorized(w, `, error="invalid_token"`, err.Error())
 		return token.Claims{}, false

@@ -1,7 +1,9 @@
 package whip
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -13,16 +15,23 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
+	"braid/media"
 	"braid/media/sfu"
 	"braid/signaling"
 	"braid/signaling/token"
+	"braid/store"
 )
 
 const patience = 20 * time.Second
 
-type apps map[string]string
+type apps map[string]token.App
 
-func (a apps) Key(id string) (string, bool) { key, ok := a[id]; return key, ok }
+func (a apps) Application(id string) (token.App, bool) { app, ok := a[id]; return app, ok }
+
+var testApps = apps{
+	"app": {Keys: []string{"key"}}, "other": {Keys: []string{"key2"}},
+	"jwt": {Keys: []string{"key3"}, JWTOnly: true}, "off": {Keys: []string{"key4"}, Disabled: true},
+}
 
 // border is a WHIP and WHEP server on loopback.
 type testBorder struct {
@@ -41,13 +50,38 @@ func start(t *testing.T, change ...func(*sfu.Config)) testBorder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := httptest.NewServer(New(Config{SFU: s, Apps: apps{"app": "key", "other": "key2"}, Log: cfg.Log}))
+	h := httptest.NewServer(New(Config{SFU: s, Apps: testApps, Addresses: addresses, Log: cfg.Log}))
 	t.Cleanup(func() { h.Close(); s.Close() })
 	return testBorder{t, h.URL, s}
 }
 
 func bearer(app, key, channel, user string, life time.Duration) string {
 	return "Bearer " + token.Sign(app, key, channel, user, time.Now().Add(life)).String()
+}
+
+// jwtFor grants what the claims say to ann in room.
+func jwtFor(c token.Claims) string {
+	c.App, c.Channel, c.User, c.Expires = "app", "room", "ann", time.Now().Add(time.Hour)
+	text, err := token.SignJWT(c, "key", time.Now())
+	if err != nil {
+		panic(err)
+	}
+	return "Bearer " + text
+}
+
+// addresses are two that hold, and one that has expired.
+func addresses(_ context.Context, id string) (store.Address, error) {
+	a := store.Address{ID: id, Kind: store.WHIPAddress, App: "app", Channel: "room", User: "obs"}
+	switch id {
+	case "good":
+		return a, nil
+	case "rtmp":
+		a.Kind = store.RTMPAddress
+		return a, nil
+	case "old":
+		return a, fmt.Errorf("expired: %w", media.ErrNotFound)
+	}
+	return store.Address{}, media.ErrNotFound
 }
 
 func annToken() string { return bearer("app", "key", "room", "ann", time.Hour) }
@@ -283,6 +317,15 @@ func TestRefusals(t *testing.T) {
 		"other channel":          {"/whip/app/room2/ann", annToken(), sdp, offer, 403, "channel room"},
 		"other user":             {"/whip/app/room/bob", annToken(), sdp, offer, 403, "ann"},
 		"watching elsewhere":     {"/whep/app/room2/ann", annToken(), sdp, offer, 403, "channel room"},
+		"disabled application":   {"/whip/off/room/ann", bearer("off", "key4", "room", "ann", time.Hour), sdp, offer, 403, "disabled"},
+		"ARTC's token":           {"/whip/jwt/room/ann", bearer("jwt", "key3", "room", "ann", time.Hour), sdp, offer, 401, "JWTs alone"},
+		"no publish granted":     {"/whip/app/room/ann", jwtFor(token.Claims{Subscribe: true}), sdp, offer, 403, "publish camera"},
+		"no screen granted":      {"/whip/app/room/ann?source=shareScreen", jwtFor(token.Claims{Camera: true}), sdp, offer, 403, "publish shareScreen"},
+		"no subscribe granted":   {"/whep/app/room/ann", jwtFor(token.Claims{Camera: true}), sdp, offer, 403, "subscribe"},
+		"unknown address":        {"/whip/address/nope", "", sdp, offer, 404, "address"},
+		"expired address":        {"/whip/address/old", "Bearer ", sdp, offer, 404, "expired"},
+		"address of RTMP":        {"/whip/address/rtmp", "", sdp, offer, 404, "address"},
+		"bad source of address":  {"/whip/address/good?source=x", "", sdp, offer, 400, "source"},
 		"bad user id":            {"/whip/app/room/a%20b", annToken(), sdp, offer, 400, "user"},
 		"bad channel id":         {"/whip/app/" + strings.Repeat("x", 65) + "/ann", annToken(), sdp, offer, 400, "channel"},
 		"bad app id":             {"/whip/a.b/room/ann", annToken(), sdp, offer, 400, "app"},

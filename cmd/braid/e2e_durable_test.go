@@ -1,0 +1,67 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestTasksSurviveKill kills the server while a mix and a single relay run.
+// After its start they run again by themselves when their users are back, with
+// the same TaskId, layout and URLs; an ended task stays ended.
+func TestTasksSurviveKill(t *testing.T) {
+	c := clip{ID: 41, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 500}
+	f := c.make(t)
+	origin := nginxRTMP(t)
+	p := newProcess(t, "")
+	p.start()
+	ann := p.publish("room", "ann", f, c.FPS, "h264")
+	corner := pane{"ann", 0.5, 0.5, 0.5, 0.5, 0}
+	p.call("StartLiveMPUTask", mixParams("mix", "room", []string{origin + "/mix"}, 1280, 720, 30, pane{"ann", 0, 0, 1, 1, 0}))
+	p.call("UpdateLiveMPUTask", mixParams("mix", "room", []string{origin + "/mix"}, 1280, 720, 30, corner))
+	p.call("StartLiveMPUTask", singleParams("single", "room", "ann", origin+"/single"))
+	p.call("StartLiveMPUTask", singleParams("gone", "room", "ann", origin+"/gone"))
+	p.call("SetLiveMpuTaskSei", map[string]any{"TaskId": "mix", "CustomSei": `{"score":7}`})
+	p.call("StopLiveMPUTask", map[string]any{"TaskId": "gone"})
+	list := func() any {
+		return p.call("ListRtcMPUTaskDetail", map[string]any{"PageNo": "1", "PageSize": "10"})["MPUTasks"]
+	}
+	before := list()
+	pull(t, origin+"/mix", time.Second)
+
+	p.end(syscall.SIGKILL)
+	ann.close()
+	p.start()
+	if after := list(); !reflect.DeepEqual(after, before) {
+		t.Errorf("tasks after the restart: got %v, want %v", after, before)
+	}
+	p.publish("room", "ann", f, c.FPS, "h264")
+	back := time.Now()
+	file := pull(t, origin+"/mix", 3*time.Second)
+	t.Logf("the mix is back within %v of its user, 3 s of recording included", time.Since(back).Round(time.Millisecond))
+	if n := readBarcodes(t, file, corner.on(1280, 720), [2]int{}, c.ID); n[len(n)-1] < 0 {
+		t.Error("the mix after the restart does not show ann in her corner")
+	}
+	custom := false
+	for _, m := range seis(t, file) {
+		custom = custom || bytes.Contains(m.Payload, []byte("score"))
+	}
+	if !custom {
+		t.Error("the custom SEI is gone after the restart")
+	}
+	if n := readBarcodes(t, pull(t, origin+"/single", 2*time.Second), rect{0, 0, 640, 360}, [2]int{}, c.ID); n[len(n)-1] < 0 {
+		t.Error("the single relay after the restart does not show ann")
+	}
+	if _, _, err := tryCommand(3*time.Second, "ffprobe", "-v", "error", origin+"/gone"); err == nil {
+		t.Error("a stopped task runs again")
+	}
+	for _, name := range []string{"mix", "single"} {
+		p.call("StopLiveMPUTask", map[string]any{"TaskId": name})
+	}
+	if left := fmt.Sprint(list()); left != "[]" {
+		t.Errorf("tasks after their stop: %s", left)
+	}
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"braid/media"
+	"braid/signaling/token"
+	"braid/store"
+)
+
+// registry answers who may sign, and which applications there are. Access keys
+// come from the config, applications from the store.
+type registry struct {
+	db      *store.DB
+	log     *slog.Logger
+	secrets map[string]string
+}
+
+func newRegistry(db *store.DB, keys []accessKey, log *slog.Logger) *registry {
+	r := &registry{db: db, log: log, secrets: make(map[string]string)}
+	for _, k := range keys {
+		r.secrets[k.ID] = k.Secret
+	}
+	return r
+}
+
+// Secret is the secret of an access key.
+func (r *registry) Secret(id string) (string, bool) { s, ok := r.secrets[id]; return s, ok }
+
+// Exists tells whether there is such an application, disabled ones included.
+func (r *registry) Exists(id string) bool { _, ok := r.application(id); return ok }
+
+// Application is what join tokens are checked with.
+func (r *registry) Application(id string) (token.App, bool) {
+	a, ok := r.application(id)
+	if !ok {
+		return token.App{}, false
+	}
+	return token.App{Keys: a.Key.Valid(time.Now()), JWTOnly: a.Tokens == store.TokensJWT, Disabled: a.Disabled}, true
+}
+
+func (r *registry) application(id string) (a store.Application, ok bool) {
+	err := r.db.View(context.Background(), func(tx *store.Tx) (err error) {
+		a, err = tx.Application(id)
+		return err
+	})
+	if err != nil && !errors.Is(err, media.ErrNotFound) {
+		r.log.Error("read an application", "app", id, "error", err)
+	}
+	return a, err == nil
+}
+
+// address finds a publish address. One that has expired, or whose application
+// is disabled, comes with an error that wraps media.ErrNotFound.
+func (r *registry) address(ctx context.Context, id string) (a store.Address, err error) {
+	err = r.db.View(ctx, func(tx *store.Tx) error {
+		found, err := tx.Address(id)
+		if err != nil {
+			return err
+		}
+		a = found
+		app, err := tx.Application(a.App)
+		if err != nil {
+			return err
+		}
+		if app.Disabled || !time.Now().Before(a.Expires) {
+			return fmt.Errorf("the address has expired or its application is disabled: %w", media.ErrNotFound)
+		}
+		return nil
+	})
+	return a, err
+}
+
+// seed brings the applications of the config file, or of a first start, into the
+// store. What the config file says holds at each start; what a first start made
+// is brought in once, and belongs to the API from then on.
+func seed(ctx context.Context, db *store.DB, c *config) error {
+	return db.Update(ctx, func(tx *store.Tx) error {
+		for _, a := range c.Applications {
+			if err := seedOne(tx, a, !c.firstStart); err != nil {
+				return fmt.Errorf("applications: %s: %w", a.ID, err)
+			}
+		}
+		return nil
+	})
+}
+
+func seedOne(tx *store.Tx, a application, fixed bool) error {
+	mark := "seeded application " + a.ID
+	if !fixed {
+		done, err := tx.Meta(mark)
+		if err != nil || done != "" {
+			return err
+		}
+		if err := tx.SetMeta(mark, "yes"); err != nil {
+			return err
+		}
+	}
+	old, err := tx.Application(a.ID)
+	switch {
+	case errors.Is(err, media.ErrNotFound):
+		return tx.CreateApplication(&store.Application{
+			ID: a.ID, Name: a.Name, Key: store.Secret{Current: a.Key}, Signing: store.Secret{Current: store.NewSigning()}, Config: fixed,
+		})
+	case err != nil:
+		return err
+	case !fixed || old.Config && old.Name == a.Name && old.Key.Current == a.Key:
+		return nil
+	}
+	old.Name, old.Config = a.Name, true
+	if old.Key.Current != a.Key {
+		old.Key = store.Secret{Current: a.Key}
+	}
+	return tx.UpdateApplication(&old)
+}
