@@ -109,20 +109,27 @@ func (tx *Tx) Applications(after string, limit int) ([]Application, error) {
 	}
 	created, id := int64(-1<<63), ""
 	if after != "" {
-		ms, rest, ok := strings.Cut(after, ".")
-		n, err := strconv.ParseInt(ms, 10, 64)
-		if !ok || err != nil {
-			return nil, fmt.Errorf("after is %q, not a cursor of an application: %w", after, media.ErrInvalid)
+		var err error
+		if created, id, err = parseCursor(after); err != nil {
+			return nil, err
 		}
-		created, id = n, rest
 	}
 	return list(tx, scanApplication, "SELECT "+applicationColumns+` FROM applications
 		WHERE (created, id) > (?, ?) ORDER BY created, id LIMIT ?`, created, id, limit)
 }
 
 // Cursor is the application's place in the list of all, for Tx.Applications.
-func (a *Application) Cursor() string {
-	return strconv.FormatInt(millis(a.Created), 10) + "." + a.ID
+func (a *Application) Cursor() string { return cursor(millis(a.Created), a.ID) }
+
+func cursor(created int64, id string) string { return strconv.FormatInt(created, 10) + "." + id }
+
+func parseCursor(text string) (created int64, id string, err error) {
+	ms, id, _ := strings.Cut(text, ".")
+	created, err = strconv.ParseInt(ms, 10, 64)
+	if err != nil || id == "" || cursor(created, id) != text {
+		return 0, "", fmt.Errorf("after is %q, not a cursor of an application: %w", text, media.ErrInvalid)
+	}
+	return created, id, nil
 }
 
 // relaySettings gives the column for a.Relay.

@@ -24,7 +24,7 @@ const (
 	postgresLock = 0x6272616964 // "braid"
 	// postgresPatience is how long a writer waits for the lock: the server may
 	// take a moment to see that the process before this one is gone.
-	postgresPatience = 5 * time.Second
+	postgresPatience = 3 * time.Second
 )
 
 func openPostgres(dsn string) (engine, error) {
@@ -76,7 +76,7 @@ func (e *postgres) lock(ctx context.Context, conn *sql.Conn) error {
 		select {
 		case <-ctx.Done():
 			return errors.Join(fmt.Errorf("another braid is using the %s", e.name), ctx.Err())
-		case <-time.After(postgresPatience / 25):
+		case <-time.After(postgresPatience / 30):
 		}
 	}
 }

@@ -21,7 +21,7 @@ var ErrInUse = errors.New("in use")
 // and silence.
 type Config struct {
 	Dir string // of SQLite's braid.db; made with mode 0700 when it is not there
-	DSN string // postgres://user@host/database; "": SQLite in Dir
+	DSN string // postgres://user@host/database, one of braid's own; "": SQLite in Dir
 	Now func() time.Time
 	Log *slog.Logger
 }
@@ -124,7 +124,8 @@ func (db *DB) Update(ctx context.Context, f func(*Tx) error) error {
 		return err
 	}
 	tx, err := db.write(ctx, updateLimit, f)
-	if tx.lost() { // while it was not used
+	if tx.lost { // the connection, while it was not used
+		db.log.Warn("store: the connection was lost, opening another", "error", err)
 		tx, err = db.write(ctx, updateLimit, f)
 	}
 	if err != nil {
@@ -162,7 +163,7 @@ func (db *DB) write(ctx context.Context, limit time.Duration, f func(*Tx) error)
 }
 
 // View runs f on a consistent state of the store, which f cannot change. It
-// does not wait for Updates. f must not call Update.
+// does not wait for Updates. f must not call Update or View.
 func (db *DB) View(ctx context.Context, f func(*Tx) error) error {
 	select {
 	case <-db.closing:
@@ -179,7 +180,7 @@ func (db *DB) View(ctx context.Context, f func(*Tx) error) error {
 	}
 	defer func() { db.reads <- s }()
 	tx, err := db.read(ctx, &s, f)
-	if tx.lost() {
+	if tx.lost {
 		_, err = db.read(ctx, &s, f)
 	}
 	return err

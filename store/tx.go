@@ -21,9 +21,9 @@ type Tx struct {
 	db       *DB
 	session  *session
 	failed   error // the first error of a statement
-	begun    bool
-	broken   bool // the session cannot be used any more
-	appended bool // there are events to tell of
+	broken   bool  // the session cannot be used any more
+	lost     bool  // it was found to be so before anything ran
+	appended bool  // there are events to tell of
 }
 
 // session is one connection and the statements prepared on it. It has one user
@@ -76,10 +76,9 @@ func (s *session) prepare(ctx context.Context, query string) (stmt *sql.Stmt, do
 func (tx *Tx) run(f func(*Tx) error, stop func() error) (err error) {
 	begun, err := tx.session.conn.BeginTx(tx.ctx, &tx.session.begin)
 	if err != nil {
-		tx.broken = true
+		tx.broken, tx.lost = true, tx.ctx.Err() == nil
 		return fmt.Errorf("store: begin: %w", err)
 	}
-	tx.begun = true
 	done := false
 	defer func() { // also when f panics
 		if done {
@@ -109,9 +108,6 @@ func (tx *Tx) run(f func(*Tx) error, stop func() error) (err error) {
 	}
 	return nil
 }
-
-// lost tells whether the connection was found to be gone before anything ran on it.
-func (tx *Tx) lost() bool { return tx.broken && !tx.begun && tx.ctx.Err() == nil }
 
 // now is the time for Created and Updated: UTC, in whole milliseconds as stored.
 func (tx *Tx) now() time.Time { return time.UnixMilli(tx.db.now().UnixMilli()).UTC() }
