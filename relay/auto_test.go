@@ -276,7 +276,7 @@ func TestAutoBesideQuota(t *testing.T) {
 		r.publish("room", who("ann")...)
 		wantStreams(t, s, "app_room_mix")
 		for i := range MaxMix {
-			spec := mixTask("t"+string(rune('A'+i)), "rtmp://h/a/"+string(rune('A'+i)))
+			spec := mixTask("t"+string(rune('A'+i)), "rtmp://127.0.0.1:1/a/"+string(rune('A'+i)))
 			if err := s.Start(context.Background(), spec); err != nil {
 				t.Fatalf("task %d: %v", i, err)
 			}

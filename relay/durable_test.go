@@ -83,13 +83,13 @@ func TestResume(t *testing.T) {
 		db, r := newStore(t), newRooms()
 		r.set("room", "ann", "bob")
 		s := openService(t, r, db)
-		task := mixTask("t1", "rtmp://h/a/1")
-		for _, spec := range []*Spec{task, single1("t2", "rtmp://h/a/2"), single1("t3", "rtmp://h/a/3")} {
+		task := mixTask("t1", "rtmp://127.0.0.1:1/a/1")
+		for _, spec := range []*Spec{task, single1("t2", "rtmp://127.0.0.1:1/a/2"), single1("t3", "rtmp://127.0.0.1:1/a/3")} {
 			if err := s.Start(ctx, spec); err != nil {
 				t.Fatal(err)
 			}
 		}
-		next := mixTask("t1", "rtmp://h/a/new")
+		next := mixTask("t1", "rtmp://127.0.0.1:1/a/new")
 		next.Panes = next.Panes[1:]
 		if err := s.Update(ctx, next); err != nil {
 			t.Fatal(err)
@@ -114,14 +114,14 @@ func TestResume(t *testing.T) {
 		if len(list) != 2 || !reflect.DeepEqual(list[0], next) {
 			t.Errorf("got %d tasks, the first %+v; want %+v", len(list), list[0], next)
 		}
-		if err := again.Start(ctx, single1("t2", "rtmp://h/a/9")); !errors.Is(err, media.ErrNotFound) {
+		if err := again.Start(ctx, single1("t2", "rtmp://127.0.0.1:1/a/9")); !errors.Is(err, media.ErrNotFound) {
 			t.Errorf("nobody in the channel: got %v", err)
 		}
 		r.set("room", "zed")
-		if err := again.Start(ctx, single1("t2", "rtmp://h/a/9")); !errors.Is(err, media.ErrExists) {
+		if err := again.Start(ctx, single1("t2", "rtmp://127.0.0.1:1/a/9")); !errors.Is(err, media.ErrExists) {
 			t.Errorf("a task id of before: got %v, want ErrExists", err)
 		}
-		if err := again.Start(ctx, single1("t9", "rtmp://h/a/2")); !errors.Is(err, media.ErrInvalid) {
+		if err := again.Start(ctx, single1("t9", "rtmp://127.0.0.1:1/a/2")); !errors.Is(err, media.ErrInvalid) {
 			t.Errorf("a URL of before: got %v, want ErrInvalid", err)
 		}
 		mine, err := again.find("app", "t1")
@@ -147,7 +147,7 @@ func TestResumeWaitsForTheChannel(t *testing.T) {
 		r.set("room", "ann")
 		r.set("other", "ann")
 		s := openService(t, r, db)
-		there, gone := single1("t1", "rtmp://h/a/1"), single1("t2", "rtmp://h/a/2")
+		there, gone := single1("t1", "rtmp://127.0.0.1:1/a/1"), single1("t2", "rtmp://127.0.0.1:1/a/2")
 		gone.Channel = "other"
 		for _, spec := range []*Spec{there, gone} {
 			if err := s.Start(ctx, spec); err != nil {
@@ -193,7 +193,7 @@ func TestResumeLeavesWhatItCannotRead(t *testing.T) {
 			if err := tx.CreateApplication(off); err != nil {
 				return err
 			}
-			for _, spec := range []*Spec{single1("bad", "rtmp://h/a/1"), single1("good", "rtmp://h/a/2"), single1("old", "rtmp://h/a/3")} {
+			for _, spec := range []*Spec{single1("bad", "rtmp://127.0.0.1:1/a/1"), single1("good", "rtmp://127.0.0.1:1/a/2"), single1("old", "rtmp://127.0.0.1:1/a/3")} {
 				if spec.Task == "old" {
 					spec.App = "off"
 				}
@@ -233,14 +233,14 @@ func TestStoreFails(t *testing.T) {
 	r.set("room", "ann")
 	s := openService(t, r, db)
 	ctx := context.Background()
-	if err := s.Start(ctx, single1("t1", "rtmp://h/a/1")); err != nil {
+	if err := s.Start(ctx, single1("t1", "rtmp://127.0.0.1:1/a/1")); err != nil {
 		t.Fatal(err)
 	}
 	gone, cancel := context.WithCancel(ctx)
 	cancel() // no transaction begins
 	for name, do := range map[string]func() error{
-		"Start":  func() error { return s.Start(gone, single1("t2", "rtmp://h/a/2")) },
-		"Update": func() error { return s.Update(gone, single1("t1", "rtmp://h/a/9")) },
+		"Start":  func() error { return s.Start(gone, single1("t2", "rtmp://127.0.0.1:1/a/2")) },
+		"Update": func() error { return s.Update(gone, single1("t1", "rtmp://127.0.0.1:1/a/9")) },
 		"SetSEI": func() error { return s.SetSEI(gone, "app", "t1", "x") },
 		"Stop":   func() error { return s.Stop(gone, "app", "t1") },
 	} {
@@ -249,14 +249,14 @@ func TestStoreFails(t *testing.T) {
 		}
 	}
 	list := s.List("app", "", 1, 10)
-	if len(list) != 1 || list[0].URLs[0] != "rtmp://h/a/1" {
+	if len(list) != 1 || list[0].URLs[0] != "rtmp://127.0.0.1:1/a/1" {
 		t.Errorf("tasks: %+v", list)
 	}
 	if _, content := s.tasks[id{"app", "t1"}].desired(); content != "" {
 		t.Errorf("content: %q", content)
 	}
 	wantTold(t, db, "Started t1")
-	if err := s.Update(ctx, single1("t1", "rtmp://h/a/9")); err != nil { // the URL of the update that failed is free
+	if err := s.Update(ctx, single1("t1", "rtmp://127.0.0.1:1/a/9")); err != nil { // the URL of the update that failed is free
 		t.Fatal(err)
 	}
 	if err := s.Stop(ctx, "app", "t1"); err != nil {
@@ -266,7 +266,7 @@ func TestStoreFails(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Start(ctx, single1("t3", "rtmp://h/a/3")); !errors.Is(err, media.ErrClosed) {
+	if err := s.Start(ctx, single1("t3", "rtmp://127.0.0.1:1/a/3")); !errors.Is(err, media.ErrClosed) {
 		t.Errorf("the store is closed: got %v", err)
 	}
 }
@@ -277,7 +277,7 @@ func TestEndWaitsForTheStore(t *testing.T) {
 		db, r := newStore(t), newRooms()
 		r.set("room", "ann")
 		s := openService(t, r, db)
-		if err := s.Start(context.Background(), single1("t1", "rtmp://h/a/1")); err != nil {
+		if err := s.Start(context.Background(), single1("t1", "rtmp://127.0.0.1:1/a/1")); err != nil {
 			t.Fatal(err)
 		}
 		real := s.journal.db
@@ -319,7 +319,7 @@ func TestStopApp(t *testing.T) {
 		db, r := newStore(t), newRooms()
 		r.set("room", "ann")
 		s := openService(t, r, db)
-		if err := s.Start(ctx, single1("t1", "rtmp://h/a/1")); err != nil {
+		if err := s.Start(ctx, single1("t1", "rtmp://127.0.0.1:1/a/1")); err != nil {
 			t.Fatal(err)
 		}
 		disable := func(off bool) {
@@ -339,17 +339,17 @@ func TestStopApp(t *testing.T) {
 		if n := len(s.List("app", "", 1, 10)); n != 0 {
 			t.Errorf("%d tasks run for a disabled application", n)
 		}
-		err := s.Start(ctx, single1("t2", "rtmp://h/a/2"))
+		err := s.Start(ctx, single1("t2", "rtmp://127.0.0.1:1/a/2"))
 		if !errors.Is(err, media.ErrInvalid) || !strings.Contains(err.Error(), `"app"`) {
 			t.Errorf("disabled: got %v", err)
 		}
-		other := single1("t2", "rtmp://h/a/2")
+		other := single1("t2", "rtmp://127.0.0.1:1/a/2")
 		other.App = "nobody"
 		if err := s.Start(ctx, other); !errors.Is(err, media.ErrInvalid) || !strings.Contains(err.Error(), `"nobody"`) {
 			t.Errorf("no such application: got %v", err)
 		}
 		disable(false)
-		if err := s.Start(ctx, single1("t2", "rtmp://h/a/2")); err != nil {
+		if err := s.Start(ctx, single1("t2", "rtmp://127.0.0.1:1/a/2")); err != nil {
 			t.Fatal(err)
 		}
 		wantTold(t, db, "Started t1", "Stopped t1 103", "Started t2")

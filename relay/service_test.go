@@ -119,17 +119,17 @@ func single1(task, url string) *Spec {
 func TestStartRefuses(t *testing.T) {
 	s, r := newService(t)
 	ctx := context.Background()
-	if err := s.Start(ctx, single1("t1", "rtmp://h/a/1")); !errors.Is(err, media.ErrNotFound) {
+	if err := s.Start(ctx, single1("t1", "rtmp://127.0.0.1:1/a/1")); !errors.Is(err, media.ErrNotFound) {
 		t.Errorf("nobody in the channel: got %v, want ErrNotFound", err)
 	}
 	r.set("room", "ann")
-	if err := s.Start(ctx, single1("t1", "rtmp://h/a/1")); err != nil {
+	if err := s.Start(ctx, single1("t1", "rtmp://127.0.0.1:1/a/1")); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Start(ctx, single1("t1", "rtmp://h/a/2")); !errors.Is(err, media.ErrExists) {
+	if err := s.Start(ctx, single1("t1", "rtmp://127.0.0.1:1/a/2")); !errors.Is(err, media.ErrExists) {
 		t.Errorf("task id in use: got %v, want ErrExists", err)
 	}
-	if err := s.Start(ctx, single1("t2", "rtmp://h/a/1")); !errors.Is(err, media.ErrInvalid) {
+	if err := s.Start(ctx, single1("t2", "rtmp://127.0.0.1:1/a/1")); !errors.Is(err, media.ErrInvalid) {
 		t.Errorf("URL in use: got %v, want ErrInvalid", err)
 	}
 	if err := s.Stop(ctx, "app", "t1"); err != nil {
@@ -138,15 +138,15 @@ func TestStartRefuses(t *testing.T) {
 	if err := s.Stop(ctx, "app", "t1"); !errors.Is(err, media.ErrNotFound) {
 		t.Errorf("stopped twice: got %v, want ErrNotFound", err)
 	}
-	if err := s.Start(ctx, single1("t1", "rtmp://h/a/1")); !errors.Is(err, media.ErrInvalid) {
+	if err := s.Start(ctx, single1("t1", "rtmp://127.0.0.1:1/a/1")); !errors.Is(err, media.ErrInvalid) {
 		t.Errorf("URL used until just now: got %v, want ErrInvalid", err)
 	}
 	for i := range MaxSingle {
-		if err := s.Start(ctx, single1(fmt.Sprint("q", i), fmt.Sprint("rtmp://h/q/", i))); err != nil {
+		if err := s.Start(ctx, single1(fmt.Sprint("q", i), fmt.Sprint("rtmp://127.0.0.1:1/q/", i))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Start(ctx, single1("over", "rtmp://h/q/over")); !errors.Is(err, media.ErrLimit) {
+	if err := s.Start(ctx, single1("over", "rtmp://127.0.0.1:1/q/over")); !errors.Is(err, media.ErrLimit) {
 		t.Errorf("task %d: got %v, want ErrLimit", MaxSingle+1, err)
 	}
 }
@@ -156,11 +156,11 @@ func TestUpdateAndList(t *testing.T) {
 	ctx := context.Background()
 	r.set("room", "ann", "bob")
 	for i := range 3 {
-		if err := s.Start(ctx, single1(fmt.Sprint("t", i), fmt.Sprint("rtmp://h/a/", i))); err != nil {
+		if err := s.Start(ctx, single1(fmt.Sprint("t", i), fmt.Sprint("rtmp://127.0.0.1:1/a/", i))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	next := single1("t0", "rtmp://h/a/new")
+	next := single1("t0", "rtmp://127.0.0.1:1/a/new")
 	next.From.User = "bob"
 	if err := s.Update(ctx, next); err != nil {
 		t.Fatal(err)
@@ -175,12 +175,12 @@ func TestUpdateAndList(t *testing.T) {
 	if other := s.List("other", "", 1, 10); len(other) != 0 {
 		t.Errorf("another application sees %d tasks", len(other))
 	}
-	moved := single1("t0", "rtmp://h/a/new")
+	moved := single1("t0", "rtmp://127.0.0.1:1/a/new")
 	moved.Channel = "elsewhere"
 	if err := s.Update(ctx, moved); !errors.Is(err, media.ErrInvalid) {
 		t.Errorf("moved to another channel: got %v, want ErrInvalid", err)
 	}
-	if err := s.Update(ctx, single1("none", "rtmp://h/a/z")); !errors.Is(err, media.ErrNotFound) {
+	if err := s.Update(ctx, single1("none", "rtmp://127.0.0.1:1/a/z")); !errors.Is(err, media.ErrNotFound) {
 		t.Errorf("no such task: got %v, want ErrNotFound", err)
 	}
 }
@@ -191,7 +191,7 @@ func TestIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, r := newService(t)
 		r.set("room", "ann")
-		spec := single1("t1", "rtmp://h/a/1")
+		spec := single1("t1", "rtmp://127.0.0.1:1/a/1")
 		spec.MaxIdle = 30 * time.Second
 		if err := s.Start(context.Background(), spec); err != nil {
 			t.Fatal(err)
@@ -221,7 +221,7 @@ func TestStopThenStart(t *testing.T) {
 	ctx := context.Background()
 	r.set("room", "ann")
 	for i := range 300 {
-		if err := s.Start(ctx, single1("t1", fmt.Sprint("rtmp://h/a/", i))); err != nil {
+		if err := s.Start(ctx, single1("t1", fmt.Sprint("rtmp://127.0.0.1:1/a/", i))); err != nil {
 			t.Fatalf("start %d: %v", i, err)
 		}
 		if err := s.Stop(ctx, "app", "t1"); err != nil {
@@ -236,7 +236,7 @@ func TestIdleAcrossChannels(t *testing.T) {
 		s, r := newService(t)
 		r.set("room", "ann")
 		r.set("other", "bob")
-		spec := &Spec{App: "app", Channel: "room", Task: "t1", Mode: Mix, URLs: []string{"rtmp://h/a/1"}, MaxIdle: 30 * time.Second,
+		spec := &Spec{App: "app", Channel: "room", Task: "t1", Mode: Mix, URLs: []string{"rtmp://127.0.0.1:1/a/1"}, MaxIdle: 30 * time.Second,
 			Users: []UserRef{{User: "ann"}, {User: "bob", Channel: "other"}}}
 		if err := s.Start(context.Background(), spec); err != nil {
 			t.Fatal(err)

@@ -46,7 +46,7 @@ func TestSingleFollowsTracks(t *testing.T) {
 	defer s.close()
 	audio := &silent{media.Opus, make(chan struct{})}
 	video, vp8 := &silent{media.H264, make(chan struct{})}, &silent{media.VP8, make(chan struct{})}
-	spec := single1("t1", "rtmp://h/a/1")
+	spec := single1("t1", "rtmp://127.0.0.1:1/a/1")
 	both := form{video: true, rate: singleRate, channels: 1}
 	soundOnly := form{rate: singleRate, channels: 1}
 	for i, step := range []struct {
@@ -87,11 +87,11 @@ func TestSingleKeepsItsWorker(t *testing.T) {
 		st := &stage{media.User{ID: "ann", Audio: &silent{media.Opus, make(chan struct{})}}}
 		s := &single{cfg: Config{Channels: st, Mixer: pool, Log: log}, out: newOutlet(log)}
 		defer s.close()
-		s.apply(single1("t1", "rtmp://h/a/1"))
+		s.apply(single1("t1", "rtmp://127.0.0.1:1/a/1"))
 		time.Sleep(time.Minute) // in synctest's time: the worker was tried many times
 		_, before := pool.Stats()
 		st.user.Video = &silent{media.H264, make(chan struct{})}
-		s.apply(single1("t1", "rtmp://h/a/1"))
+		s.apply(single1("t1", "rtmp://127.0.0.1:1/a/1"))
 		if _, after := pool.Stats(); before < 5 || after < before {
 			t.Errorf("the worker was tried %d times before the camera came and %d times after: it is another one", before, after)
 		}
