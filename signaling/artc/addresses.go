@@ -76,7 +76,7 @@ func (h *Handler) createAddress(c *call, kind store.AddressKind, expire int) (st
 		next = old
 		return nil
 	})
-	return next, err
+	return next, serviceError(err, noApp("AppId", app))
 }
 
 // displayName reads a name for people: no control characters in it, braid's own.

@@ -119,6 +119,20 @@ func TestAddressClientToken(t *testing.T) {
 	}
 }
 
+// An application that is deleted at this moment is no fault of the server's.
+func TestDeletedApplication(t *testing.T) {
+	s := startWhole(t)
+	if err := s.db.Update(t.Context(), func(tx *store.Tx) error { return tx.DeleteApplication("app1") }); err != nil {
+		t.Fatal(err)
+	}
+	const why = `AppId: there is no application "app1"`
+	for _, in := range ingests {
+		s.expect(in.action, s.call(in.action, obs), 400, "InvalidAppId", why)
+	}
+	s.expect("CreateEventSub", s.call("CreateEventSub", allEvents), 400, "InputInvalid", why)
+	s.expect("CreateRtcMPUEventSub", s.call("CreateRtcMPUEventSub", with(mpuApp, "CallbackUrl", "http://cb.example/")), 400, "InvalidAppId", why)
+}
+
 func TestDisabledApplication(t *testing.T) {
 	s := startWhole(t)
 	err := s.db.Update(t.Context(), func(tx *store.Tx) error {

@@ -27,7 +27,7 @@ func (h *Handler) checkApp(field, app string) *apiError {
 	case !isID(app, maxID):
 		return invalidAppID("%s: %s is not 1 to %d of A-Z a-z 0-9 _ -", field, quote(app), maxID)
 	case !h.cfg.Apps.Exists(app):
-		return invalidAppID("%s: there is no application %s", field, quote(app))
+		return noApp(field, app)
 	}
 	return nil
 }

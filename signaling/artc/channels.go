@@ -15,8 +15,8 @@ func (h *Handler) channel(c *call) (app, channel string) {
 	return h.app(c), c.needID("ChannelId", maxID)
 }
 
-// describeChannelUsers tells streamers from viewers by their role (section
-// 3.1). A channel whose last user has just left is still there, empty.
+// describeChannelUsers tells streamers from viewers by whether they publish
+// (section 3.1). A channel whose last user has just left is still there, empty.
 func (h *Handler) describeChannelUsers(c *call) (reply, error) {
 	app, channel := h.channel(c)
 	if err := c.err(); err != nil {
@@ -89,7 +89,8 @@ func (h *Handler) listRooms(c *call) (reply, error) {
 }
 
 // removeTerminals makes users leave, each with its own result. That one who is
-// not there fails with the code 404 is braid's own.
+// not there fails with the code 404, and one who could not be removed with 500,
+// is braid's own.
 func (h *Handler) removeTerminals(c *call) (reply, error) {
 	app, channel := h.channel(c)
 	users := c.needTexts("TerminalIds", maxTerminals)
@@ -108,7 +109,8 @@ func (h *Handler) removeTerminals(c *call) (reply, error) {
 		case errors.Is(err, media.ErrNotFound):
 			result["Code"], result["Message"] = http.StatusNotFound, "Failed"
 		default:
-			return nil, err
+			h.cfg.Log.Error("artc: remove a terminal", "app", app, "channel", channel, "user", user, "err", err)
+			result["Code"], result["Message"] = http.StatusInternalServerError, "Failed"
 		}
 		results = append(results, result)
 	}

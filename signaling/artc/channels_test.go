@@ -2,6 +2,7 @@ package artc
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -97,6 +98,9 @@ func TestRemoveTerminals(t *testing.T) {
 		t.Errorf("%d users are left", len(ch.Users()))
 	}
 	s.good("no channel", remove("ChannelId", "none", "TerminalIds.1", "u"), `{"Terminals": [{"Id": "u", "Code": 404, "Message": "Failed"}]}`)
+	s.rooms.fail = errors.New("no more")
+	s.good("what cannot be done", remove("TerminalIds.1", "u"), `{"Terminals": [{"Id": "u", "Code": 500, "Message": "Failed"}]}`)
+	s.rooms.fail = nil
 	many := make([]string, 0, 62)
 	for i := range 31 {
 		many = append(many, fmt.Sprintf("TerminalIds.%d", i+1), fmt.Sprint("u", i))

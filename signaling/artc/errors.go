@@ -93,6 +93,10 @@ func invalidAppID(format string, args ...any) *apiError {
 	return &apiError{http.StatusBadRequest, codeAppID, fmt.Sprintf(format, args...)}
 }
 
+func noApp(field, app string) *apiError {
+	return invalidAppID("%s: there is no application %s", field, quote(app))
+}
+
 func appDisabled(app string) *apiError {
 	return &apiError{http.StatusForbidden, codeDenied, fmt.Sprintf("AppId: the application %s is disabled", quote(app))}
 }
@@ -106,8 +110,8 @@ func taskNotExist(task string) *apiError {
 	return &apiError{http.StatusNotFound, codeNoTask, fmt.Sprintf("TaskId: there is no task %s", quote(task))}
 }
 
-// subError is what the callbacks say about a subscription; "" is the one that
-// an application has for stream relay.
+// subError is what the callbacks say about a subscription that should be there;
+// "" is the one that an application has for stream relay.
 func subError(err error, id string) error {
 	missing := &apiError{http.StatusNotFound, codeNoSub, "AppId: the application has no subscription"}
 	if id != "" {

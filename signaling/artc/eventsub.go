@@ -28,7 +28,7 @@ func (h *Handler) createEventSub(c *call) (reply, error) {
 		return nil, err
 	}
 	if err := h.cfg.Callbacks.Create(c.ctx(), sub); err != nil {
-		return nil, subError(err, sub.ID)
+		return nil, serviceError(err, noApp("AppId", sub.App))
 	}
 	return reply{"SubscribeId": sub.ID}, nil
 }

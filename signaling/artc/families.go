@@ -28,7 +28,6 @@ var (
 		codeAppID:    {http.StatusBadRequest, "InputInvalid"},
 		codeQuota:    {http.StatusBadRequest, "InputInvalid"},
 		codeNoSub:    {http.StatusNotFound, "ResourceNotExist"},
-		codeDenied:   {http.StatusForbidden, "NoAuth"},
 		codeInternal: {http.StatusInternalServerError, "ServerError"},
 	}}
 	deleteChannel = family{rename: map[string]code{

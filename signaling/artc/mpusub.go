@@ -16,7 +16,7 @@ func (h *Handler) createMPUSub(c *call) (reply, error) {
 		return nil, err
 	}
 	if err := h.cfg.Callbacks.Create(c.ctx(), sub); err != nil {
-		return nil, subError(err, "")
+		return nil, serviceError(err, noApp("AppId", sub.App))
 	}
 	return reply{"SubId": sub.ID}, nil
 }

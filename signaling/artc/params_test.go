@@ -19,6 +19,8 @@ var trees = []struct {
 	{"list of ten", "U.10=j&U.1=a&U.2=b&U.3=c&U.4=d&U.5=e&U.6=f&U.7=g&U.8=h&U.9=i", `{"U":["a","b","c","d","e","f","g","h","i","j"]}`},
 	{"list as JSON", `MultiStreamURL=[{"URL":"u","IsAliCdn":true}]`, `{"MultiStreamURL":[{"URL":"u","IsAliCdn":"true"}]}`},
 	{"list in parts", `MultiStreamURL.1.URL=u&MultiStreamURL.1.IsAliCdn=true`, `{"MultiStreamURL":[{"URL":"u","IsAliCdn":"true"}]}`},
+	{"list of texts as JSON", `TerminalIds=["1811",42]`, `{"TerminalIds":["1811","42"]}`},
+	{"a list of texts that is a text", `Users=u1,u2`, `{"Users":"u1,u2"}`},
 	{"object as JSON", `SeiParams={"LayoutVolume":{"Interval":1000,"FollowIdr":null}}`, `{"SeiParams":{"LayoutVolume":{"Interval":"1000"}}}`},
 	{"object in parts", `SeiParams.LayoutVolume.Interval=1000`, `{"SeiParams":{"LayoutVolume":{"Interval":"1000"}}}`},
 	{"a number keeps its digits", `SeiParams={"a":1e400,"b":0.10}`, `{"SeiParams":{"a":"1e400","b":"0.10"}}`},
@@ -39,6 +41,8 @@ var trees = []struct {
 	{"deep", "A.B.C.D.E.F.G.H.I=a", "InvalidParam: A.B.C.D.E.F.G.H.I: deeper than 8 levels"},
 	{"deep JSON", `SeiParams=` + strings.Repeat("[", 9) + strings.Repeat("]", 9), "InvalidParam: SeiParams.1.1.1.1.1.1.1.1: deeper than 8 levels"},
 	{"broken JSON", `SeiParams={"a":`, "InvalidParam: SeiParams is not a JSON text: unexpected EOF"},
+	{"a list of texts that breaks off", `Events=["a"`, "InvalidParam: Events is not a JSON text: unexpected EOF"},
+	{"a list of texts both ways", `Events=["a"]&Events.1=b`, "InvalidParam: Events is given both as a value and in parts"},
 	{"more after JSON", `SeiParams={} {}`, "InvalidParam: SeiParams is not a JSON text: more follows its end"},
 	{"null in a list", `MultiStreamURL=[null]`, "InvalidParam: MultiStreamURL.1 is null"},
 	{"long list", "MultiStreamURL=[" + strings.Repeat("1,", 1000) + "1]", "InvalidParam: MultiStreamURL: more than 1000 entries"},
@@ -125,6 +129,14 @@ func FuzzDecode(f *testing.F) {
 			again, err := decode(dotted)
 			if err != nil || !reflect.DeepEqual(again, tree) {
 				t.Fatalf("dotted %v: got %v, %v, want %v", dotted, again, err, tree)
+			}
+		}
+		for _, name := range lists {
+			f := newFields(tree)
+			for _, s := range f.texts(name, maxIndex) {
+				if s == "" && f.err() == nil {
+					t.Fatalf("%s has an empty text", name)
+				}
 			}
 		}
 		f := newFields(tree)

@@ -41,8 +41,9 @@ func (a appList) Exists(app string) bool { return slices.Contains(a, app) }
 // rooms is who is in the channels, by "app/channel"; it is both a
 // media.Channels and an SFU.
 type rooms struct {
-	mu sync.Mutex
-	of map[string]room
+	mu   sync.Mutex
+	of   map[string]room
+	fail error // of Kick, when set
 }
 
 func (r *rooms) Channel(app, channel string) (media.Channel, bool) {
@@ -68,6 +69,9 @@ func (r *rooms) Snapshot() []sfu.ChannelInfo {
 func (r *rooms) Kick(app, channel, user string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.fail != nil {
+		return r.fail
+	}
 	name := app + "/" + channel
 	i := slices.IndexFunc(r.of[name], func(u *media.User) bool { return u.ID == user })
 	if i < 0 {
