@@ -19,11 +19,19 @@ import (
 	"braid/event"
 	"braid/media"
 	"braid/media/sfu"
+	"braid/relay"
 	"braid/store"
 	"braid/store/storetest"
 )
 
 const adminToken = "an admin token"
+
+// What cmd wires fits.
+var (
+	_ Tasks     = (*relay.Service)(nil)
+	_ Rooms     = (*sfu.Server)(nil)
+	_ Callbacks = (*callback.Service)(nil)
+)
 
 type keyring map[string]string
 
@@ -112,15 +120,23 @@ type server struct {
 	callbacks *callback.Service
 	now       atomic.Int64 // unix milliseconds, of the store and the handler
 	nonce     atomic.Int64
+	real      bool // now is not looked at
 }
 
 func start(t *testing.T) *server {
 	t.Helper()
-	s := &server{t: t, rooms: &rooms{}}
+	return startWith(t, false, callback.Config{})
+}
+
+// startWith starts with the real clock when real is set, and with the times of c.
+func startWith(t *testing.T, real bool, c callback.Config) *server {
+	t.Helper()
+	s := &server{t: t, rooms: &rooms{}, real: real}
 	s.now.Store(time.Date(2026, 11, 22, 13, 0, 0, 0, time.UTC).UnixMilli())
 	s.db = storetest.OpenConfig(t, store.Config{Dir: t.TempDir(), Now: s.clock})
 	s.tasks = &tasks{db: s.db}
-	s.callbacks = callback.New(callback.Config{Store: s.db, Now: s.clock})
+	c.Store, c.Now = s.db, s.clock
+	s.callbacks = callback.New(c)
 	s.handler = New(Config{Store: s.db, Callbacks: s.callbacks, SFU: s.rooms, Tasks: s.tasks,
 		Keys: keyring{"testid": "testsecret", "empty": ""}, AdminTokens: []string{"", "another", adminToken}, Now: s.clock})
 	srv := httptest.NewServer(s.handler)
@@ -136,7 +152,13 @@ func (s *server) in(t *testing.T) {
 	t.Cleanup(func() { s.t = outer })
 }
 
-func (s *server) clock() time.Time         { return time.UnixMilli(s.now.Load()) }
+func (s *server) clock() time.Time {
+	if s.real {
+		return time.Now()
+	}
+	return time.UnixMilli(s.now.Load())
+}
+
 func (s *server) advance(by time.Duration) { s.now.Add(by.Milliseconds()) }
 
 // answer is a response.
