@@ -97,8 +97,8 @@ func TestGlobalRelay(t *testing.T) {
 	settings["domain"] = "play.example.com"
 	s.rest("PUT", path, settings, nil, "If-Match", etag)
 
-	ann := clip{ID: 21, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 500}
-	bob := clip{ID: 22, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 700}
+	ann := clip{ID: 5, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 500}
+	bob := clip{ID: 6, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 700}
 	s.publish("room", "ann", ann.make(t), ann.FPS, "h264")
 	single := pull(t, fmt.Sprintf("%s/%s_room_ann_camera", origin, testApp), 2e9)
 	if n := readBarcodes(t, single, rect{0, 0, 640, 360}, [2]int{}, ann.ID); n[len(n)-1] < 0 {

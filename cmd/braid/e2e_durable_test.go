@@ -13,15 +13,18 @@ import (
 // After its start they run again by themselves when their users are back, with
 // the same TaskId, layout and URLs; an ended task stays ended.
 func TestTasksSurviveKill(t *testing.T) {
-	c := clip{ID: 41, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 500}
+	c := clip{ID: 8, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 500}
 	f := c.make(t)
 	origin := nginxRTMP(t)
 	p := newProcess(t, "")
 	p.start()
 	ann := p.publish("room", "ann", f, c.FPS, "h264")
 	corner := pane{"ann", 0.5, 0.5, 0.5, 0.5, 0}
-	p.call("StartLiveMPUTask", mixParams("mix", "room", []string{origin + "/mix"}, 1280, 720, 30, pane{"ann", 0, 0, 1, 1, 0}))
-	p.call("UpdateLiveMPUTask", mixParams("mix", "room", []string{origin + "/mix"}, 1280, 720, 30, corner))
+	mix := mixParams("mix", "room", []string{origin + "/mix"}, 1280, 720, 30, pane{"ann", 0, 0, 1, 1, 0})
+	p.call("StartLiveMPUTask", mix)
+	mix = mixParams("mix", "room", []string{origin + "/mix"}, 1280, 720, 30, corner)
+	mix["SeiParams"] = map[string]any{"PassThrough": map[string]any{"PayloadContent": "from the start", "FollowIdr": "1"}}
+	p.call("UpdateLiveMPUTask", mix)
 	p.call("StartLiveMPUTask", singleParams("single", "room", "ann", origin+"/single"))
 	p.call("StartLiveMPUTask", singleParams("gone", "room", "ann", origin+"/gone"))
 	p.call("SetLiveMpuTaskSei", map[string]any{"TaskId": "mix", "CustomSei": `{"score":7}`})

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,15 +18,16 @@ func TestRTMPPublisherIsAUser(t *testing.T) {
 	s := startBraid(t)
 	r := newReceiver(t, 0)
 	s.call("CreateEventSub", map[string]any{"CallbackUrl": r.url, "Events.1": "ChannelEvent", "Events.2": "UserEvent"})
-	c := clip{ID: 31, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 600}
+	c := clip{ID: 7, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 600}
 	f := c.make(t)
 	address, _ := s.call("CreateRoomRealTimeStreamAddress", map[string]any{"ChannelId": "room", "UserId": "obs", "DisplayName": "Obs"})["RtmpAddress"].(string)
 	if !strings.HasPrefix(address, "rtmp://127.0.0.1:") {
 		t.Fatalf("RtmpAddress: got %q", address)
 	}
+	loop := filepath.Join(t.TempDir(), "loop.mkv") // an H.264 file without a container cannot be looped
+	command(t, time.Minute, "ffmpeg", "-nostdin", "-v", "error", "-framerate", "30", "-i", f.H264, "-i", f.Opus, "-c", "copy", loop)
 	// As OBS does by default: x264 with B-frames, a key frame every 2 s, AAC.
-	ffmpeg := exec.Command("ffmpeg", "-nostdin", "-v", "error", "-re", "-stream_loop", "-1", "-framerate", "30", "-i", f.H264,
-		"-re", "-stream_loop", "-1", "-i", f.Opus, "-map", "0:v", "-map", "1:a", "-c:v", "libx264", "-preset", "veryfast", "-bf", "2",
+	ffmpeg := exec.Command("ffmpeg", "-nostdin", "-v", "error", "-re", "-stream_loop", "-1", "-i", loop, "-c:v", "libx264", "-preset", "veryfast", "-bf", "2",
 		"-g", "60", "-b:v", "1500k", "-c:a", "aac", "-b:a", "128k", "-f", "flv", address)
 	ffmpeg.Stderr = newStory(t)
 	if err := ffmpeg.Start(); err != nil {
