@@ -287,3 +287,30 @@ func TestDomain(t *testing.T) {
 		})
 	})
 }
+
+// Both engines sort text alike, whatever the language of the database.
+func TestTextIsSortedByBytes(t *testing.T) {
+	storetest.Engines(t, func(t *testing.T, open func() *store.DB) {
+		db := open()
+		want := []string{"B", "Z-1", "Z1", "_", "a", "b", "z", "ä"}
+		update(t, db, func(tx *store.Tx) error {
+			for _, i := range rand.Perm(len(want)) {
+				if err := tx.CreateDomain(&store.Domain{Name: want[i]}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		view(t, db, func(tx *store.Tx) error {
+			domains, err := tx.Domains("", 100)
+			var got []string
+			for _, d := range domains {
+				got = append(got, d.Name)
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			return err
+		})
+	})
+}
