@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"log/slog"
+	"time"
 
 	"braid/media"
 	"braid/mixer"
@@ -23,13 +24,17 @@ type soundIn struct {
 	out    *out
 	log    *slog.Logger
 
-	config []byte // that transcode was opened with
+	config []byte // that coder was opened with
+	opened time.Time
 	coder  *mixer.Transcode
 }
 
 // take takes one frame of a stream with the AudioSpecificConfig config.
 func (s *soundIn) take(au *media.AccessUnit, config []byte) error {
 	if s.coder == nil || !bytes.Equal(s.config, config) {
+		if time.Since(s.opened) < reopenMin {
+			return nil
+		}
 		s.open(config)
 	}
 	s.coder.Write(au, false)
@@ -39,7 +44,7 @@ func (s *soundIn) take(au *media.AccessUnit, config []byte) error {
 func (s *soundIn) open(config []byte) {
 	old := s.coder
 	maker := s.out.next()
-	s.config = bytes.Clone(config)
+	s.config, s.opened = bytes.Clone(config), time.Now()
 	s.coder = s.pool.NewTranscode(mixer.TranscodeConfig{
 		Worker: s.worker, Codec: media.AAC, Config: s.config, Live: true,
 		Encode:  wire.Encode{Sound: media.Opus, SampleRate: soundRate, Channels: soundChannels, AudioKbps: soundKbps},

@@ -24,7 +24,11 @@ const (
 	sameComposition = 6 * time.Millisecond
 	// keptMax bounds the newest group of pictures, which is kept for a worker that
 	// starts while it arrives: what an input of the worker queues.
-	keptMax = 60
+	keptMax  = 60
+	keptSize = 8 << 20 // bytes; two seconds of what x264 makes of 1080p are two megabytes
+	// reopenMin is between two coders of one track: a publisher whose format changes
+	// at each picture is not one to follow.
+	reopenMin = 500 * time.Millisecond
 	// While nobody says otherwise: what OBS and ffmpeg send by default.
 	defaultFPS = 30
 )
@@ -47,6 +51,8 @@ type videoIn struct {
 	maker       int // at out, for what goes on as it is
 
 	kept   []*media.AccessUnit // the newest group of pictures, if it is not too long; for the worker
+	size   int                 // of kept
+	opened time.Time           // when coder was
 	behind atomic.Bool         // the worker wants a key frame
 
 	mu    sync.Mutex // guards coder, which keyFrame reads
@@ -110,16 +116,21 @@ func (v *videoIn) choose(key *media.AccessUnit) error {
 		v.turn(nowhere, h264.SPS{})
 		return nil
 	}
-	v.sps = bytes.Clone(key.Units[i])
 	next := asItIs
 	if why := unfit(sps, v.bframes, v.key); why != "" {
 		if !v.pool.Takes(sps.MbWidth*16, sps.MbHeight*16) {
 			return refuse(fmt.Sprintf("pictures of %dx%d that WebRTC cannot show (%s) are too large to be coded anew: set the encoder to the baseline profile or to fewer pixels", sps.Width, sps.Height, why), media.ErrLimit)
 		}
+		if time.Since(v.opened) < reopenMin {
+			v.turn(nowhere, sps)
+			return nil
+		}
+		v.opened = time.Now()
 		if next = byWorker; v.way != byWorker {
 			v.log.Info("ingest: pictures are coded anew for WebRTC", "why", why, "width", sps.Width, "height", sps.Height)
 		}
 	}
+	v.sps = bytes.Clone(key.Units[i])
 	v.turn(next, sps)
 	return nil
 }
@@ -146,7 +157,7 @@ func (v *videoIn) turn(next way, sps h264.SPS) {
 	}
 	v.way = next
 	v.maker = v.out.next()
-	v.kept = nil
+	v.kept, v.size = nil, 0
 	var coder *mixer.Transcode
 	if next == byWorker {
 		coder = v.open(v.maker, sps)
@@ -195,26 +206,29 @@ func (v *videoIn) pass(au *media.AccessUnit) {
 // code gives a picture to the worker. One that has just started, or lost its way,
 // gets the group of pictures again from its key frame: nobody can ask the publisher.
 func (v *videoIn) code(au *media.AccessUnit) {
-	if au.Key {
-		v.kept = v.kept[:0]
-	}
-	whole := au.Key || len(v.kept) > 0
-	switch {
-	case !whole:
-	case len(v.kept) == keptMax:
-		clear(v.kept)
-		v.kept = v.kept[:0]
-		whole = false
-	default:
-		v.kept = append(v.kept, au)
-	}
-	if whole && v.behind.CompareAndSwap(true, false) {
+	if whole := v.keep(au); whole && v.behind.CompareAndSwap(true, false) {
 		for _, kept := range v.kept {
 			v.coder.Write(kept, false)
 		}
 		return
 	}
 	v.coder.Write(au, false)
+}
+
+// keep tells whether the group of pictures is kept from its key frame to au.
+func (v *videoIn) keep(au *media.AccessUnit) (whole bool) {
+	if !au.Key && len(v.kept) == 0 {
+		return false
+	}
+	if au.Key || len(v.kept) == keptMax || v.size+au.Size() > keptSize {
+		clear(v.kept)
+		v.kept, v.size = v.kept[:0], 0
+	}
+	if !au.Key && len(v.kept) == 0 {
+		return false
+	}
+	v.kept, v.size = append(v.kept, au), v.size+au.Size()
+	return true
 }
 
 // keyFrame asks the worker for a key frame; the publisher cannot be asked.
