@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -242,9 +243,13 @@ func (a *auto) follow() {
 
 // drop ends the automatic tasks of applications that do not want any.
 func (a *auto) drop() {
-	for _, t := range a.s.automatic("", "") {
-		if spec, _ := t.desired(); a.wanted[spec.App] == nil {
-			t.quit(CodeSettings)
+	a.s.mu.Lock()
+	defer a.s.mu.Unlock()
+	for at, tasks := range a.s.autos {
+		for _, t := range tasks {
+			if a.wanted[at.app] == nil {
+				t.quit(CodeSettings)
+			}
 		}
 	}
 }
@@ -258,17 +263,9 @@ func (a *auto) end() {
 	}
 }
 
-// automatic lists the automatic tasks of an application's channel that run;
-// app "": all.
-func (s *Service) automatic(app, channel string) []*task {
+// automatic lists the automatic tasks that run in a channel.
+func (s *Service) automatic(at place) []*task {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var found []*task
-	for _, t := range s.tasks {
-		spec, _ := t.desired()
-		if spec.Auto != nil && (app == "" || spec.App == app && spec.Channel == channel) {
-			found = append(found, t)
-		}
-	}
-	return found
+	return slices.Clone(s.autos[at])
 }

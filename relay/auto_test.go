@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,10 +18,11 @@ import (
 func streams(s *Service) []string {
 	synctest.Wait()
 	var names []string
-	for _, t := range s.automatic("", "") {
-		spec, _ := t.desired()
-		for _, url := range spec.URLs {
-			names = append(names, url[strings.LastIndexByte(url, '/')+1:])
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.tasks {
+		if spec, _ := t.desired(); spec.Auto != nil {
+			names = append(names, spec.URLs[0][strings.LastIndexByte(spec.URLs[0], '/')+1:])
 		}
 	}
 	slices.Sort(names)
@@ -79,12 +81,18 @@ func TestAutoFollowsStreams(t *testing.T) {
 		wantStreams(t, s, "app_room_ann_camera", "app_room_bob_shareScreen", "app_room_mix")
 		r.publish("two", who("cat:c")...)
 		wantStreams(t, s, "app_room_ann_camera", "app_room_bob_shareScreen", "app_room_mix", "app_two_cat_camera", "app_two_mix")
+		if n := len(s.automatic(place{"app", "room"})); n != 3 {
+			t.Errorf("%d automatic tasks in the room, want 3", n)
+		}
 		if len(s.List("app", "", 1, 100)) != 0 || len(s.List("app", "mix_room", 1, 100)) != 0 {
 			t.Error("automatic tasks are listed")
 		}
 		r.publish("room")
 		r.publish("two")
 		wantStreams(t, s)
+		if len(s.autos) != 0 {
+			t.Errorf("automatic tasks that have ended are kept: %v", s.autos)
+		}
 		var ends []string
 		for _, e := range told(t, db) {
 			if kind, rest, _ := strings.Cut(e, " "); kind == "Stopped" {
@@ -102,7 +110,7 @@ func TestAutoMixFollowsPeople(t *testing.T) {
 	autoTest(t, store.RelaySettings{Enabled: true, Mix: true, SEIInterval: time.Second}, func(t *testing.T, s *Service, db *store.DB, r *rooms) {
 		mix := func() *Spec {
 			synctest.Wait()
-			for _, task := range s.automatic("app", "room") {
+			for _, task := range s.automatic(place{"app", "room"}) {
 				spec, _ := task.desired()
 				return spec
 			}
@@ -143,7 +151,7 @@ func TestAutoMixOfTheCaller(t *testing.T) {
 		check := func(s *Service) {
 			t.Helper()
 			wantStreams(t, s, "app_room_mix")
-			for _, task := range s.automatic("app", "room") {
+			for _, task := range s.automatic(place{"app", "room"}) {
 				spec, _ := task.desired()
 				if !spec.Auto.Custom || drawing(spec.Panes) != drawing(mine.Panes) || spec.Encode != mine.Encode {
 					t.Errorf("got %+v", spec)
@@ -164,7 +172,7 @@ func TestAutoMixOfTheCaller(t *testing.T) {
 		wantStreams(t, again)
 		r.publish("room", who("ann")...)
 		synctest.Wait()
-		for _, task := range again.automatic("app", "room") {
+		for _, task := range again.automatic(place{"app", "room"}) {
 			if spec, _ := task.desired(); spec.Auto.Custom {
 				t.Error("the channel has closed, and its mix is still the caller's")
 			}
@@ -205,7 +213,7 @@ func TestAutoSettings(t *testing.T) {
 		wantStreams(t, s, "app_room_mix")
 		set(store.RelaySettings{Enabled: true, Mix: true, AppName: "show", SEIFollowIDR: true})
 		wantStreams(t, s, "app_room_mix")
-		for _, task := range s.automatic("app", "room") {
+		for _, task := range s.automatic(place{"app", "room"}) {
 			if spec, _ := task.desired(); spec.URLs[0] != "rtmp://127.0.0.1:1/show/app_room_mix" || !spec.SEI.Layout.FollowIDR {
 				t.Errorf("got %q, %+v", spec.URLs, spec.SEI)
 			}
@@ -270,17 +278,20 @@ func TestAutoResume(t *testing.T) {
 	})
 }
 
-// Automatic tasks do not count against the quota, whose last task can be had.
+// The quota of the owner's tasks and the automatic ones do not touch each other.
 func TestAutoBesideQuota(t *testing.T) {
 	autoTest(t, store.RelaySettings{Enabled: true, Mix: true}, func(t *testing.T, s *Service, db *store.DB, r *rooms) {
-		r.publish("room", who("ann")...)
-		wantStreams(t, s, "app_room_mix")
+		r.publish("one", who("ann")...)
+		r.publish("room", who("ann:-")...)
+		wantStreams(t, s, "app_one_mix")
 		for i := range MaxMix {
-			spec := mixTask("t"+string(rune('A'+i)), "rtmp://127.0.0.1:1/a/"+string(rune('A'+i)))
+			spec := mixTask(fmt.Sprint("t", i), fmt.Sprint("rtmp://127.0.0.1:1/a/", i))
 			if err := s.Start(context.Background(), spec); err != nil {
 				t.Fatalf("task %d: %v", i, err)
 			}
 		}
+		r.publish("room", who("ann")...)
+		wantStreams(t, s, "app_one_mix", "app_room_mix")
 	})
 }
 

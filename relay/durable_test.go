@@ -89,6 +89,7 @@ func TestResume(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		time.Sleep(time.Millisecond) // in synctest's time: what follows is later
 		next := mixTask("t1", "rtmp://127.0.0.1:1/a/new")
 		next.Panes = next.Panes[1:]
 		if err := s.Update(ctx, next); err != nil {
@@ -361,4 +362,33 @@ func TestStopApp(t *testing.T) {
 		}
 		wantTold(t, db) // it took its log along, and nobody is left who wants to know
 	})
+}
+
+// What pushes told while the store failed is written before what comes later, once.
+func TestJournalKeepsWhatItCannotWrite(t *testing.T) {
+	db := newStore(t)
+	j := &journal{db: storeThatIsClosed(t)}
+	tell := func(task string) event.Event {
+		return event.Event{App: "app", Channel: "room", Type: event.RelayPlaying, Relay: relayed(task, "", CodeOK, "")}
+	}
+	ctx := context.Background()
+	for i := range 3 {
+		j.queue.Put(tell(fmt.Sprint("a", i)))
+		if err := j.change(ctx, func(*store.Tx) error { return nil }); err == nil {
+			t.Fatal("a closed store takes events")
+		}
+	}
+	j.db = db
+	if err := j.change(ctx, func(tx *store.Tx) error { return media.ErrLimit }); !errors.Is(err, media.ErrLimit) {
+		t.Errorf("got %v", err)
+	}
+	wantTold(t, db)
+	j.queue.Put(tell("b"))
+	if err := j.change(ctx, func(tx *store.Tx) error { return tx.Append(tell("c")) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.change(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	wantTold(t, db, "Playing a0", "Playing a1", "Playing a2", "Playing b", "Playing c")
 }

@@ -97,7 +97,7 @@ func (f *follower) look(ctx context.Context, users []*media.User, now time.Time)
 			want[spec.Task] = spec
 		}
 	}
-	for _, t := range s.automatic(f.at.app, f.at.channel) {
+	for _, t := range s.automatic(f.at) {
 		have, _ := t.desired()
 		spec := want[have.Task]
 		delete(want, have.Task)

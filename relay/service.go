@@ -70,6 +70,7 @@ type Service struct {
 
 	mu     sync.Mutex // never held while the store is asked
 	tasks  map[id]*task
+	autos  map[place][]*task    // the automatic ones of tasks, by channel
 	rest   map[string]time.Time // when a stopped task's URL may be used again; a restart forgets it
 	closed bool
 	run    sync.WaitGroup // tasks
@@ -79,7 +80,7 @@ type id struct{ app, task string }
 
 // New makes a Service without tasks.
 func New(cfg Config) *Service {
-	s := &Service{cfg: cfg, tasks: make(map[id]*task), rest: make(map[string]time.Time)}
+	s := &Service{cfg: cfg, tasks: make(map[id]*task), autos: make(map[place][]*task), rest: make(map[string]time.Time)}
 	s.journal = &journal{db: cfg.Store, log: cfg.Log}
 	s.auto = newAuto(s)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -208,6 +209,9 @@ func (s *Service) launch(t *task) {
 		return
 	}
 	s.tasks[key] = t
+	if at := (place{spec.App, spec.Channel}); spec.Auto != nil {
+		s.autos[at] = append(s.autos[at], t)
+	}
 	s.run.Go(func() {
 		defer close(t.ended)
 		t.run()
@@ -221,6 +225,11 @@ func (s *Service) forget(key id, t *task) {
 	delete(s.tasks, key)
 	spec, _ := t.desired()
 	s.restLocked(spec.URLs...)
+	at := place{spec.App, spec.Channel}
+	s.autos[at] = slices.DeleteFunc(s.autos[at], func(o *task) bool { return o == t })
+	if len(s.autos[at]) == 0 {
+		delete(s.autos, at)
+	}
 }
 
 func (s *Service) restLocked(urls ...string) {
@@ -384,7 +393,9 @@ func (s *Service) List(app, name string, page, size int) []*Spec {
 			found = append(found, t)
 		}
 	}
-	slices.SortFunc(found, func(a, b *task) int { return b.changed().Compare(a.changed()) })
+	slices.SortFunc(found, func(a, b *task) int {
+		return cmp.Or(b.changed().Compare(a.changed()), cmp.Compare(a.name, b.name))
+	})
 	if name == "" {
 		from := min(max(page-1, 0)*size, len(found))
 		found = found[from:min(from+size, len(found))]

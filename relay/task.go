@@ -24,6 +24,7 @@ const endRetry = time.Second
 //	source (single or mixed) ── access units ──→ outlet: SEI ──→ Push, one for each URL
 type task struct {
 	s      *Service
+	name   string
 	mode   MixMode
 	log    *slog.Logger
 	ctx    context.Context
@@ -67,7 +68,7 @@ type form struct {
 // server's start.
 func newTask(s *Service, spec *Spec, row *store.Task, resumed bool) *task {
 	t := &task{
-		s: s, mode: spec.Mode, spec: spec, content: row.Content, created: row.Created, updated: row.Updated,
+		s: s, name: spec.Task, mode: spec.Mode, spec: spec, content: row.Content, created: row.Created, updated: row.Updated,
 		log:   s.cfg.Log.With("app", spec.App, "channel", spec.Channel, "task", spec.Task),
 		ended: make(chan struct{}), wake: make(chan struct{}, 1),
 		life: life{resumed: resumed}, back: resumed,
