@@ -1,7 +1,7 @@
 package admin
 
 import (
-	"strconv"
+	"math"
 
 	"braid/event"
 	"braid/store"
@@ -13,10 +13,10 @@ type logEvent struct {
 	event.Event
 }
 
-// eventPage always has a cursor: the log goes on.
+// eventPage always says where to go on: the log does.
 type eventPage struct {
 	Items []logEvent `json:"items"`
-	Next  string     `json:"next"`
+	Next  int64      `json:"next"`
 	More  bool       `json:"more"` // there is another page already
 }
 
@@ -27,32 +27,22 @@ func (h *Handler) listEvents(c *call) (*reply, error) {
 		return nil, err
 	}
 	app, limit := q.text("app", 64), q.limit()
-	var after int64
-	if s, ok := q.take("after"); ok {
-		at, err := readCursor("events", s)
-		if err == nil {
-			after, err = strconv.ParseInt(at, 10, 64)
-		}
-		if err != nil || after < 0 {
-			q.refuse("after", "it is not a cursor of the log; send next of the last page unchanged")
-		}
-	}
+	after := q.int("after", 0, 0, math.MaxInt)
 	if err := q.done(); err != nil {
 		return nil, err
 	}
 	var rows []event.Event
 	err = h.store.View(c.r.Context(), func(tx *store.Tx) (err error) {
-		rows, err = tx.Events(app, after, limit+1)
+		rows, err = tx.Events(app, int64(after), limit+1)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	out := eventPage{Items: []logEvent{}, More: len(rows) > limit}
+	out := eventPage{Items: []logEvent{}, Next: int64(after), More: len(rows) > limit}
 	for _, e := range rows[:min(len(rows), limit)] {
 		out.Items = append(out.Items, logEvent{e.Seq, e})
-		after = e.Seq
+		out.Next = e.Seq
 	}
-	out.Next = writeCursor("events", strconv.FormatInt(after, 10))
 	return ok(out)
 }
