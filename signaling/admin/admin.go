@@ -80,10 +80,11 @@ type Handler struct {
 // New returns a Handler. Its memory for nonces starts empty, so signed requests
 // of the last 15 minutes could be replayed once after a restart.
 func New(c Config) *Handler {
-	h := &Handler{store: c.Store, callbacks: c.Callbacks, rooms: c.SFU, tasks: c.Tasks, now: c.Now, log: c.Log}
-	if h.now == nil {
-		h.now = time.Now
+	h := &Handler{store: c.Store, callbacks: c.Callbacks, rooms: c.SFU, tasks: c.Tasks, log: c.Log}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
+	h.now = func() time.Time { return c.Now().Truncate(time.Millisecond) } // as the store keeps times
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
