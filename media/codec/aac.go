@@ -8,7 +8,6 @@ import "C"
 
 import (
 	"fmt"
-	"slices"
 	"unsafe"
 
 	"braid/media"
@@ -73,16 +72,4 @@ func (e *AACEncoder) Encode(pcm []float32) ([]byte, error) {
 func (e *AACEncoder) Close() {
 	C.braid_aac_close(e.a)
 	e.a = nil
-}
-
-// AudioSpecificConfig describes AAC-LC for FLV, MP4 and SDP (ISO/IEC 14496-3
-// section 1.6.2.1), two bytes; nil when the rate has no index or channels is not 1 or 2.
-func AudioSpecificConfig(sampleRate, channels int) []byte {
-	const lowComplexity = 2
-	index := slices.Index(aacRates, sampleRate)
-	if index < 0 || channels < 1 || channels > 2 {
-		return nil
-	}
-	v := lowComplexity<<11 | index<<7 | channels<<3
-	return []byte{byte(v >> 8), byte(v)}
 }

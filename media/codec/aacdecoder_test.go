@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"braid/media"
+	"braid/media/flv"
 )
 
 // aacFrames codes with our own encoder.
@@ -57,7 +58,7 @@ func TestAACToOpus(t *testing.T) {
 		t.Run(fmt.Sprint(rate), func(t *testing.T) {
 			in := interleave(tone(rate, 2*rate, 440, 0.5), tone(rate, 2*rate, 1000, 0.25))
 			frames := aacFrames(t, rate, 2, in)
-			pcm := decodeAAC(t, AudioSpecificConfig(rate, 2), 2, frames)
+			pcm := decodeAAC(t, flv.AudioSpecificConfig(rate, 2), 2, frames)
 			if want := len(frames) * 1024 * opusRate / rate; math.Abs(float64(len(pcm)/2-want)) > 200 {
 				t.Errorf("%d samples of %d frames, want %d", len(pcm)/2, len(frames), want)
 			}
@@ -107,7 +108,7 @@ func frequency(pcm []float32) float64 {
 
 // Mono becomes both channels, and six become two.
 func TestAACChannels(t *testing.T) {
-	mono := decodeAAC(t, AudioSpecificConfig(48000, 1), 2, aacFrames(t, 48000, 1, tone(48000, 48000, 440, 0.5)))
+	mono := decodeAAC(t, flv.AudioSpecificConfig(48000, 1), 2, aacFrames(t, 48000, 1, tone(48000, 48000, 440, 0.5)))
 	for c := range 2 {
 		if a := amplitude(channel(mono, 2, c)[8000:], opusRate, 440); math.Abs(a-0.5) > 0.05 && math.Abs(a-0.35) > 0.05 {
 			t.Errorf("mono in channel %d: amplitude %.3f, want 0.5 or 3 dB less", c, a)
@@ -129,7 +130,7 @@ func TestAACChannels(t *testing.T) {
 }
 
 func TestAACDecoderErrors(t *testing.T) {
-	good := AudioSpecificConfig(48000, 2)
+	good := flv.AudioSpecificConfig(48000, 2)
 	for name, config := range map[string][]byte{"none": nil, "short": {0x11}, "long": make([]byte, 2000), "no audio": {0, 0, 0}} {
 		if d, err := NewAACDecoder(config, 2); err == nil || !errors.Is(err, media.ErrInvalid) {
 			d.Close()
@@ -165,7 +166,7 @@ func TestAACDecoderErrors(t *testing.T) {
 
 func FuzzAACDecode(f *testing.F) {
 	for _, rate := range []int{48000, 22050} {
-		config := AudioSpecificConfig(rate, 2)
+		config := flv.AudioSpecificConfig(rate, 2)
 		for _, frame := range aacFrames(f, rate, 2, interleave(tone(rate, 5120, 440, 0.5), tone(rate, 5120, 1000, 0.5))) {
 			f.Add(config, frame)
 		}

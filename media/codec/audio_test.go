@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"braid/media"
+	"braid/media/flv"
 )
 
 // tone is a sine of one channel at the given rate.
@@ -282,7 +283,7 @@ func encodeAAC(t testing.TB, rate, channels, kbps int, pcm []float32) (got []flo
 			continue
 		}
 		size += len(frame)
-		stream = append(stream, adts(AudioSpecificConfig(rate, channels), frame)...)
+		stream = append(stream, adts(flv.AudioSpecificConfig(rate, channels), frame)...)
 	}
 	return floats(t, ffmpeg(t, stream, "-f", "aac", "-i", "-", "-f", "f32le", "-")), silent, size
 }
@@ -374,20 +375,6 @@ func TestAACErrors(t *testing.T) {
 	e.Close()
 	if _, err := e.Encode(pcm); !errors.Is(err, media.ErrClosed) {
 		t.Errorf("after Close: got %v", err)
-	}
-}
-
-func TestAudioSpecificConfig(t *testing.T) {
-	for _, c := range []struct {
-		rate, channels int
-		want           []byte
-	}{
-		{48000, 2, []byte{0x11, 0x90}}, {44100, 2, []byte{0x12, 0x10}}, {44100, 1, []byte{0x12, 0x08}},
-		{16000, 1, []byte{0x14, 0x08}}, {8000, 2, []byte{0x15, 0x90}}, {47000, 2, nil}, {48000, 0, nil},
-	} {
-		if got := AudioSpecificConfig(c.rate, c.channels); !bytes.Equal(got, c.want) {
-			t.Errorf("%d Hz, %d channels: got %x, want %x", c.rate, c.channels, got, c.want)
-		}
 	}
 }
 
