@@ -98,11 +98,14 @@ func TestResume(t *testing.T) {
 		if err := s.SetSEI(ctx, "app", "t1", `{"custom":1}`); err != nil {
 			t.Fatal(err)
 		}
+		if err := s.Update(ctx, next); err != nil { // it says nothing about content
+			t.Fatal(err)
+		}
 		if err := s.Stop(ctx, "app", "t3"); err != nil {
 			t.Fatal(err)
 		}
 		s.Close()
-		before := []string{"Started t1", "Started t2", "Started t3", "Updated t1", "Stopped t3"}
+		before := []string{"Started t1", "Started t2", "Started t3", "Updated t1", "Updated t1", "Stopped t3"}
 		wantTold(t, db, before...)
 		if got := len(rows(t, db)); got != 2 {
 			t.Fatalf("%d tasks are left in the store, want 2", got)

@@ -97,3 +97,25 @@ func TestOutletCustomContentWithoutParameters(t *testing.T) {
 		t.Errorf("the next picture is without the content: %q", b)
 	}
 }
+
+// Custom content lasts over an update, unless content comes with the old or the
+// new parameters.
+func TestContentAfter(t *testing.T) {
+	pass := &SEI{PassThrough: &SEIRule{}, Content: "given"}
+	rules := &SEI{Layout: &SEIRule{}}
+	for _, c := range []struct {
+		name      string
+		old, next *SEI
+		want      string
+	}{
+		{"no parameters", nil, nil, "custom"},
+		{"layout alone", rules, rules, "custom"},
+		{"content comes", rules, pass, ""},
+		{"content goes", pass, nil, ""},
+		{"content is replaced", pass, pass, ""},
+	} {
+		if got := contentAfter(c.old, c.next, "custom"); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}

@@ -364,3 +364,24 @@ func TestClass(t *testing.T) {
 		}
 	}
 }
+
+// The URL that the settings have made is signed; one that a caller has given is
+// dialled as it is.
+func TestSignsItsOwnURLAlone(t *testing.T) {
+	s, _ := newService(t)
+	s.auto.keys.Store(&map[string]string{"d": "key"})
+	spec := full()
+	row, err := spec.row("", time.Time{}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	auto, plain := newTask(s, spec, row, false), newTask(s, mixTask("t2", "rtmp://h/a/1"), row, false)
+	if got := auto.sign(spec.Auto.URL); !strings.HasPrefix(got, spec.Auto.URL+"&auth_key=") {
+		t.Errorf("the automatic URL: got %s", got)
+	}
+	for _, got := range []string{auto.sign("rtmp://h/a/2"), plain.sign("rtmp://h/a/2")} {
+		if got != "rtmp://h/a/2" {
+			t.Errorf("a caller's URL: got %s", got)
+		}
+	}
+}
