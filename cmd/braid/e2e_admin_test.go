@@ -62,16 +62,16 @@ func (s *braidServer) events() (all []logged) {
 	s.t.Helper()
 	for after := int64(0); ; {
 		var page struct {
-			Events []struct {
+			Items []struct {
 				logged
 				Seq int64
 			}
 		}
 		s.rest("GET", fmt.Sprintf("/v1/events?app=%s&after=%d&limit=200", testApp, after), nil, &page)
-		if len(page.Events) == 0 {
+		if len(page.Items) == 0 {
 			return all
 		}
-		for _, e := range page.Events {
+		for _, e := range page.Items {
 			all = append(all, e.logged)
 			after = e.Seq
 		}
