@@ -14,8 +14,8 @@ require (
 	github.com/pion/rtp v1.10.6
 	github.com/pion/sdp/v3 v3.0.20
 	github.com/pion/webrtc/v4 v4.2.26
-	github.com/yutopp/go-amf0 v0.1.0
 	github.com/standard-webhooks/standard-webhooks/libraries v0.0.1
+	github.com/yutopp/go-amf0 v0.1.0
 	github.com/yutopp/go-rtmp v0.0.7
 	golang.org/x/sys v0.49.0
 )

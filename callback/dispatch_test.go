@@ -369,7 +369,10 @@ func TestFailures(t *testing.T) {
 		{"no TLS", "https" + elsewhere[4:], 0, "tls"},
 		{"dns", "http://braid.invalid/", 0, "dns"},
 		{"no answer", server(func(http.ResponseWriter, *http.Request) { <-hang }), 0, "timeout"},
-		{"cut", server(func(w http.ResponseWriter, r *http.Request) { c, _, _ := http.NewResponseController(w).Hijack(); c.Close() }), 0, "lost"},
+		{"cut", server(func(w http.ResponseWriter, r *http.Request) {
+			c, _, _ := http.NewResponseController(w).Hijack()
+			c.Close()
+		}), 0, "lost"},
 		{"endless head", server(func(w http.ResponseWriter, r *http.Request) {
 			for i := range 1000 {
 				w.Header().Set(fmt.Sprintf("X-%d", i), "0123456789012345678901234567890123456789")
