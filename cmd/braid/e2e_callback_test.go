@@ -218,6 +218,10 @@ func wellFormed(t *testing.T, channel string, story []string) {
 type logged struct {
 	Channel, Type string
 	User          *struct{ ID string }
+	Relay         *struct {
+		Task, Message string
+		Code          int
+	}
 }
 
 // tag is the event in the words of a callback.

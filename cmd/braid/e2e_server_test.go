@@ -35,7 +35,7 @@ type braidServer struct {
 	rtmp string // rtmp://host:port/live
 }
 
-func startBraid(t testing.TB) *braidServer {
+func startBraid(t testing.TB, change ...func(*config)) *braidServer {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts a whole server and its clients: not in -short")
@@ -47,6 +47,9 @@ func startBraid(t testing.TB) *braidServer {
 	cfg.AccessKeys = []accessKey{{ID: accessID, Secret: accessCode}}
 	cfg.Applications = []application{{ID: testApp, Key: testKey, Name: "tests"}}
 	cfg.AdminTokens, cfg.Outbound.Allow = []string{adminToken}, []string{"127.0.0.0/8"}
+	for _, f := range change {
+		f(&cfg)
+	}
 	level := slog.LevelInfo
 	if os.Getenv("BRAID_DEBUG") != "" {
 		level = slog.LevelDebug
