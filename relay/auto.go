@@ -111,7 +111,7 @@ func (a *auto) load(ctx context.Context) error {
 	var apps []store.Application
 	domains := make(map[string]store.Domain)
 	err := a.s.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
-		apps, err = pages(tx.Applications, func(app *store.Application) string { return app.ID })
+		apps, err = pages(tx.Applications, (*store.Application).Cursor)
 		if err != nil {
 			return err
 		}
@@ -142,9 +142,9 @@ func (a *auto) load(ctx context.Context) error {
 	return nil
 }
 
-// pages reads a list of the store to its end.
-func pages[T any](read func(after string, limit int) ([]T, error), name func(*T) string) (all []T, err error) {
-	for after := ""; ; after = name(&all[len(all)-1]) {
+// pages reads a list of the store to its end; place is what a row is continued after.
+func pages[T any](read func(after string, limit int) ([]T, error), place func(*T) string) (all []T, err error) {
+	for after := ""; ; after = place(&all[len(all)-1]) {
 		page, err := read(after, pageSize)
 		all = append(all, page...)
 		if err != nil || len(page) < pageSize {

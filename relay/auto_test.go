@@ -296,3 +296,32 @@ func TestAutoBesideQuota(t *testing.T) {
 }
 
 var _ media.Track = (*silent)(nil)
+
+// There may be more applications and domains than one page of the store holds.
+func TestAutoOfManyApplications(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, r := newStore(t), newRooms()
+		update(t, db, func(tx *store.Tx) error {
+			for i := range 2 * pageSize {
+				d := &store.Domain{Name: fmt.Sprintf("d%03d.example.com", i), Ingest: fmt.Sprint("rtmp://127.0.0.1:", 1+i)}
+				if err := tx.CreateDomain(d); err != nil {
+					return err
+				}
+				a := &store.Application{
+					ID: fmt.Sprint("app", i), Name: "n", Key: store.Secret{Current: "k"}, Signing: store.Secret{Current: "s"},
+					Relay: store.RelaySettings{Enabled: true, Mix: true, Domain: d.Name},
+				}
+				if err := tx.CreateApplication(a); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		s := openService(t, r, db)
+		resume(t, s)
+		synctest.Wait()
+		if n := len(s.auto.wanted); n != 2*pageSize {
+			t.Errorf("the settings of %d applications are in force, want %d", n, 2*pageSize)
+		}
+	})
+}
