@@ -20,6 +20,8 @@ require (
 	golang.org/x/sys v0.49.0
 )
 
+require github.com/coder/websocket v1.8.14 // indirect
+
 require (
 	code.dny.dev/ssrf v0.3.0 // indirect
 	github.com/asticode/go-astikit v0.30.0 // indirect
