@@ -269,3 +269,10 @@ func (s *Service) automatic(at place) []*task {
 	defer s.mu.Unlock()
 	return slices.Clone(s.autos[at])
 }
+
+// autoGone is closed at the next end of an automatic task. Take it before automatic.
+func (s *Service) autoGone() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gone
+}

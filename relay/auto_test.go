@@ -325,3 +325,21 @@ func TestAutoOfManyApplications(t *testing.T) {
 		}
 	})
 }
+
+// A channel that opens again while its mix is being ended gets another.
+func TestAutoChannelOpensAgainAtOnce(t *testing.T) {
+	autoTest(t, store.RelaySettings{Enabled: true, Mix: true}, func(t *testing.T, s *Service, db *store.DB, r *rooms) {
+		r.publish("room", who("ann")...)
+		wantStreams(t, s, "app_room_mix")
+		busy := make(chan struct{})
+		go db.Update(context.Background(), func(*store.Tx) error { <-busy; return nil })
+		synctest.Wait()
+		r.publish("room")
+		synctest.Wait() // the mix waits for the store, to end
+		r.publish("room", who("ann")...)
+		synctest.Wait()
+		close(busy)
+		wantStreams(t, s, "app_room_mix")
+		wantTold(t, db, "Started mix_room", "Stopped mix_room 102", "Started mix_room")
+	})
+}

@@ -228,6 +228,16 @@ func TestResumeLeavesWhatItCannotRead(t *testing.T) {
 			t.Errorf("in the store: %q", left)
 		}
 		wantTold(t, db, "Stopped old 103")
+		// Its id can be used again: nobody could stop it.
+		if err := s.Start(context.Background(), single1("bad", "rtmp://127.0.0.1:1/a/1")); err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range rows(t, db) {
+			if _, err := readSpec(&row); err != nil {
+				t.Errorf("task %s: %v", row.ID, err)
+			}
+		}
+		wantTold(t, db, "Stopped old 103", "Started bad")
 	})
 }
 
@@ -394,4 +404,40 @@ func TestJournalKeepsWhatItCannotWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantTold(t, db, "Playing a0", "Playing a1", "Playing a2", "Playing b", "Playing c")
+}
+
+// A task that starts while its application is being disabled does not outlive it.
+func TestStopAppMeetsStart(t *testing.T) {
+	ctx := context.Background()
+	db, r := newStore(t), newRooms()
+	r.set("room", "ann")
+	s := openService(t, r, db)
+	for i := range 50 {
+		spec := single1(fmt.Sprint("t", i), fmt.Sprint("rtmp://127.0.0.1:1/a/", i))
+		started := make(chan error, 1)
+		go func() { started <- s.Start(ctx, spec) }()
+		disable := func(off bool) {
+			update(t, db, func(tx *store.Tx) error {
+				a, err := tx.Application("app")
+				if err != nil {
+					return err
+				}
+				a.Disabled = off
+				return tx.UpdateApplication(&a)
+			})
+		}
+		disable(true)
+		s.StopApp("app")
+		if err := <-started; err == nil {
+			s.mu.Lock()
+			task := s.tasks[id{"app", spec.Task}]
+			s.mu.Unlock()
+			if task != nil && task.mustEnd() == 0 {
+				t.Fatalf("task %d runs on for a disabled application", i)
+			}
+		} else if !errors.Is(err, media.ErrInvalid) {
+			t.Fatal(err)
+		}
+		disable(false)
+	}
 }

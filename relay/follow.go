@@ -69,13 +69,14 @@ func (f *follower) run(ctx context.Context) {
 			f.auto.channelGone(f.at)
 			return
 		}
-		users := c.Changed()
+		users, gone := c.Changed(), f.auto.s.autoGone()
 		timer.Reset(cmp.Or(f.look(ctx, c.Users(), time.Now()), time.Hour))
 		select {
 		case <-ctx.Done():
 			return
 		case <-all:
 		case <-users:
+		case <-gone: // a task that was ending when its channel opened again may be wanted
 		case <-f.wake:
 		case <-timer.C:
 		}

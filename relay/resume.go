@@ -10,7 +10,8 @@ import (
 // Resume runs the tasks that the store holds, and begins the automatic relay.
 // Their channels have two minutes to come back (or MaxIdle, where it is set).
 // Tasks of an application that was disabled meanwhile end. A task that cannot be
-// read is logged and left in the store. Call it once, before the first Start.
+// read is logged and left in the store, until Start makes another of its id. Call
+// it once, before the first Start.
 func (s *Service) Resume(ctx context.Context) error {
 	var rows []store.Task
 	off := make(map[string]bool)

@@ -71,6 +71,7 @@ type Service struct {
 	mu     sync.Mutex // never held while the store is asked
 	tasks  map[id]*task
 	autos  map[place][]*task    // the automatic ones of tasks, by channel
+	gone   chan struct{}        // closed when an automatic task has ended
 	rest   map[string]time.Time // when a stopped task's URL may be used again; a restart forgets it
 	closed bool
 	run    sync.WaitGroup // tasks
@@ -80,7 +81,9 @@ type id struct{ app, task string }
 
 // New makes a Service without tasks.
 func New(cfg Config) *Service {
-	s := &Service{cfg: cfg, tasks: make(map[id]*task), autos: make(map[place][]*task), rest: make(map[string]time.Time)}
+	s := &Service{
+		cfg: cfg, tasks: make(map[id]*task), autos: make(map[place][]*task), gone: make(chan struct{}), rest: make(map[string]time.Time),
+	}
 	s.journal = &journal{db: cfg.Store, log: cfg.Log}
 	s.auto = newAuto(s)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -118,7 +121,7 @@ func (s *Service) begin(ctx context.Context, spec *Spec) error {
 		if err := enabled(tx, spec.App); err != nil {
 			return err
 		}
-		if err := tx.CreateTask(row); err != nil {
+		if err := s.create(tx, row); err != nil {
 			return err
 		}
 		return tx.Append(started)
@@ -128,6 +131,20 @@ func (s *Service) begin(ctx context.Context, spec *Spec) error {
 	}
 	s.launch(newTask(s, spec, row, false))
 	return nil
+}
+
+// create adds a task that does not run. A row of its id that is there all the
+// same could not be read by Resume, and nobody else can take it away.
+func (s *Service) create(tx *store.Tx, row *store.Task) error {
+	err := tx.CreateTask(row)
+	if !errors.Is(err, media.ErrExists) {
+		return err
+	}
+	s.cfg.Log.Warn("a new relay task replaces one of the store that cannot be read", "app", row.App, "task", row.ID)
+	if err := tx.DeleteTask(row.App, row.ID); err != nil {
+		return err
+	}
+	return tx.CreateTask(row)
 }
 
 // enabled fails with media.ErrInvalid when no task may run for an application.
@@ -229,6 +246,10 @@ func (s *Service) forget(key id, t *task) {
 	s.autos[at] = slices.DeleteFunc(s.autos[at], func(o *task) bool { return o == t })
 	if len(s.autos[at]) == 0 {
 		delete(s.autos, at)
+	}
+	if spec.Auto != nil {
+		close(s.gone)
+		s.gone = make(chan struct{})
 	}
 }
 
@@ -408,8 +429,11 @@ func (s *Service) List(app, name string, page, size int) []*Spec {
 }
 
 // StopApp ends all tasks of an application that was disabled or deleted, each
-// as soon as the store has taken that. It does not wait for them.
+// as soon as the store has taken that. It does not wait for them, but for a Start
+// that has found the application as it was.
 func (s *Service) StopApp(app string) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	s.mu.Lock()
 	for key, t := range s.tasks {
 		if key.app == app {
