@@ -77,16 +77,41 @@ func (r *registry) address(ctx context.Context, id string) (a store.Address, err
 
 // seed brings the applications of the config file, or of a first start, into the
 // store. What the config file says holds at each start; what a first start made
-// is brought in once, and belongs to the API from then on.
-func seed(ctx context.Context, db *store.DB, c *config) error {
+// is brought in once, and belongs to the API from then on, as does what has been
+// taken out of the file.
+func seed(ctx context.Context, db *store.DB, c *config, log *slog.Logger) error {
 	return db.Update(ctx, func(tx *store.Tx) error {
+		named := make(map[string]bool)
 		for _, a := range c.Applications {
+			named[a.ID] = !c.firstStart
 			if err := seedOne(tx, a, !c.firstStart); err != nil {
 				return fmt.Errorf("applications: %s: %w", a.ID, err)
 			}
 		}
-		return nil
+		return release(tx, named, log)
 	})
+}
+
+// release hands the applications that the config file no longer names to the
+// API, as they are: to delete one for a missing line would be too much.
+func release(tx *store.Tx, named map[string]bool, log *slog.Logger) error {
+	for after := ""; ; {
+		page, err := tx.Applications(after, 100)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for _, a := range page {
+			after = a.Cursor()
+			if !a.Config || named[a.ID] {
+				continue
+			}
+			a.Config = false
+			if err := tx.UpdateApplication(&a); err != nil {
+				return fmt.Errorf("applications: %s: %w", a.ID, err)
+			}
+			log.Warn("an application is not in the config file any more; it goes on, and belongs to the REST API now", "app", a.ID)
+		}
+	}
 }
 
 func seedOne(tx *store.Tx, a application, fixed bool) error {

@@ -113,7 +113,7 @@ func (s *server) openStore() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := seed(ctx, s.store, &s.cfg); err != nil {
+	if err := seed(ctx, s.store, &s.cfg, s.log); err != nil {
 		return err
 	}
 	if err := s.store.Depart(ctx); err != nil {
@@ -375,14 +375,20 @@ func reachable(addr string) string {
 
 // welcome tells a person where to go.
 func (s *server) welcome(w io.Writer) {
-	at, live, app := "http://"+reachable(s.HTTPAddr), "/live/NAME", s.cfg.Applications[0].ID
+	at, live, app := "http://"+reachable(s.HTTPAddr), "/live/NAME", "APPLICATION"
+	for _, a := range s.cfg.Applications {
+		if s.registry.Exists(a.ID) { // it may have been deleted over the API
+			app = a.ID
+			break
+		}
+	}
 	fmt.Fprintf(w, "braid serves %s (API, WHIP, WHEP, FLV, HLS), rtmp://%s, media on port %d (UDP and TCP)\n\n", at, reachable(s.RTMPAddr), s.sfu.Port())
 	fmt.Fprintf(w, "  WHIP      %s/whip/%s/CHANNEL/USER\n", at, app)
 	fmt.Fprintf(w, "  WHEP      %s/whep/%s/CHANNEL/USER\n", at, app)
 	fmt.Fprintf(w, "  RTMP      rtmp://%s%s\n", reachable(s.RTMPAddr), live)
 	fmt.Fprintf(w, "  HTTP-FLV  %s%s.flv\n", at, live)
 	fmt.Fprintf(w, "  HLS       %s%s.m3u8\n", at, live)
-	if s.cfg.demo() {
+	if _, ok := s.demoApp(); ok {
 		fmt.Fprintf(w, "\nOpen %s/demo/ in two browser tabs.\n", at)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"braid/store"
 )
 
 // A body that does not arrive is given up; an endless answer goes on.
@@ -103,6 +105,31 @@ func TestWelcome(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %s in:\n%s", want, out.String())
 		}
+	}
+}
+
+// Nobody is sent to an application that was deleted.
+func TestWelcomeWithoutApplications(t *testing.T) {
+	cfg := defaults()
+	cfg.DataDir = t.TempDir()
+	cfg.HTTP.Listen, cfg.RTMP.Listen, cfg.Media.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	cfg.Mixer.Program = mixerProgram(t)
+	if _, err := loadCredentials(&cfg); err != nil {
+		t.Fatal(err)
+	}
+	s, err := newServer(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	gone := cfg.Applications[0].ID
+	if err := s.store.Update(t.Context(), func(tx *store.Tx) error { return tx.DeleteApplication(gone) }); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	s.welcome(&out)
+	if strings.Contains(out.String(), gone) || strings.Contains(out.String(), "/demo/") {
+		t.Errorf("the application is gone, and is named in:\n%s", out.String())
 	}
 }
 
