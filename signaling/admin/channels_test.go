@@ -180,6 +180,14 @@ func TestUsage(t *testing.T) {
 	if got := fmt.Sprint(a.ids("start"), a.ids("seconds")); got != "[2026-11-22T10:00:00Z 2026-11-22T10:10:00Z] [60 30]" {
 		t.Errorf("in steps of 5 minutes: got %s", got)
 	}
+	a = s.do("GET", path+"?interval=300&from=2026-11-22T10:00:00Z&to=2026-11-22T10:10:01Z", nil).expect(200)
+	if got := fmt.Sprint(a.ids("start"), a.ids("seconds")); got != "[2026-11-22T10:00:00Z 2026-11-22T10:10:00Z] [60 30]" {
+		t.Errorf("the span that to lies in does not count: got %s", got)
+	}
+	a = s.do("GET", path+"?interval=300&from=2026-11-22T10:00:00Z&to=2026-11-22T10:10:00Z", nil).expect(200)
+	if got := fmt.Sprint(a.ids("start")); got != "[2026-11-22T10:00:00Z]" {
+		t.Errorf("the span that begins at to counts: got %s", got)
+	}
 	s.do("GET", path+"?kind=relay&interval=86400", nil).expect(200, "single_video")
 	s.do("GET", path+"?kind=all", nil).field("kind", "call, relay")
 	s.do("GET", path+"?interval=60", nil).field("interval", "300, 3600, 86400")

@@ -56,11 +56,13 @@ func (h *Handler) getUsage(c *call) (*reply, error) {
 	if err := q.done(); err != nil {
 		return nil, err
 	}
+	// The span that To lies in counts whole, so that the last minutes are seen.
+	to := out.To.Add(store.UsageSpan - time.Nanosecond).Truncate(store.UsageSpan)
 	err = h.store.View(c.r.Context(), func(tx *store.Tx) error {
 		if _, err := tx.Application(c.params["app"]); err != nil {
 			return err
 		}
-		rows, err := tx.Usage([]string{c.params["app"]}, store.UsageKind(out.Kind), out.From, out.To, time.Duration(out.Interval)*time.Second)
+		rows, err := tx.Usage([]string{c.params["app"]}, store.UsageKind(out.Kind), out.From, to, time.Duration(out.Interval)*time.Second)
 		for _, u := range rows {
 			out.Items = append(out.Items, usage{Start: u.Start.UTC(), Class: u.Class, Seconds: u.Time.Seconds()})
 		}
