@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
@@ -406,38 +407,66 @@ func TestJournalKeepsWhatItCannotWrite(t *testing.T) {
 	wantTold(t, db, "Playing a0", "Playing a1", "Playing a2", "Playing b", "Playing c")
 }
 
-// A task that starts while its application is being disabled does not outlive it.
-func TestStopAppMeetsStart(t *testing.T) {
-	ctx := context.Background()
-	db, r := newStore(t), newRooms()
+// StopApp meets a task that a Start under way has written down and not run yet.
+func TestStopAppWaitsForStart(t *testing.T) {
+	r := newRooms()
 	r.set("room", "ann")
-	s := openService(t, r, db)
-	for i := range 50 {
-		spec := single1(fmt.Sprint("t", i), fmt.Sprint("rtmp://127.0.0.1:1/a/", i))
-		started := make(chan error, 1)
-		go func() { started <- s.Start(ctx, spec) }()
-		disable := func(off bool) {
-			update(t, db, func(tx *store.Tx) error {
-				a, err := tx.Application("app")
-				if err != nil {
-					return err
-				}
-				a.Disabled = off
-				return tx.UpdateApplication(&a)
-			})
-		}
-		disable(true)
-		s.StopApp("app")
-		if err := <-started; err == nil {
-			s.mu.Lock()
-			task := s.tasks[id{"app", spec.Task}]
-			s.mu.Unlock()
-			if task != nil && task.mustEnd() == 0 {
-				t.Fatalf("task %d runs on for a disabled application", i)
-			}
-		} else if !errors.Is(err, media.ErrInvalid) {
-			t.Fatal(err)
-		}
-		disable(false)
+	s := openService(t, r, newStore(t))
+	spec := single1("t1", "rtmp://127.0.0.1:1/a/1")
+	row, err := spec.row("", time.Now(), time.Now())
+	if err != nil {
+		t.Fatal(err)
 	}
+	task := newTask(s, spec, row, false)
+	stopped := make(chan struct{})
+	s.changing.Lock() // as Start does, from its checks to launch
+	go func() {
+		defer close(stopped)
+		s.StopApp("app")
+	}()
+	select {
+	case <-stopped:
+		t.Error("StopApp did not wait")
+	case <-time.After(50 * time.Millisecond):
+	}
+	s.launch(task)
+	s.changing.Unlock()
+	<-stopped
+	if task.mustEnd() != CodeApplication {
+		t.Error("the task runs on for a disabled application")
+	}
+}
+
+// While the store fails for long, what was told keeps its order, and what has
+// been overtaken goes.
+func TestJournalMergesWhatItCannotWrite(t *testing.T) {
+	db := newStore(t)
+	j := &journal{db: storeThatIsClosed(t), log: slog.New(slog.DiscardHandler)}
+	tell := func(typ event.Type, task, url string) {
+		j.queue.Put(event.Event{App: "app", Channel: "room", Type: typ, Relay: relayed(task, url, CodeOK, "")})
+	}
+	tell(event.RelayFailed, "a", "")
+	for range 10 {
+		for range journalHeld / 4 {
+			tell(event.RelayReconnecting, "a", "u1")
+			tell(event.RelayPlaying, "b", "u1")
+			tell(event.RelayPlaying, "a", "u1")
+		}
+		if err := j.change(context.Background(), nil); err == nil {
+			t.Fatal("a closed store takes events")
+		}
+		if len(j.taken) > journalHeld {
+			t.Fatalf("%d events are held", len(j.taken))
+		}
+	}
+	tell(event.RelayReconnecting, "b", "u1")
+	tell(event.RelayPlaying, "c", "u1")
+	for range journalHeld {
+		tell(event.RelayPlaying, "a", "u2")
+	}
+	j.db = db
+	if err := j.change(context.Background(), nil); err != nil {
+		t.Fatal(err)
+	}
+	wantTold(t, db, "Failed a", "Playing a", "Reconnecting b", "Playing c", "Playing a")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 const (
 	journalRetry = time.Second     // after a failure of the store
 	journalLast  = 3 * time.Second // for what is left when the service closes
+	journalHeld  = 1000            // events not yet written; over that they are merged
 )
 
 // journal makes what tasks do durable, in one order. What pushes tell waits in
@@ -37,6 +39,11 @@ func (j *journal) change(ctx context.Context, do func(*store.Tx) error) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.taken = append(j.taken, j.queue.Take()...)
+	if len(j.taken) > journalHeld {
+		all := len(j.taken)
+		j.taken = newest(j.taken)
+		j.log.Warn("relay events wait for the store, those that were overtaken are left out", "events", all, "kept", len(j.taken))
+	}
 	if do == nil && len(j.taken) == 0 {
 		return nil
 	}
@@ -55,6 +62,22 @@ func (j *journal) change(ctx context.Context, do func(*store.Tx) error) error {
 		j.taken = nil
 	}
 	return err
+}
+
+// newest leaves the last event of each URL, and of each task as a whole: where it
+// stands. So what waits has the bound that tasks have, however long the store
+// fails and however often an origin comes and goes meanwhile.
+func newest(events []event.Event) (kept []event.Event) {
+	type about struct{ app, task, url string }
+	seen := make(map[about]bool)
+	for _, e := range slices.Backward(events) {
+		if a := (about{e.App, e.Relay.Task, e.Relay.URL}); !seen[a] {
+			seen[a] = true
+			kept = append(kept, e)
+		}
+	}
+	slices.Reverse(kept)
+	return kept
 }
 
 // run writes what pushes tell until ctx ends, and then what is left.
