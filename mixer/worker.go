@@ -19,12 +19,12 @@ import (
 )
 
 const (
-	readyWithin   = 10 * time.Second      // a loaded machine starts a process in well under one
-	killAfter     = time.Second           // a worker ends when its socket closes; this is for one that hangs
-	mediaMax      = 512                   // frames waiting for a worker; more and it is not keeping up
-	pictureGather = 16 * time.Millisecond // half a frame: what batching costs in delay, at most
-	soundGather   = 80 * time.Millisecond // for players that buffer seconds; four packets in one go cost half
-	brokenWait    = 5 * time.Second       // before an output that failed is opened again
+	readyWithin   = 10 * time.Second       // a loaded machine starts a process in well under one
+	killAfter     = time.Second            // a worker ends when its socket closes; this is for one that hangs
+	mediaMax      = 512                    // frames waiting for a worker; more and it is not keeping up
+	pictureGather = 16 * time.Millisecond  // half a frame: what batching costs in delay, at most
+	soundGather   = 160 * time.Millisecond // for players that buffer seconds; eight packets in one go cost well under half
+	brokenWait    = 5 * time.Second        // before an output that failed is opened again
 	firstWait     = 50 * time.Millisecond
 	longestWait   = 5 * time.Second // between restarts of a worker that dies at once
 	hungAfter     = 5               // seconds without a word from a worker that mixes, which it does by the clock
