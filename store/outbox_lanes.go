@@ -68,7 +68,7 @@ func (tx *Tx) Heads(lanes []int64) ([]Head, error) {
 		some, err := list(tx, scanHead, `SELECT l.id, l.sub, l.channel, l.state, l.due, l.fails, l.since, l.tried,
 			d.id, d.msg, d.seq, d.event, d.payload, d.attempts, d.refused, d.first, d.created, s.app, s.kind, s.url
 			FROM lanes l JOIN subscriptions s ON s.id = l.sub
-			JOIN deliveries d ON d.id = (SELECT MIN(id) FROM deliveries WHERE lane = l.id)
+			JOIN deliveries d ON d.id = (SELECT id FROM deliveries WHERE lane = l.id ORDER BY lane, id LIMIT 1)
 			WHERE l.id IN (`+marks(len(part))+`)`, part...)
 		if err != nil {
 			return nil, err

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"database/sql"
+	"errors"
 	"time"
 )
 
@@ -38,11 +40,26 @@ func (g recordGroup) where() (no, cond string, args []any) {
 
 // borders gives the lowest and highest number of a group; 1 and 0 when it is empty.
 func (tx *Tx) borders(g recordGroup) (first, last int64, err error) {
-	no, cond, args := g.where()
-	// Two subqueries, each one step at an end of the index.
-	err = tx.queryRow(`SELECT COALESCE((SELECT MIN(`+no+`) FROM records WHERE `+cond+`), 1),
-		COALESCE((SELECT MAX(`+no+`) FROM records WHERE `+cond+`), 0)`, append(args, args...)...).Scan(&first, &last)
+	if first, err = tx.border(g, "ASC", 1); err == nil {
+		last, err = tx.border(g, "DESC", 0)
+	}
 	return first, last, err
+}
+
+// border gives the number at one end of a group. PostgreSQL, when it thinks that
+// a group is small, reads all of it for a MIN or MAX; in the order of the index
+// it reads one row whatever it thinks.
+func (tx *Tx) border(g recordGroup, order string, none int64) (n int64, err error) {
+	no, cond, args := g.where()
+	by := "app " + order + ", kind " + order + ", kind_no " + order
+	if g.sub != "" {
+		by = "sub " + order + ", sub_no " + order
+	}
+	err = tx.queryRow(`SELECT `+no+` FROM records WHERE `+cond+` ORDER BY `+by+` LIMIT 1`, args...).Scan(&n)
+	if errors.Is(err, sql.ErrNoRows) {
+		return none, nil
+	}
+	return n, err
 }
 
 // addRecords appends records in their order and gives them ids. A time before
@@ -58,7 +75,7 @@ func (tx *Tx) addRecords(records []Record) error {
 	last := map[recordGroup]int64{}
 	next := func(g recordGroup) (int64, error) {
 		if _, ok := last[g]; !ok {
-			_, n, err := tx.borders(g)
+			n, err := tx.border(g, "DESC", 0)
 			if err != nil {
 				return 0, err
 			}

@@ -245,7 +245,7 @@ func (tx *Tx) Deliveries(q DeliveryQuery, after int64, limit int) ([]Delivery, e
 		return nil, err
 	}
 	query := `SELECT d.id, s.app, s.id, s.kind, d.msg, d.seq, d.event, d.payload, d.attempts, d.refused, d.first, d.created,
-		CASE WHEN d.id = (SELECT MIN(id) FROM deliveries WHERE lane = l.id) THEN l.due ELSE 0 END, 0
+		CASE WHEN d.id = (SELECT id FROM deliveries WHERE lane = l.id ORDER BY lane, id LIMIT 1) THEN l.due ELSE 0 END, 0
 		FROM deliveries d JOIN lanes l ON l.id = d.lane JOIN subscriptions s ON s.id = d.sub
 		WHERE d.sub = ? AND d.id > ? ORDER BY d.id LIMIT ?`
 	if q.Failed {
