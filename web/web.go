@@ -1,7 +1,7 @@
-// Package web holds what browsers load, embedded in the binary: the demo page
-// and the player it uses (vendor/, with licences). demo.go is the page's
-// backend: it plays the part of a customer's business server and steers braid
-// through its public API alone.
+// Package web holds what browsers load, embedded in the binary: the SDK (sdk/,
+// doc/sdk.md), the demo pages and the player they use (vendor/, with licences).
+// demo.go is the pages' backend: it plays the part of a customer's business
+// server and steers braid through its public API alone.
 //
 // It starts no goroutine; an open event stream lives in its own request.
 package web
@@ -14,18 +14,19 @@ import (
 	"io/fs"
 	"mime"
 	"net/http"
+	"net/url"
 	"path"
 	"strings"
 	"time"
 )
 
-//go:embed demo vendor
+//go:embed demo vendor sdk
 var files embed.FS
 
 // policy lets the page load nothing from elsewhere. Media and live streams may
 // come from the origin's own address, which need not be the page's, and a
 // playing MediaSource is a blob.
-const policy = "default-src 'self'; connect-src 'self' http: https:; media-src 'self' blob:; " +
+const policy = "default-src 'self'; connect-src 'self' http: https: ws: wss:; media-src 'self' blob:; " +
 	"img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 // asset is one embedded file, ready to be served.
@@ -35,9 +36,19 @@ type asset struct {
 	etag string
 }
 
-// Handler serves the embedded files under /demo/ and /vendor/ for GET and HEAD.
-// Browsers ask each time whether a file has changed (ETag), so that a new build
-// is seen at once.
+// SDK serves the browser SDK under /sdk/, to pages of every origin.
+func SDK() http.Handler {
+	files := Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "*") // a module of another origin is fetched with CORS, without cookies
+		w.Header().Set("Cross-Origin-Resource-Policy", "cross-origin")
+		files.ServeHTTP(w, r)
+	})
+}
+
+// Handler serves the embedded files under /demo/, /sdk/ and /vendor/ for GET
+// and HEAD. Browsers ask each time whether a file has changed (ETag), so that a
+// new build is seen at once.
 func Handler() http.Handler {
 	assets := map[string]asset{}
 	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
@@ -58,6 +69,11 @@ func Handler() http.Handler {
 			p += "index.html"
 		}
 		a, ok := assets[p]
+		if _, folder := assets[p+"/index.html"]; !ok && folder {
+			to := url.URL{Path: p + "/", RawQuery: r.URL.RawQuery}
+			http.Redirect(w, r, to.String(), http.StatusMovedPermanently) // the page's own links are relative to it
+			return
+		}
 		if !ok {
 			http.NotFound(w, r)
 			return
@@ -88,6 +104,8 @@ func contentType(name string) string {
 	switch ext := path.Ext(name); ext {
 	case ".js":
 		return "text/javascript; charset=utf-8"
+	case ".json":
+		return "application/json"
 	case ".html", ".css", ".svg":
 		return mime.TypeByExtension(ext)
 	}

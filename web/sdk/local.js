@@ -1,0 +1,192 @@
+// What the user publishes: devices, the screen, or a track of the page's own.
+import { BraidError, Emitter } from './events.js';
+
+/** Cameras, microphones and speakers. Labels are empty until the user has allowed a device once. */
+export async function devices() {
+  const all = await navigator.mediaDevices?.enumerateDevices() ?? [];
+  const of = (kind) => all.filter((d) => d.kind === kind).map(({ deviceId, label, groupId }) => ({ deviceId, label, groupId }));
+  return { cameras: of('videoinput'), microphones: of('audioinput'), speakers: of('audiooutput') };
+}
+
+/** One published source. Room makes it; events: `muted`, `switched`, `stopped` (reason). */
+export class LocalTrack extends Emitter {
+  #home;
+  #track;
+  #elements = new Set();
+  #release = null; // while a camera is muted: how to open it again
+
+  /** @param {{replace: Function, unpublish: Function, tellMuted: Function}} home */
+  constructor(home, source, track, options) {
+    super();
+    this.#home = home;
+    this.source = source;
+    this.options = options;
+    this.muted = false;
+    this.stopped = false;
+    this.#take(track);
+  }
+
+  /** The browser's track; null while a muted camera is switched off. */
+  get track() { return this.#track; }
+
+  /**
+   * Others get silence or no picture, and are told. A camera that the SDK opened is switched off, so that its light goes
+   * out; a microphone stays open, so that unmute is immediate.
+   */
+  async mute() {
+    if (this.muted || this.stopped) return;
+    this.muted = true;
+    if (this.#opened && this.source === 'camera') {
+      this.#release = this.options;
+      this.#drop();
+      await this.#home.replace(null);
+    } else if (this.#track) {
+      this.#track.enabled = false;
+    }
+    await this.#tellMuted();
+  }
+
+  async unmute() {
+    if (!this.muted || this.stopped) return;
+    if (this.#release) {
+      const track = await open(this.source, this.#release);
+      if (this.stopped) { track.stop(); return; }
+      this.#release = null;
+      this.#take(track);
+      await this.#home.replace(track);
+    }
+    this.#track.enabled = true;
+    this.muted = false;
+    await this.#tellMuted();
+  }
+
+  /** Stops the device and unpublishes. */
+  async stop(reason = 'asked') {
+    if (this.stopped) return;
+    this.stopped = true;
+    this.#drop();
+    this.emit('stopped', { reason });
+    await this.#home.unpublish(reason);
+  }
+
+  /**
+   * Changes to another camera or microphone, without renegotiation.
+   * @param {{deviceId?: string, facingMode?: string}} device neither: the system's default
+   */
+  async switchDevice({ deviceId, facingMode } = {}) {
+    const options = { ...this.options, deviceId, facingMode };
+    if (this.#release) { // the camera is off: it is the one that comes on
+      this.options = this.#release = options;
+      this.emit('switched');
+      return;
+    }
+    const phone = facingMode || /Android|iPhone|iPad/.test(navigator.userAgent);
+    if (phone) this.#track?.stop(); // phones open one camera at a time
+    const track = await open(this.source, options);
+    if (this.stopped) { track.stop(); return; }
+    this.options = options;
+    this.#drop();
+    track.enabled = !this.muted;
+    this.#take(track);
+    await this.#home.replace(track);
+    this.emit('switched');
+  }
+
+  /** Shows the track in a media element, muted, until the returned function is called. */
+  attach(element) {
+    element.muted = true;
+    element.playsInline = true;
+    element.autoplay = true;
+    this.#elements.add(element);
+    this.#show(element);
+    return () => {
+      if (this.#elements.delete(element)) element.srcObject = null;
+    };
+  }
+
+  get #opened() { return !this.options.track; }
+
+  #take(track) {
+    this.#track = track;
+    track.onended = () => this.#ended();
+    this.#elements.forEach((e) => this.#show(e));
+  }
+
+  #drop() {
+    const track = this.#track;
+    this.#track = null;
+    if (track) track.onended = null;
+    if (this.#opened) track?.stop();
+    this.#elements.forEach((e) => this.#show(e));
+  }
+
+  #show(element) {
+    element.srcObject = this.#track ? new MediaStream([this.#track]) : null;
+  }
+
+  /** A device was unplugged: the default one takes over. A screen share that the user ended, and a track of the page's own, end. */
+  async #ended() {
+    if (this.#opened && !this.source.startsWith('share')) {
+      try {
+        await this.switchDevice({});
+        return;
+      } catch { /* there is no other one */ }
+    }
+    await this.stop('ended').catch(() => {});
+  }
+
+  async #tellMuted() {
+    this.emit('muted', { muted: this.muted });
+    await this.#home.tellMuted();
+  }
+}
+
+/** Opens a camera or a microphone. */
+export async function open(source, options) {
+  const { deviceId, facingMode, constraints } = options;
+  const device = { ...(deviceId && { deviceId: { exact: deviceId } }), ...(facingMode && { facingMode }) };
+  const { width = 1280, height = 720, frameRate = 30 } = options;
+  const wish = source === 'camera'
+    ? { video: { width: { ideal: width }, height: { ideal: height }, frameRate: { ideal: frameRate, max: frameRate }, ...device, ...constraints } }
+    : { audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true, ...device, ...constraints } };
+  const stream = await media(source, (m) => m.getUserMedia(wish));
+  return stream.getTracks()[0];
+}
+
+/** Asks for a screen: its picture, and its sound where browser and user give it. */
+export async function openScreen({ audio = true, frameRate = 15, constraints }) {
+  const stream = await media('screen', (m) => {
+    if (!m.getDisplayMedia) throw new BraidError('device', 'this browser cannot share its screen');
+    return m.getDisplayMedia({ video: { frameRate: { max: frameRate } }, audio, ...constraints });
+  });
+  const [video] = stream.getVideoTracks();
+  video.contentHint ||= 'detail'; // letters before motion
+  return { video, audio: stream.getAudioTracks()[0] };
+}
+
+async function media(what, ask) {
+  if (!navigator.mediaDevices) {
+    throw new BraidError('device', 'browsers give camera, microphone and screen only to pages from https or localhost', { field: 'insecure' });
+  }
+  try {
+    return await ask(navigator.mediaDevices);
+  } catch (error) {
+    if (error instanceof BraidError) throw error;
+    const words = {
+      NotAllowedError: `the ${what} is not allowed`,
+      NotFoundError: `there is no ${what}`,
+      OverconstrainedError: `no ${what} is as asked`,
+      NotReadableError: `the ${what} is in use by another program`,
+    };
+    throw new BraidError('device', words[error.name] ?? `the ${what} does not start: ${error.message}`, { field: error.name, cause: error });
+  }
+}
+
+/** Three layers of a camera's picture: full, half, quarter; the smallest first, so that a weak uplink starves the large one. */
+export function layers(maxBitrate = 1_500_000) {
+  return [
+    { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: Math.round(maxBitrate / 10) },
+    { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: Math.round(maxBitrate / 3) },
+    { rid: 'f', scaleResolutionDownBy: 1, maxBitrate },
+  ];
+}

@@ -1,0 +1,60 @@
+// What both WebRTC connections need: somebody who notices that the path is gone, and a way to choose a codec.
+
+const patience = 2500; // ms of `disconnected`: short gaps mend themselves
+const connectWithin = 10000; // ms
+const restartWithin = 6000; // ms
+const restarts = 3; // in a row; then only a new session can help
+
+/**
+ * Watches a connection: calls restart when it has lost its path, lost when restarts do not bring it back. While offline()
+ * is true it waits: nothing can be negotiated then.
+ */
+export class Guard {
+  #timer = 0;
+  #tries = 0;
+
+  constructor(pc, { restart, lost, offline }) {
+    Object.assign(this, { pc, restart, lost, offline });
+    pc.addEventListener('connectionstatechange', () => this.check());
+  }
+
+  /** Looks at once; called when the socket is live again, too. */
+  check(now = false) {
+    const state = this.pc.connectionState;
+    clearTimeout(this.#timer);
+    if (state === 'connected') this.#tries = 0;
+    else if (state === 'failed' || state === 'disconnected' && now) this.#again();
+    else if (state === 'disconnected') this.#in(patience);
+    else if (state === 'connecting') this.#in(connectWithin);
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+    this.pc.close(); // no event comes after it
+  }
+
+  #in(ms) {
+    this.#timer = setTimeout(() => this.#again(), ms);
+  }
+
+  #again() {
+    if (this.pc.connectionState === 'closed') return;
+    if (this.offline()) {
+      this.#in(1000);
+      return;
+    }
+    if (++this.#tries > restarts) {
+      this.lost();
+      return;
+    }
+    this.restart();
+    this.#in(restartWithin);
+  }
+}
+
+/** Puts a codec first; the others stay as a way out. An unknown name changes nothing. */
+export function prefer(transceiver, codec) {
+  const all = RTCRtpSender.getCapabilities(transceiver.receiver.track.kind)?.codecs ?? [];
+  const is = (c) => c.mimeType.split('/')[1].toLowerCase() === codec.toLowerCase();
+  if (all.some(is)) transceiver.setCodecPreferences([...all.filter(is), ...all.filter((c) => !is(c))]);
+}

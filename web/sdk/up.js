@@ -1,0 +1,116 @@
+// The connection that a user publishes on. The client offers; every offer says which source each mid carries.
+import { Guard, prefer } from './peer.js';
+
+export class Up {
+  #slots = new Map(); // source → {transceiver, on}
+  #asked = 0; // negotiations wanted so far
+  #restart = false; // the next offer has new ICE credentials
+  #running = null; // promise of the negotiation under way
+
+  /** @param {{request: Function, iceServers: RTCIceServer[], lost: () => void, offline: () => boolean}} needs */
+  constructor({ request, iceServers, lost, offline }) {
+    this.request = request;
+    this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
+    this.guard = new Guard(this.pc, { restart: () => this.restart(), lost, offline });
+  }
+
+  /**
+   * Publishes a track as a source. Resolves when the server has agreed; rejects with its refusal, and then nothing is
+   * published.
+   * @param {string} source
+   * @param {MediaStreamTrack | null} track null: a camera that is switched off
+   * @param {{codec?: string, encodings?: RTCRtpEncodingParameters[], degradation?: string}} options
+   */
+  async publish(source, track, options = {}) {
+    let slot = this.#slots.get(source);
+    if (slot) {
+      await slot.transceiver.sender.replaceTrack(track);
+      slot.transceiver.direction = 'sendonly';
+    } else {
+      slot = { transceiver: this.pc.addTransceiver(track ?? kindOf(source), { direction: 'sendonly', sendEncodings: options.encodings }) };
+      this.#slots.set(source, slot);
+      if (options.codec) prefer(slot.transceiver, options.codec);
+    }
+    slot.on = true;
+    degrade(slot.transceiver.sender, options.degradation);
+    try {
+      await this.negotiate();
+    } catch (error) {
+      this.#off(slot);
+      throw error;
+    }
+  }
+
+  /** Stops sending a source; the place in the connection is kept for the next time. */
+  async unpublish(source) {
+    const slot = this.#slots.get(source);
+    if (!slot?.on) return;
+    this.#off(slot);
+    await this.negotiate();
+  }
+
+  /** Puts another track, or silence (null), in place of a source's, without negotiation. */
+  async replace(source, track) {
+    await this.#slots.get(source)?.transceiver.sender.replaceTrack(track);
+  }
+
+  restart() {
+    this.#restart = true;
+    this.negotiate().catch(() => {}); // the guard sees whether it helped
+  }
+
+  /** Brings the server up to date. Calls made together share one offer. */
+  negotiate() {
+    this.#asked++;
+    this.#running ??= this.#negotiate().finally(() => { this.#running = null; });
+    return this.#running;
+  }
+
+  close() {
+    this.guard.stop();
+  }
+
+  async #negotiate() {
+    await null; // let calls of the same moment in
+    for (let done = 0; done < this.#asked && this.pc.signalingState !== 'closed';) {
+      const asked = this.#asked;
+      const iceRestart = this.#restart;
+      this.#restart = false;
+      try {
+        await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart }));
+        const { sdp } = await this.request('offer', { sdp: this.pc.localDescription.sdp, tracks: this.#tracks() });
+        await this.pc.setRemoteDescription({ type: 'answer', sdp });
+      } catch (error) {
+        this.#restart ||= iceRestart;
+        if (this.pc.signalingState === 'closed') return;
+        if (error.code === 'disconnected' || error.code === 'timeout') continue; // offered again when there is a socket
+        if (this.pc.signalingState === 'have-local-offer') await this.pc.setLocalDescription({ type: 'rollback' });
+        throw error;
+      }
+      done = asked;
+    }
+  }
+
+  #tracks() {
+    return [...this.#slots].filter(([, slot]) => slot.on && slot.transceiver.mid !== null)
+      .map(([source, slot]) => ({ mid: slot.transceiver.mid, source }));
+  }
+
+  #off(slot) {
+    slot.on = false;
+    if (this.pc.signalingState === 'closed') return;
+    slot.transceiver.direction = 'inactive';
+    slot.transceiver.sender.replaceTrack(null).catch(() => {});
+  }
+}
+
+function degrade(sender, degradationPreference) {
+  if (!degradationPreference) return;
+  const parameters = sender.getParameters();
+  parameters.degradationPreference = degradationPreference;
+  sender.setParameters(parameters).catch(() => {}); // Firefox does not know it yet
+}
+
+function kindOf(source) {
+  return source === 'camera' || source === 'shareScreen' ? 'video' : 'audio';
+}
