@@ -143,6 +143,7 @@ func (s *server) serveHTTP() {
 		Store: s.store, Callbacks: s.callbacks, SFU: s.sfu, Tasks: s.relay, Keys: keys,
 		AdminTokens: s.cfg.AdminTokens, Log: s.log.With("part", "rest"),
 	}))
+	mux.Handle("/sdk/", web.SDK())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	if app, ok := s.demoApp(); ok {
 		key := s.cfg.AccessKeys[0]
