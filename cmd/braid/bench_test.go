@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"braid/media/flv"
 	"braid/media/rtmp"
 )
@@ -75,17 +73,6 @@ func (s *benchServer) cpu() (server, workers time.Duration) {
 		}
 	}
 	return server, workers
-}
-
-// processCPU is the CPU time of a living process, from its own clock: /proc counts in
-// ticks of 10 ms, a fifth of what a relay uses in 10 s twice over.
-func processCPU(pid int) time.Duration {
-	const scheduled = 2 // clock_getcpuclockid(3): CPUCLOCK_SCHED
-	var used unix.Timespec
-	if err := unix.ClockGettime(int32(^pid)<<3|scheduled, &used); err != nil {
-		return 0
-	}
-	return time.Duration(used.Nano())
 }
 
 // over measures what server and workers use in a span of time.

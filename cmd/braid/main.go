@@ -20,9 +20,10 @@ import (
 const usage = `braid is a real-time media server.
 
   braid serve [--config braid.yaml]   runs the server (the default)
+  braid bot load                      loads a server with publishers and watchers, and measures it
   braid version                       prints the version
 
-braid serve --help explains its flags.
+braid serve --help and braid bot load --help explain their flags.
 `
 
 func main() {
@@ -46,6 +47,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	switch command {
 	case "serve":
 		return serve(ctx, args, stdout, stderr)
+	case "bot":
+		return bot(ctx, args, stdout, stderr)
 	case "version":
 		fmt.Fprintln(stdout, version())
 		return nil
@@ -66,6 +69,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	name := flags.String("config", "", "read settings from this YAML `file`; without it the defaults hold:\nHTTP on 127.0.0.1:8080, RTMP on 127.0.0.1:1935, media on :8189 (UDP and TCP), data in ./braid-data")
 	level := flags.String("log", "info", "log this `level` and above: debug, info, warn, error")
+	debug := flags.String("debug", "", "serve memory counters and profiles on this loopback `address`")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -78,6 +82,13 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: min}))
 
+	if *debug != "" {
+		end, err := serveDebug(*debug)
+		if err != nil {
+			return err
+		}
+		defer end()
+	}
 	cfg := defaults()
 	if *name != "" {
 		var err error

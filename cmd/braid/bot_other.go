@@ -1,0 +1,13 @@
+//go:build !linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+func bot(context.Context, []string, io.Writer, io.Writer) error {
+	return errors.New("bot: the load generator needs Linux (recvmmsg, timerfd, /proc)")
+}
