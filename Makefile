@@ -39,6 +39,7 @@ e2e: setup-test build
 
 bench: build
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout $(TIMEOUT) -v ./cmd/braid
+	go test -run '^$$' -bench '$(BENCH)' -timeout $(TIMEOUT) -v ./callback ./store
 
 lint:
 	@unformatted=$$(gofmt -l cmd event callback media mixer origin relay sei signaling store web 2>/dev/null); \

@@ -13,7 +13,7 @@ const (
 	recordBatch = 1000                   // events in one transaction
 	recordRetry = 200 * time.Millisecond // after a failure of the store, such as a full disk
 	recordGrace = 2 * time.Second        // for what is left when the server ends
-	purgeEvery  = time.Hour
+	purgeEvery  = 5 * time.Minute        // little at a time
 )
 
 // recorder makes what happens in channels durable, in its order: from the
