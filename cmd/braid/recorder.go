@@ -12,6 +12,7 @@ import (
 const (
 	recordBatch = 1000                   // events in one transaction
 	recordRetry = 200 * time.Millisecond // after a failure of the store, such as a full disk
+	recordTell  = 5 * time.Second        // between two lines about that in the log, which may be on the same disk
 	recordGrace = 2 * time.Second        // for what is left when the server ends
 	purgeEvery  = 5 * time.Minute        // little at a time
 )
@@ -20,47 +21,61 @@ const (
 // SFU's queue into the store's log, whose readers are the callbacks.
 type recorder struct {
 	queue event.Queue
-	db    *store.DB
+	db    recorderStore
 	log   *slog.Logger
 }
 
-// run records until ctx has ended and the queue is empty, or cannot be emptied
+// recorderStore is what the recorder needs of a *store.DB.
+type recorderStore interface {
+	Update(context.Context, func(*store.Tx) error) error
+	Purge(context.Context, time.Time) error
+}
+
+// run records until ctx has ended and all is written, or cannot be written
 // within recordGrace.
 func (r *recorder) run(ctx context.Context) {
 	purge := time.NewTicker(purgeEvery)
 	defer purge.Stop()
+	var held []event.Event // taken from the queue and not written yet
 	for {
 		select {
 		case <-r.queue.Ready():
-			r.drain(ctx)
+			held = r.write(ctx, append(held, r.queue.Take()...))
 		case <-purge.C:
 			r.purge(ctx)
 		case <-ctx.Done():
 			late, cancel := context.WithTimeout(context.Background(), recordGrace)
 			defer cancel()
-			r.drain(late)
+			if held = r.write(late, append(held, r.queue.Take()...)); len(held) > 0 {
+				r.log.Error("events are lost", "events", len(held))
+			}
 			return
 		}
 	}
 }
 
-// drain writes what the queue holds. Only the end of ctx makes it give up.
-func (r *recorder) drain(ctx context.Context) {
-	for held := r.queue.Take(); len(held) > 0; {
+// write writes events and returns those that it could not. Only the end of ctx
+// makes it give up.
+func (r *recorder) write(ctx context.Context, held []event.Event) []event.Event {
+	var told time.Time
+	for len(held) > 0 {
 		batch := held[:min(len(held), recordBatch)]
 		err := r.db.Update(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.Append(batch...) })
 		if err == nil {
 			held = held[len(batch):]
 			continue
 		}
-		r.log.Error("events cannot be stored, will try again", "events", len(held), "error", err)
+		if time.Since(told) >= recordTell {
+			r.log.Error("events cannot be stored, will try again", "events", len(held), "error", err)
+			told = time.Now()
+		}
 		select {
 		case <-time.After(recordRetry):
 		case <-ctx.Done():
-			r.log.Error("events are lost", "events", len(held))
-			return
+			return held
 		}
 	}
+	return nil
 }
 
 // purge deletes what has been kept for as long as it is kept.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"braid/media"
@@ -18,10 +19,17 @@ type registry struct {
 	db      *store.DB
 	log     *slog.Logger
 	secrets map[string]string
+
+	mu   sync.Mutex
+	last map[string]store.Application // as last read
 }
 
+// readWithin is how long a request waits for the store to say who its
+// application is.
+const readWithin = 5 * time.Second
+
 func newRegistry(db *store.DB, keys []accessKey, log *slog.Logger) *registry {
-	r := &registry{db: db, log: log, secrets: make(map[string]string)}
+	r := &registry{db: db, log: log, secrets: make(map[string]string), last: make(map[string]store.Application)}
 	for _, k := range keys {
 		r.secrets[k.ID] = k.Secret
 	}
@@ -43,15 +51,29 @@ func (r *registry) Application(id string) (token.App, bool) {
 	return token.App{Keys: a.Key.Valid(time.Now()), JWTOnly: a.Tokens == store.TokensJWT, Disabled: a.Disabled}, true
 }
 
+// application reads an application. While the store does not answer it is what
+// was read last: people go on joining, and nobody is told that an application is
+// not there because its database is away.
 func (r *registry) application(id string) (a store.Application, ok bool) {
-	err := r.db.View(context.Background(), func(tx *store.Tx) (err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), readWithin)
+	defer cancel()
+	err := r.db.View(ctx, func(tx *store.Tx) (err error) {
 		a, err = tx.Application(id)
 		return err
 	})
-	if err != nil && !errors.Is(err, media.ErrNotFound) {
-		r.log.Error("read an application", "app", id, "error", err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err == nil:
+		r.last[id] = a
+		return a, true
+	case errors.Is(err, media.ErrNotFound):
+		delete(r.last, id)
+		return a, false
 	}
-	return a, err == nil
+	r.log.Error("read an application", "app", id, "error", err)
+	a, ok = r.last[id]
+	return a, ok
 }
 
 // address finds a publish address. One that has expired, or whose application

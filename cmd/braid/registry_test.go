@@ -50,3 +50,25 @@ func TestSeed(t *testing.T) {
 	check("b", "back", "kb2", true)
 	check("first", "default", "kf", false)
 }
+
+// A store that is away is not taken for an application that is not there.
+func TestRegistryWithoutStore(t *testing.T) {
+	db := storetest.Open(t)
+	r := newRegistry(db, nil, slog.New(slog.DiscardHandler))
+	app := store.Application{ID: "a", Name: "a", Key: store.Secret{Current: "key"}, Signing: store.Secret{Current: store.NewSigning()}}
+	if err := db.Update(t.Context(), func(tx *store.Tx) error { return tx.CreateApplication(&app) }); err != nil {
+		t.Fatal(err)
+	}
+	if !r.Exists("a") || r.Exists("b") {
+		t.Fatal("with the store: want a, and no b")
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := r.Application("a"); !ok || len(got.Keys) != 1 || got.Keys[0] != "key" {
+		t.Errorf("without the store: got %+v, %v; want a with its key", got, ok)
+	}
+	if r.Exists("b") {
+		t.Error("without the store: there is an application b")
+	}
+}
