@@ -106,6 +106,21 @@ func (a *auto) channelGone(at place) {
 	}
 }
 
+// unwatched does the same for channels that nobody follows, because their
+// application does not want the automatic relay now. run calls it.
+func (a *auto) unwatched() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for key, channel := range a.stopped {
+		if a.wanted[key.app] != nil {
+			continue
+		}
+		if _, open := a.s.cfg.Channels.Channel(key.app, channel); !open {
+			delete(a.stopped, key)
+		}
+	}
+}
+
 // load reads all settings and domains.
 func (a *auto) load(ctx context.Context) error {
 	var apps []store.Application
@@ -181,6 +196,7 @@ func (a *auto) run() {
 		}
 		a.follow()
 		a.drop()
+		a.unwatched()
 		select {
 		case <-a.ctx.Done():
 			retry.Stop()

@@ -198,6 +198,32 @@ func TestAutoStaysStopped(t *testing.T) {
 	})
 }
 
+// A channel that has closed while the relay was switched off is a new one.
+func TestAutoStoppedAndSwitchedOff(t *testing.T) {
+	settings := store.RelaySettings{Enabled: true, Mix: true}
+	autoTest(t, settings, func(t *testing.T, s *Service, db *store.DB, r *rooms) {
+		set := func(settings store.RelaySettings) {
+			setRelay(t, db, settings)
+			s.SettingsChanged("app")
+			synctest.Wait()
+		}
+		r.publish("room", who("ann")...)
+		wantStreams(t, s, "app_room_mix")
+		if err := s.Stop(context.Background(), "app", "mix_room"); err != nil {
+			t.Fatal(err)
+		}
+		set(store.RelaySettings{})
+		set(settings)
+		wantStreams(t, s) // the channel was open all the time
+		set(store.RelaySettings{})
+		r.publish("room")
+		synctest.Wait()
+		r.publish("room", who("ann")...)
+		set(settings)
+		wantStreams(t, s, "app_room_mix")
+	})
+}
+
 // Settings apply while people are there.
 func TestAutoSettings(t *testing.T) {
 	autoTest(t, store.RelaySettings{}, func(t *testing.T, s *Service, db *store.DB, r *rooms) {
