@@ -26,6 +26,7 @@ import (
 // mixJSON is a running mix as the page sees it.
 type mixJSON struct {
 	Layout string `json:"layout"`
+	Task   string `json:"task"`
 	RTMP   string `json:"rtmp"`
 	FLV    string `json:"flv"`
 	HLS    string `json:"hls"`
@@ -124,7 +125,7 @@ func (d *Demo) postMix(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.setLayout(in.Channel, in.Layout)
-	writeJSON(w, map[string]any{"mix": d.describe(r, pushURL, in.Layout)})
+	writeJSON(w, map[string]any{"mix": d.describe(r, in.Channel, pushURL, in.Layout)})
 }
 
 func (d *Demo) deleteMix(w http.ResponseWriter, r *http.Request) {
@@ -240,7 +241,7 @@ func (d *Demo) mixState(r *http.Request, channel string) (*mixJSON, error) {
 	d.mu.Lock()
 	layout := cmp.Or(d.layouts[channel], "grid")
 	d.mu.Unlock()
-	return d.describe(r, pushURL, layout), nil
+	return d.describe(r, channel, pushURL, layout), nil
 }
 
 // running gives the address that the channel's mix is pushed to; "" when there is none.
@@ -254,10 +255,11 @@ func (d *Demo) running(ctx context.Context, channel string) (pushURL string, err
 }
 
 // describe gives the addresses under which a mix is played.
-func (d *Demo) describe(r *http.Request, pushURL, layout string) *mixJSON {
+func (d *Demo) describe(r *http.Request, channel, pushURL, layout string) *mixJSON {
 	name := strings.TrimPrefix(pushURL, d.cfg.OriginRTMP)
 	return &mixJSON{
 		Layout: layout,
+		Task:   taskID(channel),
 		RTMP:   reachable(d.cfg.OriginRTMP, r.Host) + name,
 		FLV:    reachable(d.cfg.OriginHTTP, r.Host) + name + ".flv",
 		HLS:    reachable(d.cfg.OriginHTTP, r.Host) + name + ".m3u8",
