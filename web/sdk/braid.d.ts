@@ -34,6 +34,7 @@ export function devices(): Promise<{ cameras: Device[]; microphones: Device[]; s
  * `device` (`field` is the browser's error name, or `insecure`; `cause` its error).
  */
 export class BraidError extends Error {
+  private constructor();
   readonly code: string;
   /** The field of the request that is wrong; empty when it is none. */
   readonly field: string;
@@ -51,6 +52,7 @@ export interface Me {
 export interface Quality { readonly up: number; readonly down: number; readonly reasons: string[] }
 
 export class RemoteUser {
+  private constructor();
   readonly id: string;
   readonly name: string;
   readonly role: Role;
@@ -61,6 +63,7 @@ export class RemoteUser {
 }
 
 export class RemoteSource {
+  private constructor();
   readonly user: RemoteUser;
   readonly source: SourceName;
   readonly muted: boolean;
@@ -132,6 +135,7 @@ export interface LocalTrackEvents {
 
 export interface LocalTrack extends Typed<LocalTrackEvents> {}
 export class LocalTrack {
+  private constructor();
   readonly source: SourceName;
   readonly muted: boolean;
   readonly stopped: boolean;
@@ -184,7 +188,9 @@ export interface RoomEvents {
 }
 
 export interface Room extends Typed<RoomEvents> {}
+/** A channel that was joined; join makes it. */
 export class Room {
+  private constructor();
   readonly state: 'joined' | 'reconnecting' | 'ended';
   readonly app: string;
   readonly channel: string;

@@ -23,6 +23,8 @@ export class LocalTrack extends Emitter {
     this.options = options;
     this.muted = false;
     this.stopped = false;
+    /** @type {LocalTrack | undefined} of a shared screen, where there is one */
+    this.sound = undefined;
     this.#take(track);
   }
 
@@ -153,7 +155,10 @@ export async function open(source, options) {
   return stream.getTracks()[0];
 }
 
-/** Asks for a screen: its picture, and its sound where browser and user give it. */
+/**
+ * Asks for a screen: its picture, and its sound where browser and user give it.
+ * @param {{audio?: boolean, frameRate?: number, constraints?: object}} options
+ */
 export async function openScreen({ audio = true, frameRate = 15, constraints }) {
   const stream = await media('screen', (m) => {
     if (!m.getDisplayMedia) throw new BraidError('device', 'this browser cannot share its screen');

@@ -13,8 +13,12 @@ export class Guard {
   #timer = 0;
   #tries = 0;
 
+  /** @param {RTCPeerConnection} pc @param {{restart: () => void, lost: () => void, offline: () => boolean}} does */
   constructor(pc, { restart, lost, offline }) {
-    Object.assign(this, { pc, restart, lost, offline });
+    this.pc = pc;
+    this.restart = restart;
+    this.lost = lost;
+    this.offline = offline;
     pc.addEventListener('connectionstatechange', () => this.check());
   }
 

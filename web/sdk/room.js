@@ -30,6 +30,10 @@ export class Room extends Emitter {
   #cpu = false; // the own encoder is short of processor time
   #leave = () => this.leave();
 
+  /**
+   * @param {{url?: string | URL, token: string | (() => string | Promise<string>), role?: string,
+   *   subscribe?: string, sound?: boolean, giveUp?: number}} options as join takes them
+   */
   constructor({ url, token, role, subscribe = 'all', sound = true, giveUp = 120_000 }) {
     super();
     this.state = 'joining';
@@ -138,7 +142,11 @@ export class Room extends Emitter {
 
   // ---- everything else
 
-  /** Sends JSON to the users in `to`, or to everyone else. */
+  /**
+   * Sends JSON to the users in `to`, or to everyone else.
+   * @param {unknown} payload
+   * @param {{to?: string[], topic?: string, reliable?: boolean}} options
+   */
   async data(payload, { to, topic = '', reliable = true } = {}) {
     await this.#session.request('data', { to, topic, payload, reliable });
   }

@@ -152,10 +152,11 @@ export class Session {
   }
 
   #wait() {
+    /** @type {any} */
     let settle;
     const promise = new Promise((resolve, reject) => { settle = { resolve, reject }; });
     promise.catch(() => {}); // nobody may be waiting
-    this.#live = { promise, ...settle };
+    this.#live = { promise, resolve: settle.resolve, reject: settle.reject };
   }
 
   #finish() {

@@ -70,9 +70,11 @@ export class Up {
     this.guard.stop();
   }
 
+  get #closed() { return this.pc.signalingState === 'closed'; }
+
   async #negotiate() {
     await null; // let calls of the same moment in
-    for (let done = 0; done < this.#asked && this.pc.signalingState !== 'closed';) {
+    for (let done = 0; done < this.#asked && !this.#closed;) {
       const asked = this.#asked;
       const iceRestart = this.#restart;
       this.#restart = false;
@@ -82,7 +84,7 @@ export class Up {
         await this.pc.setRemoteDescription({ type: 'answer', sdp });
       } catch (error) {
         this.#restart ||= iceRestart;
-        if (this.pc.signalingState === 'closed') return;
+        if (this.#closed) return;
         if (error.code === 'disconnected' || error.code === 'timeout') continue; // offered again when there is a socket
         if (this.pc.signalingState === 'have-local-offer') await this.pc.setLocalDescription({ type: 'rollback' });
         throw error;
@@ -98,7 +100,7 @@ export class Up {
 
   #off(slot) {
     slot.on = false;
-    if (this.pc.signalingState === 'closed') return;
+    if (this.#closed) return;
     slot.transceiver.direction = 'inactive';
     slot.transceiver.sender.replaceTrack(null).catch(() => {});
   }
