@@ -101,7 +101,7 @@ func (s *Service) Start(ctx context.Context, spec *Spec) error {
 }
 
 func (s *Service) begin(ctx context.Context, spec *Spec) error {
-	if _, ok := s.cfg.Channels.Channel(spec.App, spec.Channel); !ok {
+	if c, ok := s.cfg.Channels.Channel(spec.App, spec.Channel); !ok || len(c.Users()) == 0 { // it may linger
 		return fmt.Errorf("channel %q does not exist: nobody is in it: %w", spec.Channel, media.ErrNotFound)
 	}
 	s.changing.Lock()

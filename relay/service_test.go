@@ -51,6 +51,13 @@ func (r *rooms) publish(channel string, users ...*media.User) {
 	r.changed = make(chan struct{})
 }
 
+// linger leaves a channel open with nobody in it.
+func (r *rooms) linger(channel string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.users[channel] = nil
+}
+
 func (r *rooms) Channel(_, channel string) (media.Channel, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -121,6 +128,10 @@ func TestStartRefuses(t *testing.T) {
 	ctx := context.Background()
 	if err := s.Start(ctx, single1("t1", "rtmp://127.0.0.1:1/a/1")); !errors.Is(err, media.ErrNotFound) {
 		t.Errorf("nobody in the channel: got %v, want ErrNotFound", err)
+	}
+	r.linger("room")
+	if err := s.Start(ctx, single1("t1", "rtmp://127.0.0.1:1/a/1")); !errors.Is(err, media.ErrNotFound) {
+		t.Errorf("nobody in the channel any more: got %v, want ErrNotFound", err)
 	}
 	r.set("room", "ann")
 	if err := s.Start(ctx, single1("t1", "rtmp://127.0.0.1:1/a/1")); err != nil {
