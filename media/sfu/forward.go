@@ -21,7 +21,8 @@ type forward struct {
 	detach  func() // owned by Session.run
 	session *Session
 
-	out atomic.Pointer[outlet] // set by Bind, nil after Unbind
+	out   atomic.Pointer[outlet] // set by Bind, nil after Unbind
+	begun atomic.Pointer[beginning]
 
 	// The rest is owned by the track's reader.
 	started  bool
@@ -34,8 +35,30 @@ type forward struct {
 }
 
 type outlet struct {
-	ssrc   uint32
-	writer webrtc.TrackLocalWriter
+	ssrc       uint32
+	rtx        uint32 // SSRC of retransmissions; 0: packets are sent again as they were
+	rtxPayload uint8
+	writer     webrtc.TrackLocalWriter
+}
+
+// beginning is what a viewer gets from a packet on.
+type beginning struct {
+	at    time.Time // when that packet arrived
+	shift uint16    // the viewer's numbers less the track's
+}
+
+// sent finds a packet by the number that the viewer got it under; nil when it is
+// not kept any more, or came before the viewer's newest beginning.
+func (f *forward) sent(seq uint16) *media.Packet {
+	b := f.begun.Load()
+	if b == nil {
+		return nil
+	}
+	p := f.track.history.get(seq - b.shift)
+	if p == nil || p.Arrival.Before(b.at) {
+		return nil
+	}
+	return p
 }
 
 // addTo gives the track to the session's connection and listens for the
@@ -52,16 +75,19 @@ func (f *forward) addTo(s *Session) error {
 	return nil
 }
 
-// readRequests passes the viewer's wishes for key frames on; some viewers send
-// PLI, some FIR. Reading also drives the NACK responder.
+// readRequests answers requests for lost packets and passes the viewer's wishes
+// for key frames on; some viewers send PLI, some FIR.
 func (f *forward) readRequests(sender *webrtc.RTPSender) {
+	again := newResender(f, time.Now())
 	for {
 		packets, _, err := sender.ReadRTCP()
 		if err != nil {
 			return
 		}
 		for _, p := range packets {
-			switch p.(type) {
+			switch p := p.(type) {
+			case *rtcp.TransportLayerNack:
+				again.answer(p, time.Now())
 			case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
 				f.track.RequestKeyFrame()
 			}
@@ -105,6 +131,7 @@ func (f *forward) drop(p *media.Packet) bool {
 			return true
 		}
 		f.started, f.first, f.settling = true, p.Seq, window
+		f.begun.Store(&beginning{at: p.Arrival})
 	}
 	if f.settling == 0 {
 		return false
@@ -130,9 +157,15 @@ func (f *forward) sendReport(ssrc uint32, r *media.SenderReport) {
 
 // Bind, Unbind, ID, RID, StreamID and Kind implement webrtc.TrackLocal.
 func (f *forward) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
+	out := &outlet{ssrc: uint32(c.SSRC()), writer: c.WriteStream()}
+	for _, p := range c.CodecParameters() {
+		if p.MimeType == webrtc.MimeTypeRTX && p.SDPFmtpLine == fmt.Sprintf("apt=%d", f.payload) {
+			out.rtx, out.rtxPayload = uint32(c.SSRCRetransmission()), uint8(p.PayloadType)
+		}
+	}
 	for _, p := range c.CodecParameters() {
 		if uint8(p.PayloadType) == f.payload {
-			f.out.Store(&outlet{ssrc: uint32(c.SSRC()), writer: c.WriteStream()})
+			f.out.Store(out)
 			return p, nil
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/pion/dtls/v3"
 	"github.com/pion/ice/v4"
 	"github.com/pion/webrtc/v4"
+
+	sockets "braid/media/udp"
 )
 
 const (
@@ -23,6 +25,7 @@ const (
 // that clients are told.
 type network struct {
 	port       int
+	socket     *sockets.Conn // under udp
 	udp        *ice.UDPMuxDefault
 	tcp        *ice.TCPMuxDefault
 	listener   *boundedListener
@@ -49,7 +52,8 @@ func listen(cfg Config) (*network, error) {
 
 	logs := pionLogs{cfg.Log}
 	n.listener = &boundedListener{Listener: tcp, most: 2 * cfg.MaxSessions, open: map[net.Conn]struct{}{}}
-	n.udp = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: udp, Logger: logs.NewLogger("udp")})
+	n.socket = sockets.New(udp)
+	n.udp = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: n.socket, Logger: logs.NewLogger("udp")})
 	n.tcp = ice.NewTCPMuxDefault(ice.TCPMuxParams{
 		Listener:             n.listener,
 		Logger:               logs.NewLogger("tcp"),

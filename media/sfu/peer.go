@@ -25,14 +25,18 @@ func (s *Server) newPeer(o *offer, interceptors interceptorsFunc) (*webrtc.PeerC
 			}
 		}
 	}
+	boxes := &inboxes{}
+	settings := s.net.settings
+	settings.BufferFactory = boxes.make
 	registry := &interceptor.Registry{}
+	registry.Add(boxes) // next to the packets: what others read first has no count
 	if err := interceptors(engine, registry); err != nil {
 		return nil, fmt.Errorf("sfu: set up RTCP: %w", err)
 	}
 	api := webrtc.NewAPI(
 		webrtc.WithMediaEngine(engine),
 		webrtc.WithInterceptorRegistry(registry),
-		webrtc.WithSettingEngine(s.net.settings),
+		webrtc.WithSettingEngine(settings),
 	)
 	pc, err := api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{s.cert}})
 	if err != nil {
@@ -120,17 +124,11 @@ func publisherInterceptors(engine *webrtc.MediaEngine, registry *interceptor.Reg
 	return nil
 }
 
-// viewerInterceptors answer requests for lost packets. Sender reports are the
+// viewerInterceptors are none: each would cost every packet to every viewer.
+// Requests for lost packets are answered by resender. Sender reports are the
 // publisher's own, passed on by forward: only these keep lips and words
 // together.
-func viewerInterceptors(_ *webrtc.MediaEngine, registry *interceptor.Registry) error {
-	responder, err := nack.NewResponderInterceptor()
-	if err != nil {
-		return err
-	}
-	registry.Add(responder)
-	return nil
-}
+func viewerInterceptors(*webrtc.MediaEngine, *interceptor.Registry) error { return nil }
 
 // audioLevelID is the negotiated id of the audio level extension (RFC 6464), 0
 // when there is none.

@@ -14,35 +14,58 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"braid/media"
+	"braid/media/udp"
 )
 
 const (
 	maxPacket        = 1500 // bytes of RTP; no Ethernet path carries more
 	keyFrameInterval = 500 * time.Millisecond
 	maxBadReads      = 1000 // in a row, before a track is given up
+	maxBurst         = 64   // packets that wait for each other before they are forwarded
 )
 
 // track implements media.Track over one stream of a publisher.
 type track struct {
-	codec codec
+	codec   codec
+	history *history // nil for sound: nobody asks for it again
 
 	begun  atomic.Bool // the first packet came
 	report atomic.Pointer[media.SenderReport]
 	pixels atomic.Uint64 // width<<32 | height of the newest key frame, 0 before
 
 	mu        sync.Mutex // for writers of receivers and ended
-	receivers atomic.Pointer[[]*attachment]
+	receivers atomic.Pointer[receivers]
 	ended     bool
 	done      chan struct{} // closed by end
 
 	keyWanted chan struct{} // filled by anyone, one place; emptied by askForKeyFrames and at key frames
 }
 
+// receivers are those who get a track's packets. It is immutable.
+type receivers struct {
+	all []*attachment
+	// socket is where the forwards among them write; nil when there are none.
+	socket *udp.Conn
+}
+
 type attachment struct{ media.Receiver }
+
+func newReceivers(all []*attachment) *receivers {
+	rs := &receivers{all: all}
+	for _, a := range all {
+		if f, ok := a.Receiver.(*forward); ok {
+			rs.socket = f.session.srv.net.socket
+		}
+	}
+	return rs
+}
 
 func newTrack(c codec) *track {
 	t := &track{codec: c, done: make(chan struct{}), keyWanted: make(chan struct{}, 1)}
-	t.receivers.Store(&[]*attachment{})
+	if c.name.Video() {
+		t.history = &history{}
+	}
+	t.receivers.Store(&receivers{})
 	return t
 }
 
@@ -74,16 +97,15 @@ func (t *track) Attach(r media.Receiver) (detach func()) {
 	if t.ended {
 		return func() {}
 	}
-	next := append(slices.Clip(*t.receivers.Load()), a)
-	t.receivers.Store(&next)
+	t.receivers.Store(newReceivers(append(slices.Clip(t.receivers.Load().all), a)))
 	return func() { t.detach(a) }
 }
 
 func (t *track) detach(a *attachment) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	next := slices.DeleteFunc(slices.Clone(*t.receivers.Load()), func(o *attachment) bool { return o == a })
-	t.receivers.Store(&next)
+	next := slices.DeleteFunc(slices.Clone(t.receivers.Load().all), func(o *attachment) bool { return o == a })
+	t.receivers.Store(newReceivers(next))
 }
 
 // end is called once, when the publication ends.
@@ -94,7 +116,7 @@ func (t *track) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ended = true
-	t.receivers.Store(&[]*attachment{})
+	t.receivers.Store(&receivers{})
 	close(t.done)
 }
 
@@ -136,38 +158,66 @@ func (t *track) askForKeyFrames(ask func()) {
 	}
 }
 
-// read takes the stream's packets until its connection closes.
+// read takes the stream's packets until its connection closes. What is waiting
+// goes on together.
 func (t *track) read(remote *webrtc.TrackRemote, levelID uint8) {
 	buf := make([]byte, maxPacket+500)
 	in := intake{codec: t.codec, levelID: levelID}
+	burst := make([]*media.Packet, 0, maxBurst)
 	for bad := 0; bad < maxBadReads; {
-		n, _, err := remote.Read(buf)
+		n, attrs, err := remote.Read(buf)
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
 			return
 		}
-		if err != nil { // one packet that Pion cannot place, or too long for buf
+		if err == nil {
+			bad = 0
+			if p := in.packet(buf[:n], time.Now()); p != nil {
+				burst = append(burst, p)
+			}
+		} else { // one packet that Pion cannot place, or too long for buf
 			bad++
-			continue
 		}
-		bad = 0
-		if p := in.packet(buf[:n], time.Now()); p != nil {
-			t.deliver(p)
+		if len(burst) > 0 && (err != nil || len(burst) == maxBurst || !waiting(attrs)) {
+			t.deliver(burst...)
+			clear(burst)
+			burst = burst[:0]
 		}
 	}
 }
 
-func (t *track) deliver(p *media.Packet) {
-	if t.codec.name.Video() && keyFrameStart(t.codec.name, p.Payload) {
-		if w, h, ok := pictureSize(t.codec.name, p.Payload); ok {
-			t.pixels.Store(uint64(w)<<32 | uint64(h))
-		}
-		select { // it answers all who asked before
-		case <-t.keyWanted:
-		default:
+// deliver gives packets to all receivers, each all of them in turn: so those for
+// one viewer are next to each other on their way out.
+func (t *track) deliver(burst ...*media.Packet) {
+	for _, p := range burst {
+		t.look(p)
+	}
+	rs := t.receivers.Load()
+	if rs.socket != nil {
+		rs.socket.Cork()
+		defer rs.socket.Uncork()
+	}
+	for _, r := range rs.all {
+		for _, p := range burst {
+			r.Receive(p)
 		}
 	}
-	for _, r := range *t.receivers.Load() {
-		r.Receive(p)
+}
+
+// look keeps what there is to know about a packet.
+func (t *track) look(p *media.Packet) {
+	if t.history == nil {
+		return
+	}
+	t.history.put(p)
+	if !keyFrameStart(t.codec.name, p.Payload) {
+		return
+	}
+	if w, h, ok := pictureSize(t.codec.name, p.Payload); ok {
+		t.pixels.Store(uint64(w)<<32 | uint64(h))
+	}
+	select { // it answers all who asked before
+	case <-t.keyWanted:
+	default:
 	}
 }
 

@@ -1,0 +1,30 @@
+package sfu
+
+import (
+	"sync/atomic"
+
+	"braid/media"
+)
+
+// historySize is how many packets of a track are kept: over six seconds of a
+// camera's, half a second of a large key frame's burst. A power of two, so that
+// numbers go around the ring without a break at 65535.
+const historySize = 1024
+
+// history keeps a track's newest packets for those viewers who have lost some.
+// There is one for all of them. put is called by the track's reader alone, get
+// by anyone.
+type history struct {
+	ring [historySize]atomic.Pointer[media.Packet] // by sequence number
+}
+
+func (h *history) put(p *media.Packet) { h.ring[p.Seq%historySize].Store(p) }
+
+// get finds a packet by its number; nil when it is not there any more, or was
+// never there.
+func (h *history) get(seq uint16) *media.Packet {
+	if p := h.ring[seq%historySize].Load(); p != nil && p.Seq == seq {
+		return p
+	}
+	return nil
+}

@@ -1,0 +1,81 @@
+package sfu
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+
+	"braid/media"
+)
+
+// A viewer gets no more packets again than this, whatever it asks for: a third
+// of a stream of 30 Mbit/s. Without a bound a few bytes make the server send
+// twenty packets, as often as somebody likes.
+const (
+	resendRate  = 1000 // packets a second
+	resendBurst = 500
+)
+
+// resender answers one viewer's requests for lost packets (RFC 4585 section
+// 6.2.1) from the track's history: as retransmission packets (RFC 4588) where
+// those were negotiated, else as they were. It is owned by the forward's reader of RTCP.
+type resender struct {
+	forward *forward
+	tokens  float64
+	filled  time.Time
+	header  rtp.Header
+	number  uint16 // of retransmission packets
+	payload []byte
+}
+
+func newResender(f *forward, now time.Time) *resender {
+	return &resender{forward: f, tokens: resendBurst, filled: now}
+}
+
+// answer sends what is asked for and still there.
+func (r *resender) answer(nack *rtcp.TransportLayerNack, now time.Time) {
+	f := r.forward
+	out := f.out.Load()
+	if out == nil || nack.MediaSSRC != out.ssrc || f.track.history == nil {
+		return
+	}
+	r.tokens = min(resendBurst, r.tokens+resendRate*now.Sub(r.filled).Seconds())
+	r.filled = now
+	socket := f.session.srv.net.socket
+	socket.Cork()
+	defer socket.Uncork()
+	for i := range nack.Nacks {
+		nack.Nacks[i].Range(func(seq uint16) bool {
+			if r.tokens < 1 {
+				return false
+			}
+			if p := f.sent(seq); p != nil {
+				r.tokens--
+				r.send(out, p, seq)
+			}
+			return true
+		})
+	}
+}
+
+// send sends a packet again under the number that the viewer knows.
+func (r *resender) send(out *outlet, p *media.Packet, seq uint16) {
+	r.header = rtp.Header{
+		Version:        2,
+		Marker:         p.Marker,
+		PayloadType:    r.forward.payload,
+		SequenceNumber: seq,
+		Timestamp:      p.Timestamp,
+		SSRC:           out.ssrc,
+	}
+	payload := p.Payload
+	if out.rtx != 0 {
+		r.header.PayloadType, r.header.SSRC, r.header.SequenceNumber = out.rtxPayload, out.rtx, r.number
+		r.number++
+		r.payload = append(binary.BigEndian.AppendUint16(r.payload[:0], seq), payload...) // RFC 4588 section 4
+		payload = r.payload
+	}
+	_, _ = out.writer.WriteRTP(&r.header, payload) // as in Receive
+}
