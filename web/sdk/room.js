@@ -404,7 +404,7 @@ export class Room extends Emitter {
   }
 }
 
-/** The socket's address; a server's address alone means its /v1/rtc. The default is the server that the SDK came from. */
+/** The socket's address; a server's address alone means its /v1/rtc. The default is the server that the SDK came from. @param {string | URL} url */
 function endpoint(url = new URL('/v1/rtc', import.meta.url)) {
   const address = new URL(url, location.href);
   if (address.pathname === '/') address.pathname = '/v1/rtc';
