@@ -66,7 +66,9 @@ func NewVideoDecoder(c media.Codec, maxWidth, maxHeight int) (*VideoDecoder, err
 
 // NewFeedDecoder opens a decoder of what production encoders (OBS, ffmpeg) send
 // beside the H.264 of browsers: B-frames, fields, 4:2:2, 4:4:4, gray, 10 bits.
-// Pictures come in display order and are converted to 8 bit 4:2:0.
+// Pictures come in display order and are converted to 8 bit 4:2:0. A recovery
+// point (open groups of pictures, intra refresh) counts as a key frame; the first
+// picture may come some calls after it.
 func NewFeedDecoder(maxWidth, maxHeight int) (*VideoDecoder, error) {
 	d, err := NewVideoDecoder(media.H264, maxWidth, maxHeight)
 	if err != nil {
@@ -270,6 +272,8 @@ func (d *VideoDecoder) lookH264(units [][]byte) (content, error) {
 		case 1, 2, 3, 4, 5: // slices (H.264 table 7-1); 5 is of an IDR
 			c.picture = true
 			c.key = c.key || t == h264.TypeIDR
+		case h264.TypeSEI:
+			c.key = c.key || d.feed && h264.IsRecoveryPoint([][]byte{u})
 		case h264.TypeSPS:
 			if err := d.checkSPS(u); err != nil {
 				return c, err

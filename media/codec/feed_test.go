@@ -5,10 +5,12 @@ package codec
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
 	"braid/media"
+	"braid/media/h264"
 )
 
 func newFeedDecoder(t testing.TB, w, h int) *VideoDecoder {
@@ -77,6 +79,68 @@ func TestFeedFormats(t *testing.T) {
 				if c := psnr(got[160*96:], ref[160*96:]); c < 30 {
 					t.Errorf("picture %d: chroma %.1f dB from swscale's, want 30", i, c)
 				}
+			}
+		})
+	}
+}
+
+// A feed that has no IDR but its first is decoded from a recovery point on, to the
+// very pictures of a decoder that saw all of it.
+func TestFeedRecoveryPoint(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args []string
+	}{
+		{"intra refresh", []string{"-intra-refresh", "1", "-g", "20"}},
+		{"open groups", []string{"-x264-params", "aud=1:open-gop=1:bframes=2:keyint=20:scenecut=0"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			const n = 90
+			clip := makeClip(t, media.H264, 320, 180, n, c.args...)
+			sets := slices.DeleteFunc(slices.Clone(clip.units[0]), func(u []byte) bool {
+				return h264.Type(u) != h264.TypeSPS && h264.Type(u) != h264.TypePPS
+			})
+			want := map[time.Duration][]byte{}
+			d := newFeedDecoder(t, 320, 180)
+			begin := 0
+			for i, au := range clip.units {
+				if i > 0 && h264.IsKey(au) {
+					t.Fatalf("picture %d is an IDR", i)
+				}
+				if begin == 0 && i > 0 && h264.IsRecoveryPoint(au) {
+					begin = i
+				}
+				if pic, err := d.Decode(au, time.Duration(i)); err != nil {
+					t.Fatal(err)
+				} else if pic != nil {
+					want[pic.PTS] = pack(&pic.Picture)
+					pic.Free()
+				}
+			}
+			if begin == 0 {
+				t.Fatal("no recovery point")
+			}
+			late := newFeedDecoder(t, 320, 180)
+			same := 0
+			for i, au := range clip.units[begin-1:] {
+				if i == 1 {
+					au = append(slices.Clone(sets), au...)
+				}
+				pic, err := late.Decode(au, time.Duration(begin-1+i))
+				if i == 0 && !errors.Is(err, ErrNeedKey) || i > 0 && err != nil {
+					t.Fatalf("access unit %d: %v", i, err)
+				}
+				if pic == nil {
+					continue
+				}
+				if !bytes.Equal(pack(&pic.Picture), want[pic.PTS]) {
+					t.Fatalf("picture %d differs", pic.PTS)
+				}
+				same++
+				pic.Free()
+			}
+			if same < n-begin-25 {
+				t.Errorf("%d pictures from picture %d on", same, begin)
 			}
 		})
 	}

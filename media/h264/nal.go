@@ -48,6 +48,41 @@ func IsKey(units [][]byte) bool {
 	return slices.ContainsFunc(units, func(u []byte) bool { return Type(u) == TypeIDR })
 }
 
+// seiRecoveryPoint is a payloadType of SEI messages (annex D.1.8).
+const seiRecoveryPoint = 6
+
+// IsRecoveryPoint tells whether the units hold an SEI message that a decoder can
+// begin here without an IDR picture: open groups of pictures, and intra refresh,
+// where it has a whole picture some frames later (H.264 annex D.2.8).
+func IsRecoveryPoint(units [][]byte) bool {
+	return slices.ContainsFunc(units, func(u []byte) bool { return Type(u) == TypeSEI && hasMessage(u[1:], seiRecoveryPoint) })
+}
+
+// hasMessage walks through the SEI messages of a unit without its header (7.3.2.3).
+func hasMessage(b []byte, want int) bool {
+	b = UnescapeRBSP(nil, b)
+	number := func() (n int) {
+		for ; len(b) > 0 && b[0] == 0xff; b = b[1:] {
+			n += 0xff
+		}
+		if len(b) > 0 {
+			n, b = n+int(b[0]), b[1:]
+		}
+		return n
+	}
+	for len(b) > 1 { // the last byte is rbsp_trailing_bits
+		kind, size := number(), number()
+		if size >= len(b) {
+			return false
+		}
+		if kind == want {
+			return true
+		}
+		b = b[size:]
+	}
+	return false
+}
+
 // StartCode is the index of the first three-byte start code (00 00 01), or -1.
 // A well-formed NAL unit holds none.
 func StartCode(b []byte) int { return bytes.Index(b, []byte{0, 0, 1}) }

@@ -95,6 +95,44 @@ func TestIsKey(t *testing.T) {
 	}
 }
 
+// recoveryPoints are SEI units. Those of x264 come with its own words in front of them.
+var recoveryPoints = []struct {
+	unit []byte
+	want bool
+}{
+	{[]byte{6, 6, 1, 0xc4, 0x80}, true},
+	{[]byte{6, 5, 3, 1, 2, 3, 6, 1, 0xc4, 0x80}, true},
+	{slices.Concat([]byte{6, 5, 0xff, 1}, bytes.Repeat([]byte{9}, 256), []byte{6, 1, 0xc4, 0x80}), true},
+	{[]byte{6, 5, 3, 0, 0, 3, 1, 6, 1, 0xc4, 0x80}, true}, // 00 00 03 01 are three bytes
+	{[]byte{6, 5, 3, 6, 1, 0xc4, 0x80}, false},
+	{[]byte{6, 0xff, 6, 1, 0xc4, 0x80}, false},
+	{[]byte{6, 6, 4, 0xc4, 0x80}, false},
+	{[]byte{6, 6}, false},
+	{[]byte{6}, false},
+	{[]byte{0x41, 6, 1, 0xc4, 0x80}, false},
+	{[]byte{6, 0xff, 0xff, 0xff}, false},
+}
+
+func TestIsRecoveryPoint(t *testing.T) {
+	for _, c := range recoveryPoints {
+		if got := IsRecoveryPoint([][]byte{{0x67}, {}, c.unit, {0x41, 0x9a}}); got != c.want {
+			t.Errorf("%x: got %t, want %t", c.unit, got, c.want)
+		}
+	}
+}
+
+// FuzzIsRecoveryPoint: whatever the bytes are, it returns.
+func FuzzIsRecoveryPoint(f *testing.F) {
+	for _, c := range recoveryPoints {
+		f.Add(c.unit)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if IsRecoveryPoint([][]byte{b}) && Type(b) != TypeSEI {
+			t.Fatalf("%x is no SEI", b)
+		}
+	})
+}
+
 func TestEscapeTable(t *testing.T) {
 	for _, c := range []struct{ rbsp, nal []byte }{
 		{[]byte{0, 0, 0}, []byte{0, 0, 3, 0}},
