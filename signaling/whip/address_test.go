@@ -21,7 +21,9 @@ func TestPublishByAddress(t *testing.T) {
 		t.Errorf("got Location %q", location)
 	}
 	b.answer(pc, body)
-	b.until("obs is in the channel", func(c []sfu.ChannelInfo) bool { return len(c) == 1 && len(c[0].Users) == 1 && c[0].Users[0].ID == "obs" })
+	b.until("obs is in the channel", func(c []sfu.ChannelInfo) bool {
+		return len(c) == 1 && len(c[0].Users) == 1 && c[0].Users[0].ID == "obs"
+	})
 
 	plain := strings.Replace(location, "/address/good", "", 1)
 	if resp, _ := b.do("DELETE", plain, ""); resp.StatusCode != 401 {
