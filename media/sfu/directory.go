@@ -50,6 +50,7 @@ type channel struct {
 	opened  time.Time
 	members []*member // in join order
 	keep    func()    // takes back the closing; nil when there are members
+	room    room      // those who are told what happens
 	view    atomic.Pointer[view]
 }
 
@@ -130,7 +131,7 @@ func (d *directory) enter(s *Session, alone bool) (replaced *Session, err error)
 	}
 	m.sessions = append(m.sessions, s)
 	if s.pub != nil {
-		replaced = d.publishLocked(c, m, s)
+		replaced = d.publishLocked(c, m, s.pub)
 	}
 	d.announceLocked(c, m)
 	d.swapLocked(c)
@@ -150,11 +151,8 @@ func (d *directory) leave(s *Session) {
 	if m == nil || !slices.Contains(m.sessions, s) {
 		return
 	}
-	m.sessions = slices.DeleteFunc(m.sessions, func(o *Session) bool { return o == s })
-	if s.pub != nil && m.pubs[s.source] == s.pub {
-		s.pub.releaseLocked()
-		delete(m.pubs, s.source)
-	}
+	m.forget(s)
+	d.deafenLocked(c, s)
 	if len(m.sessions) > 0 {
 		d.announceLocked(c, m)
 	} else {
@@ -172,7 +170,7 @@ func (d *directory) refresh(s *Session) {
 	if !ok {
 		return
 	}
-	if m := c.member(s.user); m != nil && m.pubs[s.source] == s.pub {
+	if m := c.member(s.user); m != nil && slices.Contains(m.sessions, s) {
 		d.announceLocked(c, m)
 		d.swapLocked(c)
 	}
@@ -287,11 +285,13 @@ func (d *directory) swapLocked(c *channel) {
 	d.any = make(chan struct{})
 }
 
-// tellLocked tells an event of a channel.
+// tellLocked tells an event of a channel; participants hear of people here, and
+// of what these publish in showLocked.
 func (d *directory) tellLocked(c *channel, t event.Type, u *event.User) {
 	if d.events != nil {
 		d.events(event.Event{App: c.where.app, Channel: c.where.channel, Type: t, Time: time.Now(), User: u})
 	}
+	d.hearLocked(c, t, u)
 }
 
 // afterLocked calls f with mu held after a time, unless stop is called before;

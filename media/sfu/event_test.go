@@ -421,7 +421,7 @@ func TestEventsOfTheServersEnd(t *testing.T) {
 func fake(user string, pub *publication) *Session {
 	s := &Session{where: key{"app", "room"}, user: user, source: media.Camera, client: event.WebRTC, pub: pub, stopping: make(chan struct{})}
 	if pub != nil {
-		pub.session = s
+		pub.session, pub.source = s, s.source
 	}
 	return s
 }

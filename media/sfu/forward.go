@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"cmp"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,11 @@ type forward struct {
 	payload uint8
 	detach  func() // owned by Session.run
 	session *Session
+	pc      *webrtc.PeerConnection       // that it sends on
+	stream  string                       // groups tracks that play in step; "" for all of a viewer's
+	reports func([]rtcp.ReceptionReport) // is told how packets arrive; nil: nobody is
+	again   atomic.Bool                  // set before attaching anew: begin as at first, number on
+	told    atomic.Pointer[toldReport]   // newest sender report that went out
 
 	out   atomic.Pointer[outlet] // set by Bind, nil after Unbind
 	begun atomic.Pointer[beginning]
@@ -28,10 +34,19 @@ type forward struct {
 	started  bool
 	first    uint16 // number of the first packet sent
 	settling int    // packets for which stragglers from before first are looked for
+	shift    uint16 // added to the track's numbers; what a pause left out is no hole
+	last     uint16 // highest number sent
 	header   rtp.Header
 	packets  uint32
 	octets   uint32
 	report   *media.SenderReport // newest one passed on
+}
+
+// toldReport is a sender report as receiver reports name it (RFC 3550 section
+// 6.4.1, LSR), and when it was sent.
+type toldReport struct {
+	name uint32
+	at   time.Time
 }
 
 type outlet struct {
@@ -64,7 +79,7 @@ func (f *forward) sent(seq uint16) *media.Packet {
 // addTo gives the track to the session's connection and listens for the
 // viewer's requests.
 func (f *forward) addTo(s *Session) error {
-	f.session = s
+	f.session, f.pc = s, s.pc
 	t, err := s.pc.AddTransceiverFromTrack(f, webrtc.RTPTransceiverInit{
 		Direction: webrtc.RTPTransceiverDirectionSendonly,
 	})
@@ -90,6 +105,10 @@ func (f *forward) readRequests(sender *webrtc.RTPSender) {
 				again.answer(p, time.Now())
 			case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
 				f.track.RequestKeyFrame()
+			case *rtcp.ReceiverReport:
+				if f.reports != nil {
+					f.reports(p.Reports)
+				}
 			}
 		}
 	}
@@ -105,7 +124,7 @@ func (f *forward) Receive(p *media.Packet) {
 		Version:        2,
 		Marker:         p.Marker,
 		PayloadType:    f.payload,
-		SequenceNumber: p.Seq,
+		SequenceNumber: p.Seq + f.shift,
 		Timestamp:      p.Timestamp,
 		SSRC:           out.ssrc,
 	}
@@ -113,6 +132,9 @@ func (f *forward) Receive(p *media.Packet) {
 	// is full; both are its own affair.
 	if _, err := out.writer.WriteRTP(&f.header, p.Payload); err != nil {
 		return
+	}
+	if seq := p.Seq + f.shift; f.packets == 0 || int16(seq-f.last) > 0 {
+		f.last = seq
 	}
 	f.packets++
 	f.octets += uint32(len(p.Payload))
@@ -124,6 +146,10 @@ func (f *forward) Receive(p *media.Packet) {
 
 // drop decides whether a packet comes before the viewer's beginning.
 func (f *forward) drop(p *media.Packet) bool {
+	if f.again.Load() {
+		f.again.Store(false)
+		f.started = false
+	}
 	if !f.started {
 		c := f.track.codec.name
 		if c.Video() && !keyFrameStart(c, p.Payload) {
@@ -131,7 +157,10 @@ func (f *forward) drop(p *media.Packet) bool {
 			return true
 		}
 		f.started, f.first, f.settling = true, p.Seq, window
-		f.begun.Store(&beginning{at: p.Arrival})
+		if f.packets > 0 {
+			f.shift = f.last + 1 - p.Seq
+		}
+		f.begun.Store(&beginning{at: p.Arrival, shift: f.shift})
 	}
 	if f.settling == 0 {
 		return false
@@ -143,13 +172,14 @@ func (f *forward) drop(p *media.Packet) bool {
 // sendReport passes the publisher's sender report on with the viewer's counts,
 // so that the viewer sees the publisher's clock.
 func (f *forward) sendReport(ssrc uint32, r *media.SenderReport) {
-	err := f.session.pc.WriteRTCP([]rtcp.Packet{&rtcp.SenderReport{
+	err := f.pc.WriteRTCP([]rtcp.Packet{&rtcp.SenderReport{
 		SSRC:        ssrc,
 		NTPTime:     toNTP(r.NTP),
 		RTPTime:     r.Timestamp,
 		PacketCount: f.packets,
 		OctetCount:  f.octets,
 	}})
+	f.told.Store(&toldReport{uint32(toNTP(r.NTP) >> 16), time.Now()})
 	if err != nil {
 		f.session.log.Debug("send a sender report", "err", err)
 	}
@@ -179,7 +209,7 @@ func (f *forward) Unbind(webrtc.TrackLocalContext) error {
 
 func (f *forward) ID() string       { return f.Kind().String() }
 func (f *forward) RID() string      { return "" }
-func (f *forward) StreamID() string { return "braid" } // one for both tracks: they play in step
+func (f *forward) StreamID() string { return cmp.Or(f.stream, "braid") } // one for both tracks: they play in step
 
 func (f *forward) Kind() webrtc.RTPCodecType {
 	if f.track.codec.name.Video() {

@@ -94,6 +94,11 @@ func (m *member) info() UserInfo {
 		for _, f := range s.sends {
 			info.Receives.add(f.track)
 		}
+		if s.participant != nil {
+			for _, t := range s.participant.receiving() {
+				info.Receives.add(t)
+			}
+		}
 	}
 	return info
 }

@@ -54,7 +54,7 @@ func (s *Server) Inject(r InjectRequest) (*Injection, error) {
 		return nil, err
 	}
 	sess.name = r.DisplayName
-	sess.pub = &publication{session: sess, ended: make(chan struct{})}
+	sess.pub = &publication{session: sess, source: sess.source, ended: make(chan struct{})}
 	in := &Injection{session: sess}
 	if r.Audio {
 		sess.pub.audio = newTrack(injectedOpus(r.Channels))

@@ -25,6 +25,8 @@ type member struct {
 	sessions []*Session
 	pubs     map[media.Source]*publication
 
+	shown []shown // what participants were told of its sources
+
 	// What others were told.
 	role   event.Role
 	medias []event.Media // immutable, in the order of event's constants
@@ -40,35 +42,64 @@ func (d *directory) joinLocked(c *channel, s *Session) *member {
 		pubs:   map[media.Source]*publication{},
 		role:   event.Viewer,
 	}
-	if s.pub != nil {
+	if s.pub != nil || s.role == event.Streamer {
 		m.role = event.Streamer
 	}
+	m.name = s.name
 	c.members = append(c.members, m)
 	d.tellLocked(c, event.UserJoin, m.about(event.Normal))
 	return m
 }
 
-// publishLocked makes a session's publication the user's, and returns the
-// session whose place it takes. Kinds of media that both have count as
-// published while the new one starts.
-func (d *directory) publishLocked(c *channel, m *member, s *Session) (replaced *Session) {
-	if old := m.pubs[s.source]; old != nil {
-		replaced = old.session
-		m.sessions = slices.DeleteFunc(m.sessions, func(o *Session) bool { return o == replaced })
+// publishLocked makes a publication the user's, and returns the session whose
+// place it takes. Kinds of media that both have count as published while the
+// new one starts. A participant stays when one of its sources is taken from it.
+func (d *directory) publishLocked(c *channel, m *member, p *publication) (replaced *Session) {
+	if old := m.pubs[p.source]; old != nil {
+		switch {
+		case old.session == p.session:
+		case old.session.participant != nil:
+			old.session.participant.lose(old)
+		default:
+			replaced = old.session
+			m.sessions = slices.DeleteFunc(m.sessions, func(o *Session) bool { return o == replaced })
+		}
 		old.releaseLocked()
 		for _, k := range m.medias {
-			if sourceOf(k) == s.source && s.pub.offers(k) {
-				s.pub.held = append(s.pub.held, k)
+			if sourceOf(k) == p.source && p.offers(k) && !p.flows(k) {
+				p.held = append(p.held, k)
 			}
 		}
-		s.pub.release = d.afterLocked(swapTime, func() {
-			s.pub.held, s.pub.release = nil, nil
-			d.announceLocked(c, m)
-		})
+		if len(p.held) > 0 {
+			p.release = d.afterLocked(swapTime, func() {
+				p.held, p.release = nil, nil
+				d.announceLocked(c, m)
+			})
+		}
 	}
-	m.pubs[s.source] = s.pub
-	m.client, m.name = s.client, s.name
+	m.pubs[p.source] = p
+	m.client = p.session.client
+	if p.session.name != "" {
+		m.name = p.session.name
+	}
 	return replaced
+}
+
+// forget takes a session and what it publishes from a member.
+func (m *member) forget(s *Session) {
+	m.sessions = slices.DeleteFunc(m.sessions, func(o *Session) bool { return o == s })
+	for source, p := range m.pubs {
+		if p.session == s {
+			p.releaseLocked()
+			delete(m.pubs, source)
+		}
+	}
+}
+
+// streams tells whether the member is a streamer: it publishes, or says that it
+// will.
+func (m *member) streams() bool {
+	return len(m.pubs) > 0 || slices.ContainsFunc(m.sessions, func(s *Session) bool { return s.role == event.Streamer })
 }
 
 // releaseLocked forgets what the publication took over.
@@ -85,7 +116,7 @@ func (d *directory) announceLocked(c *channel, m *member) {
 	now := m.published()
 	d.unpublishLocked(c, m, now)
 	role := event.Viewer
-	if len(m.pubs) > 0 {
+	if m.streams() {
 		role = event.Streamer
 	}
 	if role != m.role {
@@ -100,6 +131,7 @@ func (d *directory) announceLocked(c *channel, m *member) {
 		m.medias = slices.DeleteFunc(slices.Clone(now), func(k event.Media) bool { return !slices.Contains(told, k) })
 		d.tellLocked(c, begins(k), m.about(0))
 	}
+	d.showLocked(c, m)
 }
 
 // unpublishLocked tells of all that a member no longer publishes.
@@ -119,7 +151,11 @@ func (d *directory) removeLocked(c *channel, m *member, why event.Reason) {
 		p.releaseLocked()
 	}
 	clear(m.pubs)
+	for _, s := range m.sessions {
+		d.deafenLocked(c, s)
+	}
 	d.unpublishLocked(c, m, nil)
+	d.showLocked(c, m)
 	c.members = slices.DeleteFunc(c.members, func(o *member) bool { return o == m })
 	d.tellLocked(c, event.UserLeave, m.about(why))
 }

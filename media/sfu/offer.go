@@ -43,6 +43,15 @@ type section struct {
 // media.ErrInvalid when it is not an offer at all, ErrUnsupported when it asks
 // for too much.
 func parseOffer(text string, r role) (*offer, error) {
+	o, err := readOffer(text, r)
+	if err != nil {
+		return nil, err
+	}
+	return o, o.check()
+}
+
+// readOffer is parseOffer for any number of sections.
+func readOffer(text string, r role) (*offer, error) {
 	if len(text) > MaxOffer {
 		return nil, fmt.Errorf("%w: the offer has %d bytes, at most %d are read", media.ErrInvalid, len(text), MaxOffer)
 	}
@@ -63,7 +72,7 @@ func parseOffer(text string, r role) (*offer, error) {
 		}
 		o.sections = append(o.sections, sec)
 	}
-	return o, o.check()
+	return o, nil
 }
 
 // check looks at the sections together.
@@ -86,9 +95,14 @@ func (o *offer) check() error {
 	if len(o.sections) == 1 {
 		return nil
 	}
+	return o.bundled(o.sections)
+}
+
+// bundled checks that sections share one connection.
+func (o *offer) bundled(sections []*section) error {
 	group, _ := o.desc.Attribute("group")
 	bundled := strings.Fields(group)
-	for _, sec := range o.sections {
+	for _, sec := range sections {
 		mid, _ := sec.desc.Attribute("mid")
 		if len(bundled) == 0 || bundled[0] != "BUNDLE" || !slices.Contains(bundled[1:], mid) {
 			return fmt.Errorf("%w: media section %q is not in the BUNDLE group; all media share one connection", ErrUnsupported, mid)

@@ -25,14 +25,20 @@ func (s *Server) newPeer(o *offer, interceptors interceptorsFunc) (*webrtc.PeerC
 			}
 		}
 	}
+	return s.peerOf(engine, interceptors)
+}
+
+// peerOf makes a PeerConnection that goes on using engine.
+func (s *Server) peerOf(engine *webrtc.MediaEngine, interceptors interceptorsFunc) (*webrtc.PeerConnection, error) {
 	boxes := &inboxes{}
-	settings := s.net.settings
-	settings.BufferFactory = boxes.make
 	registry := &interceptor.Registry{}
 	registry.Add(boxes) // next to the packets: what others read first has no count
 	if err := interceptors(engine, registry); err != nil {
 		return nil, fmt.Errorf("sfu: set up RTCP: %w", err)
 	}
+	settings := s.net.settings
+	settings.BufferFactory = boxes.make
+	settings.DisableMediaEngineCopy(true) // each connection has its own already
 	api := webrtc.NewAPI(
 		webrtc.WithMediaEngine(engine),
 		webrtc.WithInterceptorRegistry(registry),
@@ -46,6 +52,20 @@ func (s *Server) newPeer(o *offer, interceptors interceptorsFunc) (*webrtc.PeerC
 }
 
 func register(engine *webrtc.MediaEngine, c codec) error {
+	kind := webrtc.RTPCodecTypeAudio
+	if c.name.Video() {
+		kind = webrtc.RTPCodecTypeVideo
+	}
+	for _, p := range parameters(c) {
+		if err := engine.RegisterCodec(p, kind); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parameters are a codec's in Pion's words, and those of its retransmissions.
+func parameters(c codec) []webrtc.RTPCodecParameters {
 	params := webrtc.RTPCodecParameters{
 		PayloadType: webrtc.PayloadType(c.payload),
 		RTPCodecCapability: webrtc.RTPCodecCapability{
@@ -57,22 +77,22 @@ func register(engine *webrtc.MediaEngine, c codec) error {
 	if !c.name.Video() {
 		params.Channels = 2
 		params.RTCPFeedback = []webrtc.RTCPFeedback{{Type: "transport-cc"}}
-		return engine.RegisterCodec(params, webrtc.RTPCodecTypeAudio)
+		return []webrtc.RTPCodecParameters{params}
 	}
 	params.RTCPFeedback = []webrtc.RTCPFeedback{
 		{Type: "nack"}, {Type: "nack", Parameter: "pli"}, {Type: "ccm", Parameter: "fir"}, {Type: "transport-cc"},
 	}
-	if err := engine.RegisterCodec(params, webrtc.RTPCodecTypeVideo); err != nil || c.rtx == 0 {
-		return err
+	if c.rtx == 0 {
+		return []webrtc.RTPCodecParameters{params}
 	}
-	return engine.RegisterCodec(webrtc.RTPCodecParameters{
+	return []webrtc.RTPCodecParameters{params, {
 		PayloadType: webrtc.PayloadType(c.rtx),
 		RTPCodecCapability: webrtc.RTPCodecCapability{
 			MimeType:    webrtc.MimeTypeRTX,
 			ClockRate:   90000,
 			SDPFmtpLine: fmt.Sprintf("apt=%d", c.payload),
 		},
-	}, webrtc.RTPCodecTypeVideo)
+	}}
 }
 
 func mimeType(c media.Codec) string {

@@ -55,7 +55,7 @@ func (s *Server) Publish(ctx context.Context, r PublishRequest) (*Session, strin
 	if err != nil {
 		return nil, "", err
 	}
-	pub.session, sess.pub = sess, pub
+	pub.session, pub.source, sess.pub = sess, sess.source, pub
 	answer, err := sess.open(ctx, o, publisherInterceptors)
 	if err != nil {
 		return nil, "", err
@@ -103,6 +103,11 @@ func (s *Session) receive(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 	if remote.Kind() == webrtc.RTPCodecTypeVideo {
 		t = s.pub.video
 	}
+	s.take(s.pc, t, remote, receiver)
+}
+
+// take reads a stream into a track, if it is the track's first.
+func (s *Session) take(pc *webrtc.PeerConnection, t *track, remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
 	if t == nil || !t.begin() {
 		return
 	}
@@ -113,7 +118,7 @@ func (s *Session) receive(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 		s.start(func() {
 			t.askForKeyFrames(func() {
 				pli := &rtcp.PictureLossIndication{MediaSSRC: ssrc}
-				if err := s.pc.WriteRTCP([]rtcp.Packet{pli}); err != nil {
+				if err := pc.WriteRTCP([]rtcp.Packet{pli}); err != nil {
 					s.log.Debug("ask for a key frame", "err", err)
 				}
 			})

@@ -27,15 +27,18 @@ type Session struct {
 	srv    *Server
 	where  key
 	user   string
-	name   string // for people
-	source media.Source
+	name   string       // for people
+	source media.Source // what it publishes or watches; "" for a participant
 	client event.Client
+	role   event.Role // as the participant says; 0: by what is published; under directory.mu
 	log    *slog.Logger
 	pc     *webrtc.PeerConnection
 
 	pub     *publication // what it publishes; nil for a viewer
 	watched *publication // what it watches; nil for a publisher
 	sends   []*forward   // one per forwarded track
+
+	participant *Participant // that it stands for; nil for WHIP, WHEP and injections
 
 	patching sync.Mutex // one PATCH at a time
 	offer    string     // as Pion was given it; under patching
@@ -54,11 +57,13 @@ type Session struct {
 	done chan struct{} // closed by run, last
 }
 
-// publication is what one session publishes: one source of a user.
+// publication is what one session publishes: one source of a user. A
+// participant whose tracks come and go has one publication after the other.
 type publication struct {
 	session      *Session
+	source       media.Source
 	audio, video *track        // nil: not offered
-	ended        chan struct{} // closed by run
+	ended        chan struct{} // closed by the session
 
 	// Owned by directory.mu, after a publication has been replaced by this one.
 	held    []event.Media // taken over, and not flowing yet
@@ -243,6 +248,9 @@ func (s *Session) shut() {
 		if f.detach != nil {
 			f.detach()
 		}
+	}
+	if s.participant != nil {
+		s.participant.shut()
 	}
 	if s.pub != nil {
 		s.pub.audio.end()

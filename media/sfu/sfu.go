@@ -144,12 +144,12 @@ func (s *Server) Snapshot() []ChannelInfo { return s.dir.snapshot() }
 // Changed is closed at the next change of Snapshot. Take it before Snapshot.
 func (s *Server) Changed() <-chan struct{} { return s.dir.anything() }
 
-// Session finds an open WebRTC session by its id.
+// Session finds an open WebRTC session by its id; participants are not among them.
 func (s *Server) Session(id string) (*Session, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sess, ok := s.sessions[id]
-	if !ok || sess.client != event.WebRTC {
+	if !ok || sess.client != event.WebRTC || sess.participant != nil {
 		return nil, false
 	}
 	return sess, true

@@ -31,6 +31,7 @@ type track struct {
 
 	begun  atomic.Bool // the first packet came
 	report atomic.Pointer[media.SenderReport]
+	muted  atomic.Bool   // as its participant says
 	pixels atomic.Uint64 // width<<32 | height of the newest key frame, 0 before
 
 	mu        sync.Mutex // for writers of receivers and ended

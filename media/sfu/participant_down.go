@@ -1,0 +1,551 @@
+package sfu
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/sdp/v3"
+	"github.com/pion/webrtc/v4"
+
+	"braid/media"
+)
+
+// maxSubscriptions bounds what one participant receives at once.
+const maxSubscriptions = 300
+
+// Wanted says how a subscription is wanted.
+type Wanted struct {
+	Width, Height int  // of the element that shows it, in pixels; 0: as large as there is
+	Paused        bool // nothing is sent, and it begins again at once
+}
+
+// wanted names a subscription.
+type wanted struct {
+	user   string
+	source Source
+}
+
+// subscription is what a participant wants of one source. It is owned by
+// Participant.mu.
+type subscription struct {
+	how     Wanted
+	track   *track // nil while it does not flow
+	off     bool   // an exception to "all"
+	refused *track // the client cannot take this one
+}
+
+// down is the connection that a participant receives on. Changes are gathered,
+// and there is one offer at a time:
+//
+//	update ── something to change, nothing unanswered ──→ Offer ──→ Answer ──→ update
+type down struct {
+	mu      sync.Mutex // owns all that follows
+	closed  bool
+	pc      *webrtc.PeerConnection // nil before the first subscription
+	lanes   []*lane
+	number  int  // of the newest offer
+	waiting bool // for its answer
+	restart bool // the next offer has new ICE credentials
+	offer   Offer
+}
+
+// lane is a media section: it carries a source, or waits for another.
+type lane struct {
+	transceiver *webrtc.RTPTransceiver
+	forward     *forward // nil while it is idle
+	of          wanted
+	agreed      bool // the client's answer has it
+	flows       bool // attached
+	health      health
+}
+
+// downCodecs are what the server offers; a track's own comes first.
+func downCodecs() []codec {
+	return []codec{
+		{name: media.Opus, payload: 111, fmtp: "minptime=10;useinbandfec=1"},
+		{name: media.VP8, payload: 96, rtx: 97},
+		{name: media.H264, payload: 102, rtx: 103, fmtp: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"},
+		{name: media.H264, payload: 104, rtx: 105, fmtp: "level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=42e01f"},
+	}
+}
+
+// Subscribe wants a source of a user, or wants it otherwise than before. The
+// error is media.ErrNotFound when the user is not in the channel or does not
+// publish the source, media.ErrLimit.
+func (p *Participant) Subscribe(user string, s Source, how Wanted) error {
+	if !s.Valid() || user == p.User() {
+		return fmt.Errorf("sfu: %w: source %q of user %s", media.ErrInvalid, s, user)
+	}
+	if p.session.stopped() {
+		return p.closed()
+	}
+	k := wanted{user, s}
+	// The track is looked up with mu not held, so that it may end in between;
+	// then see told of it before, and knows the subscription only afterwards.
+	for {
+		t, _ := p.session.srv.dir.source(p.session.where, user, s)
+		p.mu.Lock()
+		sub := p.subs[k]
+		switch {
+		case sub != nil && !sub.off:
+		case t == nil:
+			p.mu.Unlock()
+			return fmt.Errorf("sfu: %w: user %s publishes no %s in the channel", media.ErrNotFound, user, s)
+		case sub == nil && len(p.subs) >= maxSubscriptions:
+			p.mu.Unlock()
+			return fmt.Errorf("sfu: %w: %d subscriptions", media.ErrLimit, maxSubscriptions)
+		default:
+			sub = &subscription{track: t}
+			p.subs[k] = sub
+		}
+		sub.how, sub.refused = how, nil
+		p.mu.Unlock()
+		if now, _ := p.session.srv.dir.source(p.session.where, user, s); now == t {
+			break
+		}
+		p.see(user, s, nil)
+	}
+	p.poke()
+	return nil
+}
+
+// Unsubscribe wants a source no more. With JoinRequest.SubscribeAll it is an
+// exception that lasts until Subscribe or until the user leaves.
+func (p *Participant) Unsubscribe(user string, s Source) error {
+	if !s.Valid() {
+		return fmt.Errorf("sfu: %w: source %q", media.ErrInvalid, s)
+	}
+	k := wanted{user, s}
+	p.mu.Lock()
+	_, had := p.subs[k]
+	switch {
+	case p.all && (had || len(p.subs) < maxSubscriptions):
+		p.subs[k] = &subscription{off: true}
+	default:
+		delete(p.subs, k)
+	}
+	p.mu.Unlock()
+	if !had && !p.all {
+		return fmt.Errorf("sfu: %w: %s of user %s is not subscribed", media.ErrNotFound, s, user)
+	}
+	p.poke()
+	return nil
+}
+
+// see is told that a source flows on a track, or with nil that it ended. It may
+// be called with directory.mu held.
+func (p *Participant) see(user string, s Source, t *track) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k := wanted{user, s}
+	sub := p.subs[k]
+	switch {
+	case sub == nil && t != nil && p.all && len(p.subs) < maxSubscriptions:
+		p.subs[k] = &subscription{track: t}
+	case sub == nil || sub.off:
+		return
+	case t == nil && !p.all:
+		delete(p.subs, k) // it was of this publication
+	default:
+		sub.track = t
+	}
+	p.poke()
+}
+
+// unsee forgets all about a user who has left. It may be called with
+// directory.mu held.
+func (p *Participant) unsee(user string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for k := range p.subs {
+		if k.user == user {
+			delete(p.subs, k)
+		}
+	}
+}
+
+// wants lists what is to be received now.
+func (p *Participant) wants() map[wanted]subscription {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := map[wanted]subscription{}
+	for k, s := range p.subs {
+		if !s.off && s.track != nil && s.track != s.refused {
+			all[k] = *s
+		}
+	}
+	return all
+}
+
+// refuse remembers that the client cannot take a track.
+func (p *Participant) refuse(k wanted, t *track) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.subs[k]; s != nil {
+		s.refused = t
+	}
+}
+
+// update brings the connection to what is wanted: pauses at once, the rest by an
+// offer, unless one waits for its answer.
+func (d *down) update(p *Participant) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return
+	}
+	if d.pc != nil && d.pc.ConnectionState() == webrtc.PeerConnectionStateClosed { // by the client
+		d.dropLocked(p)
+	}
+	want := p.wants()
+	d.flowLocked(want)
+	if d.waiting {
+		return
+	}
+	changed := d.removeLocked(want)
+	added, err := d.addLocked(p, want)
+	if err == nil && (changed || added || d.restart && d.pc != nil) {
+		err = d.offerLocked(p)
+	}
+	if err != nil {
+		p.session.log.Warn("offer to receive", "err", err)
+		d.dropLocked(p)
+	}
+}
+
+// flowLocked attaches and detaches what was agreed, as pauses and ends say.
+func (d *down) flowLocked(want map[wanted]subscription) {
+	for _, s := range d.lanes {
+		if s.forward == nil || !s.agreed {
+			continue
+		}
+		sub, ok := want[s.of]
+		flows := ok && sub.track == s.forward.track && !sub.how.Paused
+		switch {
+		case flows && !s.flows:
+			s.forward.again.Store(true)
+			s.forward.detach = s.forward.track.Attach(s.forward)
+			s.forward.track.RequestKeyFrame()
+		case !flows && s.flows:
+			s.forward.detach()
+			s.health.forget()
+		}
+		s.flows = flows
+	}
+}
+
+// removeLocked makes lanes idle whose source is not wanted.
+func (d *down) removeLocked(want map[wanted]subscription) (changed bool) {
+	for _, s := range d.lanes {
+		if s.forward == nil {
+			continue
+		}
+		if sub, ok := want[s.of]; ok && sub.track == s.forward.track {
+			continue
+		}
+		d.idleLocked(s)
+		changed = true
+	}
+	return changed
+}
+
+func (d *down) idleLocked(s *lane) {
+	if s.flows {
+		s.forward.detach()
+		s.flows = false
+	}
+	_ = d.pc.RemoveTrack(s.transceiver.Sender()) // fails only on a connection that is closed
+	s.forward, s.agreed = nil, false
+	s.health.forget()
+}
+
+// addLocked gives each new source a lane.
+func (d *down) addLocked(p *Participant, want map[wanted]subscription) (changed bool, err error) {
+	for _, s := range d.lanes {
+		if s.forward != nil {
+			delete(want, s.of)
+		}
+	}
+	if len(want) == 0 {
+		return false, nil
+	}
+	if err := d.openLocked(p); err != nil {
+		return false, err
+	}
+	order := make([]wanted, 0, len(want))
+	for k := range want {
+		order = append(order, k)
+	}
+	slices.SortFunc(order, func(a, b wanted) int {
+		return cmp.Or(cmp.Compare(a.user, b.user), cmp.Compare(slices.Index(sources[:], a.source), slices.Index(sources[:], b.source)))
+	})
+	for _, k := range order {
+		if err := d.putLocked(p, k, want[k].track); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func (d *down) openLocked(p *Participant) error {
+	if d.pc != nil {
+		return nil
+	}
+	engine := &webrtc.MediaEngine{}
+	for _, c := range downCodecs() {
+		if err := register(engine, c); err != nil {
+			return fmt.Errorf("sfu: register %s: %w", c, err)
+		}
+	}
+	pc, err := p.session.srv.peerOf(engine, viewerInterceptors)
+	if err != nil {
+		return err
+	}
+	pc.OnConnectionStateChange(func(webrtc.PeerConnectionState) { p.poke() })
+	d.pc = pc
+	return nil
+}
+
+// putLocked lets a lane carry a track: an idle one of the same kind, or a new one.
+func (d *down) putLocked(p *Participant, k wanted, t *track) error {
+	own, codecs := sendable(t.codec)
+	f := &forward{track: t, payload: own.payload, session: p.session, pc: d.pc, stream: streamOf(k)}
+	var s *lane
+	for _, o := range d.lanes {
+		if o.forward == nil && o.transceiver.Kind() == f.Kind() {
+			s = o
+			break
+		}
+	}
+	if s == nil {
+		transceiver, err := d.pc.AddTransceiverFromTrack(f, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+		if err != nil {
+			return fmt.Errorf("sfu: add a track: %w", err)
+		}
+		s = &lane{transceiver: transceiver}
+		d.lanes = append(d.lanes, s)
+	} else if _, err := d.pc.AddTrack(f); err != nil {
+		return fmt.Errorf("sfu: add a track: %w", err)
+	} else if s = d.byTrack(f); s == nil {
+		return errors.New("sfu: the track was added to a media section that is not idle")
+	}
+	if err := s.transceiver.SetCodecPreferences(codecs); err != nil {
+		return fmt.Errorf("sfu: prefer %s: %w", t.codec, err)
+	}
+	s.forward, s.of = f, k
+	sender := s.transceiver.Sender()
+	f.reports = func(reports []rtcp.ReceptionReport) { s.health.report(reports, f, time.Now()) }
+	p.session.start(func() { f.readRequests(sender) })
+	return nil
+}
+
+// byTrack finds where Pion has put a track.
+func (d *down) byTrack(f *forward) *lane {
+	for _, s := range d.lanes {
+		if sender := s.transceiver.Sender(); sender != nil && sender.Track() == webrtc.TrackLocal(f) {
+			return s
+		}
+	}
+	return nil
+}
+
+// sendable is the codec under which a track is sent, and all of its kind, this
+// one first: what the first answer does not have, later ones cannot.
+func sendable(c codec) (own codec, all []webrtc.RTPCodecParameters) {
+	known := downCodecs()
+	slices.SortStableFunc(known, func(a, b codec) int { return fits(b, c) - fits(a, c) })
+	for _, k := range known {
+		if k.name.Video() == c.name.Video() {
+			all = append(all, parameters(k)...)
+		}
+	}
+	return known[0], all
+}
+
+func fits(k, c codec) int {
+	switch {
+	case k.name != c.name:
+		return 0
+	case k.name == media.H264 && k.mode1() != c.mode1():
+		return 1
+	}
+	return 2
+}
+
+// streamOf names what plays in step: a camera and its microphone.
+func streamOf(k wanted) string {
+	h := fnv.New64a()
+	h.Write([]byte(k.user))
+	return fmt.Sprintf("%016x.%s", h.Sum64(), k.source.Of())
+}
+
+// offerLocked makes the next offer and tells it.
+func (d *down) offerLocked(p *Participant) error {
+	restart := d.restart && d.number > 0 && d.pc.CurrentRemoteDescription() != nil
+	desc, err := d.pc.CreateOffer(&webrtc.OfferOptions{ICERestart: restart})
+	if err != nil {
+		return fmt.Errorf("sfu: make the offer: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	text, err := p.gathered(ctx, d.pc, desc, "")
+	if err != nil {
+		return err
+	}
+	d.number++
+	d.restart, d.waiting = false, true
+	d.offer = Offer{Number: d.number, SDP: text, Tracks: []OfferedTrack{}}
+	for _, s := range d.lanes {
+		if s.forward != nil {
+			d.offer.Tracks = append(d.offer.Tracks, OfferedTrack{s.transceiver.Mid(), s.of.user, s.of.source})
+		}
+	}
+	p.tell(d.offer)
+	return nil
+}
+
+// Answer takes the client's answer to an Offer. What the answer refuses is not
+// offered again until it is published anew or subscribed again. An answer to an
+// older offer, or a second one, is nothing to worry about and does nothing.
+//
+// Errors: media.ErrInvalid for what cannot be read, media.ErrNotFound for an
+// offer that was never made.
+func (p *Participant) Answer(number int, text string) error {
+	d := &p.down
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.closed || p.session.stopped():
+		return p.closed()
+	case number < 1 || number > d.number:
+		return fmt.Errorf("sfu: %w: there was no offer %d", media.ErrNotFound, number)
+	case number < d.number || !d.waiting || d.pc == nil:
+		return nil
+	case len(text) > MaxOffer:
+		return fmt.Errorf("sfu: %w: the answer has %d bytes, at most %d are read", media.ErrInvalid, len(text), MaxOffer)
+	}
+	var desc sdp.SessionDescription
+	if err := desc.UnmarshalString(text); err != nil {
+		return fmt.Errorf("sfu: %w: the answer is not SDP: %w", media.ErrInvalid, err)
+	}
+	if _, lite := desc.Attribute("ice-lite"); lite {
+		return fmt.Errorf("sfu: %w: the answer is ICE-lite, and so is this server", ErrUnsupported)
+	}
+	d.heedLocked(p, &desc)
+	for _, m := range desc.MediaDescriptions {
+		m.Attributes = without(m.Attributes, "candidate", "end-of-candidates", "remote-candidates")
+	}
+	plain, err := desc.Marshal()
+	if err != nil {
+		return fmt.Errorf("sfu: %w: write the answer: %w", media.ErrInvalid, err)
+	}
+	err = d.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(plain)})
+	if err != nil {
+		if d.pc.SignalingState() == webrtc.SignalingStateStable {
+			d.dropLocked(p)
+		}
+		return fmt.Errorf("sfu: %w: take the answer: %w", media.ErrInvalid, err)
+	}
+	d.waiting = false
+	for _, s := range d.lanes {
+		s.agreed = s.forward != nil
+	}
+	d.flowLocked(p.wants())
+	p.poke()
+	return nil
+}
+
+// heedLocked takes back the tracks that an answer refuses.
+func (d *down) heedLocked(p *Participant, answer *sdp.SessionDescription) {
+	for _, s := range d.lanes {
+		if s.forward == nil {
+			continue
+		}
+		i := slices.IndexFunc(answer.MediaDescriptions, func(m *sdp.MediaDescription) bool {
+			mid, _ := m.Attribute("mid")
+			return mid == s.transceiver.Mid()
+		})
+		if i >= 0 {
+			m := answer.MediaDescriptions[i]
+			_, inactive := m.Attribute("inactive")
+			if m.MediaName.Port.Value != 0 && !inactive && slices.Contains(m.MediaName.Formats, fmt.Sprint(s.forward.payload)) {
+				continue
+			}
+		}
+		p.session.log.Info("the client refuses a track", "of", s.of.user, "source", s.of.source, "codec", s.forward.track.codec)
+		p.refuse(s.of, s.forward.track)
+		d.idleLocked(s)
+	}
+}
+
+// Restart makes the next offer restart ICE; a client asks for it when its
+// addresses have changed.
+func (p *Participant) Restart() error {
+	d := &p.down
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed || p.session.stopped() {
+		return p.closed()
+	}
+	d.restart = true
+	p.poke()
+	return nil
+}
+
+// Repeat tells the offer again that waits for its answer, if there is one: to a
+// client that may not have got it.
+func (p *Participant) Repeat() {
+	d := &p.down
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.waiting && !d.closed {
+		p.tell(d.offer)
+	}
+}
+
+// dropLocked gives the connection up; what is wanted makes another.
+func (d *down) dropLocked(p *Participant) {
+	for _, s := range d.lanes {
+		if s.flows {
+			s.forward.detach()
+		}
+	}
+	pc := d.pc
+	d.pc, d.lanes, d.waiting, d.restart = nil, nil, false, false
+	p.session.start(func() { p.closePeer(pc) })
+}
+
+// close is dropLocked for good; it returns when the connection has ended.
+func (d *down) close(p *Participant) {
+	d.mu.Lock()
+	d.closed = true
+	for _, s := range d.lanes {
+		if s.flows {
+			s.forward.detach()
+		}
+	}
+	pc := d.pc
+	d.pc, d.lanes = nil, nil
+	d.mu.Unlock()
+	p.closePeer(pc)
+}
+
+// receiving lists the tracks that are wanted and not paused.
+func (p *Participant) receiving() []*track {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []*track
+	for _, s := range p.subs {
+		if !s.off && s.track != nil && s.track != s.refused && !s.how.Paused {
+			all = append(all, s.track)
+		}
+	}
+	return all
+}
