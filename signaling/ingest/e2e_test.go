@@ -175,6 +175,33 @@ func TestOneKind(t *testing.T) {
 	}
 }
 
+// TestRareKeyFrames: a viewer that joins a stream without B-frames whose key frames
+// are far apart, or that has none after the first, sees pictures soon.
+func TestRareKeyFrames(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args []string
+	}{
+		{"long groups", []string{"-g", "200", "-keyint_min", "200", "-sc_threshold", "0"}},
+		{"intra refresh", []string{"-g", "30", "-x264-params", "intra-refresh=1:scenecut=0"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStage(t)
+			args := append(slices.Clone(flashes), "-bf", "0", "-profile:v", "main")
+			ffmpegPublishes(t, s.url, append(args, c.args...)...)
+			until(t, "obs publishes pictures", func() bool { u := s.user(); return u != nil && u.Video != nil })
+			first := s.watch(t, "first")
+			until(t, "the worker's pictures", func() bool { return first.profile() == 66 })
+			began := time.Now()
+			v := s.watch(t, "late")
+			until(t, "pictures", func() bool { return v.count(videoKind) > 5 })
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("a viewer waits %v for pictures", took)
+			}
+		})
+	}
+}
+
 // TestKeyFrameOnDemand: a stream with a key frame each ten seconds that is coded anew
 // shows a viewer its first picture at once.
 func TestKeyFrameOnDemand(t *testing.T) {

@@ -345,6 +345,18 @@ func (v *viewer) count(kind webrtc.RTPCodecType) int {
 	return len(seen)
 }
 
+// profile is what the newest SPS says; 0 before the first.
+func (v *viewer) profile() (p byte) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, q := range v.packets[webrtc.RTPCodecTypeVideo] {
+		if b := q.Payload; len(b) > 4 && b[0]&0x1f == 24 && b[3]&0x1f == h264.TypeSPS { // STAP-A
+			p = b[4]
+		}
+	}
+	return p
+}
+
 // frames joins the packets of a kind; none may be missing or out of order.
 func (v *viewer) frames(t *testing.T, kind webrtc.RTPCodecType, c media.Codec) []packet.Frame {
 	t.Helper()

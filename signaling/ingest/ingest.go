@@ -1,7 +1,8 @@
 // Package ingest makes an RTMP publisher (OBS, ffmpeg) a user of a channel like
 // any other: H.264 goes on as it is when WebRTC viewers can take it and through a
-// media worker when not (B-frames, 4:4:4, 10 bits), AAC becomes Opus, and both
-// become RTP packets on one clock.
+// media worker when not (B-frames, 4:4:4, 10 bits, key frames more than 6 s apart
+// or replaced by intra refresh), AAC becomes Opus, and both become RTP packets on
+// one clock.
 //
 //	FLV tag → access unit → timeline ─┬ H.264 for everyone ──────────────→ RTP ─┐
 //	                                  ├ other H.264 → worker (no B-frames) → RTP ─┼→ sfu.Injection

@@ -29,6 +29,12 @@ const (
 	// reopenMin is between two coders of one track: a publisher whose format changes
 	// at each picture is not one to follow.
 	reopenMin = 500 * time.Millisecond
+	// groupMax is how far apart key frames may be in what goes on as it is: who joins,
+	// or has lost a packet for good, waits for the next. OBS's own choice is 250
+	// pictures, 8 s at 30 a second.
+	groupMax = 6 * time.Second
+	// stepMax is what one picture adds to that: a pause is no group of pictures.
+	stepMax = time.Second
 	// While nobody says otherwise: what OBS and ffmpeg send by default.
 	defaultFPS = 30
 )
@@ -47,6 +53,9 @@ type videoIn struct {
 	key         time.Duration // composition time of the newest key frame
 	bframes     bool          // composition times differ within a group
 	composition bool          // key is set
+	sets        [][]byte      // SPS and PPS of the newest IDR
+	group, last time.Duration // since the newest IDR; PTS of the newest picture
+	rare        bool          // key frames are, in this stream
 	way         way
 	maker       int // at out, for what goes on as it is
 
@@ -86,9 +95,12 @@ func (v *videoIn) take(au *media.AccessUnit, composition time.Duration) error {
 	if v.composition && (composition-v.key).Abs() > sameComposition {
 		v.bframes = true
 	}
+	point := v.entry(au)
 	if au.Key {
 		v.key, v.composition = composition, true
-		if err := v.choose(au); err != nil {
+	}
+	if point.Key {
+		if err := v.choose(point); err != nil {
 			return err
 		}
 	}
@@ -96,9 +108,33 @@ func (v *videoIn) take(au *media.AccessUnit, composition time.Duration) error {
 	case asItIs:
 		v.pass(au)
 	case byWorker:
-		v.code(au)
+		v.code(point)
 	}
 	return nil
+}
+
+// entry is au as the worker gets it: where a decoder can begin without an IDR
+// picture, a key frame with its parameter sets. No browser begins there. It also
+// tells whether key frames are rare.
+func (v *videoIn) entry(au *media.AccessUnit) *media.AccessUnit {
+	v.group += min(max(au.PTS-v.last, 0), stepMax)
+	v.last = au.PTS
+	switch {
+	case au.Key:
+		v.rare = v.rare || len(v.sets) > 0 && v.group > groupMax
+		v.group, v.sets = 0, nil
+		for _, u := range au.Units {
+			if t := h264.Type(u); t == h264.TypeSPS || t == h264.TypePPS {
+				v.sets = append(v.sets, u)
+			}
+		}
+	case len(v.sets) > 0 && h264.IsRecoveryPoint(au.Units):
+		v.rare = true
+		point := *au
+		point.Key, point.Units = true, slices.Concat(v.sets, au.Units)
+		return &point
+	}
+	return au
 }
 
 // choose decides the way of the group of pictures that begins with key.
@@ -107,9 +143,11 @@ func (v *videoIn) choose(key *media.AccessUnit) error {
 	if i < 0 {
 		return nil // the Demuxer puts one there
 	}
-	if v.way == byWorker && bytes.Equal(v.sps, key.Units[i]) {
+	same := bytes.Equal(v.sps, key.Units[i])
+	if v.way == byWorker && same {
 		return nil
 	}
+	v.rare = v.rare && same // else it was of another stream
 	sps, err := h264.ParseSPS(key.Units[i])
 	if err != nil {
 		v.log.Debug("ingest: SPS", "error", err)
@@ -117,8 +155,12 @@ func (v *videoIn) choose(key *media.AccessUnit) error {
 		return nil
 	}
 	next := asItIs
-	if why := unfit(sps, v.bframes, v.key); why != "" {
-		if !v.pool.Takes(sps.MbWidth*16, sps.MbHeight*16) {
+	why, takes := unfit(sps, v.bframes, v.key), v.pool.Takes(sps.MbWidth*16, sps.MbHeight*16)
+	if why == "" && v.rare && takes {
+		why = "key frames are rare"
+	}
+	if why != "" {
+		if !takes {
 			return refuse(fmt.Sprintf("pictures of %dx%d that WebRTC cannot show (%s) are too large to be coded anew: set the encoder to the baseline profile or to fewer pixels", sps.Width, sps.Height, why), media.ErrLimit)
 		}
 		if time.Since(v.opened) < reopenMin {
