@@ -82,9 +82,9 @@ export function entrance(entered, options = () => ({})) {
       $('room').hidden = false;
       document.body.classList.add('inside');
       $('where').textContent = `${room.me.id} in ${room.channel}`;
+      window.room = room; // to play with in the browser's console
       follow(room);
       entered(room, fields);
-      window.room = room; // to play with in the browser's console
     } catch (error) {
       problem(words(error));
     } finally {
@@ -168,7 +168,7 @@ export function bars(element, quality) {
   element.hidden = !quality || level >= 4;
 }
 
-/** Wires a bar's microphone, camera, screen and device buttons to a room, those that the page has. */
+/** Wires a bar's microphone, camera, screen and device buttons to a room, those that the page has. The page calls show. */
 export class Bar {
   constructor(room, { camera = {}, onchange = () => {} } = {}) {
     this.room = room;
@@ -186,7 +186,6 @@ export class Bar {
       if (reason === 'ended' && track.source !== 'shareScreen') problem(`The ${track.source} has gone.`);
       this.show();
     });
-    this.show();
   }
 
   /** One click at a time: a device takes its while to open. */

@@ -84,5 +84,6 @@ entrance((room) => {
 
   for (const user of room.users.values()) meet(user);
   show();
+  bar.show();
   bar.start();
 });

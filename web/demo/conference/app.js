@@ -134,6 +134,6 @@ entrance((room) => {
     mix.close();
   });
 
-  show();
+  bar.show();
   bar.start();
 });

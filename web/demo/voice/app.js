@@ -142,6 +142,6 @@ entrance((room, form) => {
   room.on('end', () => invitation?.close());
 
   if (host) say('host', true);
-  show();
+  bar.show();
   if (room.me.role === 'streamer') bar.start(['microphone']);
 }, (form) => ({ role: form.get('part') === 'host' ? 'streamer' : 'viewer' }));
