@@ -22,6 +22,7 @@ import (
 	"braid/signaling/admin"
 	"braid/signaling/artc"
 	"braid/signaling/ingest"
+	"braid/signaling/rtc"
 	"braid/signaling/whip"
 	"braid/store"
 	"braid/web"
@@ -50,6 +51,7 @@ type server struct {
 	pool      *mixer.Pool
 	relay     *relay.Service
 	origin    *origin.Origin
+	rtc       *rtc.Server
 	guard     *guard
 	rtmp      net.Listener
 	http      net.Listener
@@ -139,6 +141,8 @@ func (s *server) serveHTTP() {
 	ways := whip.New(whip.Config{SFU: s.sfu, Apps: keys, Addresses: keys.address, Log: s.log.With("part", "whip")})
 	mux.Handle("/whip/", ways)
 	mux.Handle("/whep/", ways)
+	s.rtc = rtc.New(rtc.Config{SFU: s.sfu, Apps: keys, Log: s.log.With("part", "rtc")})
+	mux.Handle("GET /v1/rtc", s.rtc)
 	mux.Handle("/v1/", admin.New(admin.Config{
 		Store: s.store, Callbacks: s.callbacks, SFU: s.sfu, Tasks: s.relay, Keys: keys,
 		AdminTokens: s.cfg.AdminTokens, Log: s.log.With("part", "rest"),
@@ -272,6 +276,7 @@ func (s *server) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
 	defer cancel()
 	s.http.Close()
+	s.rtc.Close()
 	s.relay.Close()
 	s.end()
 	s.origin.Close()
@@ -290,6 +295,9 @@ func (s *server) close() {
 	}
 	if s.pool != nil {
 		s.pool.Close()
+	}
+	if s.rtc != nil {
+		s.rtc.Close()
 	}
 	if s.sfu != nil {
 		s.sfu.Close()

@@ -139,6 +139,15 @@ func (p *Participant) Unsubscribe(user string, s Source) error {
 	return nil
 }
 
+// Deafen ends all subscriptions, also those that SubscribeAll would bring.
+func (p *Participant) Deafen() {
+	p.mu.Lock()
+	p.all = false
+	clear(p.subs)
+	p.mu.Unlock()
+	p.poke()
+}
+
 // see is told that a source flows on a track, or with nil that it ended. It may
 // be called with directory.mu held.
 func (p *Participant) see(user string, s Source, t *track) {

@@ -23,6 +23,7 @@ import (
 //	exp        expiry, at most 24 h ahead; needed
 //	publish    true, or a list of "camera", "shareScreen"; absent: nothing
 //	subscribe  true; absent: no
+//	mix        true: may change the layout of the mixed stream; absent: no
 //	role       "streamer" or "viewer"; may be absent
 //	iat, nbf   as in RFC 7519; may be absent
 type jwtClaims struct {
@@ -30,6 +31,7 @@ type jwtClaims struct {
 	Channel   string  `json:"channel"`
 	Publish   publish `json:"publish,omitzero"`
 	Subscribe bool    `json:"subscribe,omitempty"`
+	Mix       bool    `json:"mix,omitempty"`
 	Role      Role    `json:"role,omitempty"`
 }
 
@@ -76,7 +78,7 @@ func SignJWT(c Claims, key string, now time.Time) (string, error) {
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer: c.App, Subject: c.User, ExpiresAt: jwt.NewNumericDate(c.Expires), IssuedAt: jwt.NewNumericDate(now),
 		},
-		Channel: c.Channel, Publish: publish{c.Camera, c.ShareScreen}, Subscribe: c.Subscribe, Role: c.Role,
+		Channel: c.Channel, Publish: publish{c.Camera, c.ShareScreen}, Subscribe: c.Subscribe, Mix: c.Mix, Role: c.Role,
 	}
 	s, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(key))
 	if err != nil {
@@ -129,6 +131,6 @@ func VerifyJWT(s, app, key string, now time.Time) (Claims, error) {
 	}
 	return inTime(Claims{
 		App: c.Issuer, Channel: c.Channel, User: c.Subject, Expires: c.ExpiresAt.Time,
-		Camera: c.Publish.camera, ShareScreen: c.Publish.shareScreen, Subscribe: c.Subscribe, Role: c.Role,
+		Camera: c.Publish.camera, ShareScreen: c.Publish.shareScreen, Subscribe: c.Subscribe, Mix: c.Mix, Role: c.Role,
 	}, now)
 }

@@ -62,6 +62,7 @@ type Claims struct {
 	Camera             bool // may publish camera and microphone
 	ShareScreen        bool // may publish a screen
 	Subscribe          bool // may receive what others publish
+	Mix                bool // may change the layout of the channel's mixed stream
 	Role               Role // to begin with; "" when the token does not say
 }
 
@@ -149,7 +150,7 @@ func (t Token) Verify(app, key string, now time.Time) (Claims, error) {
 	}
 	return inTime(Claims{
 		App: t.App, Channel: t.Channel, User: t.User, Expires: time.Unix(t.Timestamp, 0),
-		Camera: true, ShareScreen: true, Subscribe: true,
+		Camera: true, ShareScreen: true, Subscribe: true, Mix: true,
 	}, now)
 }
 
