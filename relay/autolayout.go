@@ -11,7 +11,8 @@ const (
 
 // autoPanes is the layout for who is there, in join order: one fills the
 // canvas, two sit side by side, up to four and up to nine in a grid (the sizes
-// of artc-api.md section 7.2). A screen share gets the big pane, with cameras
+// of artc-api.md section 7.2; that what does not fill the grid is centred is
+// braid's own). A screen share gets the big pane, with cameras
 // in a column at its right (braid's own). With no picture at all there is one
 // empty pane.
 func autoPanes(users []*media.User) []Pane {
@@ -48,13 +49,28 @@ func grid(n int) []Pane {
 	return squares(n, thirds, thirds, 0.325)
 }
 
-// squares are n panes of one size, row by row.
+// squares are n panes of one size, row by row; rows that are not full, and rows
+// that do not fill the canvas, are centred.
 func squares(n int, xs, ys []float64, size float64) []Pane {
-	panes := make([]Pane, n)
-	for i := range panes {
-		panes[i] = Pane{X: xs[i%len(xs)], Y: ys[i/len(xs)], W: size, H: size, Crop: true}
+	rows := (n + len(xs) - 1) / len(xs)
+	down := centre(ys, rows, size)
+	panes := make([]Pane, 0, n)
+	for row := range rows {
+		across := min(len(xs), n-row*len(xs))
+		right := centre(xs, across, size)
+		for column := range across {
+			panes = append(panes, Pane{X: xs[column] + right, Y: ys[row] + down, W: size, H: size, Crop: true})
+		}
 	}
 	return panes
+}
+
+// centre is how far the first n of some places move to be in the middle.
+func centre(places []float64, n int, size float64) float64 {
+	if n == len(places) {
+		return 0 // the documented places are not quite even: they stay
+	}
+	return (1-(places[n-1]+size-places[0]))/2 - places[0]
 }
 
 // besideScreen shows a screen whole and up to five others in a column.

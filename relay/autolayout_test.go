@@ -66,13 +66,13 @@ func TestAutoPanes(t *testing.T) {
 		{"three", who("ann", "bob", "cat"), []string{
 			"0.013,0.013 0.4805x0.4805 crop ann/camera",
 			"0.5065,0.013 0.4805x0.4805 crop bob/camera",
-			"0.013,0.5065 0.4805x0.4805 crop cat/camera"}},
+			"0.25975,0.5065 0.4805x0.4805 crop cat/camera"}},
 		{"five", who("a", "b", "c", "d", "e"), []string{
-			"0.00625,0.00625 0.325x0.325 crop a/camera",
-			"0.3375,0.00625 0.325x0.325 crop b/camera",
-			"0.6688,0.00625 0.325x0.325 crop c/camera",
-			"0.00625,0.3375 0.325x0.325 crop d/camera",
-			"0.3375,0.3375 0.325x0.325 crop e/camera"}},
+			"0.00625,0.17187 0.325x0.325 crop a/camera",
+			"0.3375,0.17187 0.325x0.325 crop b/camera",
+			"0.6688,0.17187 0.325x0.325 crop c/camera",
+			"0.17187,0.50312 0.325x0.325 crop d/camera",
+			"0.50312,0.50312 0.325x0.325 crop e/camera"}},
 		{"a screen alone", who("ann:s"), []string{"0,0 1x1 fit ann/shareScreen"}},
 		{"a screen and two cameras", who("ann", "bob:cs"), []string{
 			"0,0.1 0.8x0.8 fit bob/shareScreen",
