@@ -109,13 +109,17 @@ func (p *publisher) take(t *flv.Tag, au *media.AccessUnit, now time.Time) error 
 	composition := time.Duration(int32(uint32(au.PTS/time.Millisecond)-t.Timestamp)) * time.Millisecond
 	decode := au.PTS - composition
 	if au.Codec == media.AAC {
-		au.PTS = p.line.time(soundTrack, decode, now)
+		var ok bool
+		if au.PTS, ok = p.line.place(soundTrack, decode, now); !ok {
+			return nil
+		}
 		return p.sound.take(au, p.demux.AudioSpecificConfig())
 	}
 	if composition < -compositionMax || composition > compositionMax {
 		return nil // no encoder looks that far ahead: the tag is broken
 	}
-	au.PTS = p.line.time(videoTrack, decode, now) + composition
+	at, _ := p.line.place(videoTrack, decode, now)
+	au.PTS = at + composition
 	return p.video.take(au, composition)
 }
 

@@ -31,18 +31,50 @@ const (
 //	            new  ──→ shift      the next tag comes where the clock says
 type timeline struct {
 	begun      bool
+	zero       time.Time     // when the first tag came
 	shift, old time.Duration // added to times; old is the one of before the newest jump
 	tracks     [2]struct {
 		begun bool
 		last  time.Duration // newest time given out
 		at    time.Time     // when
+		pace  pace
+	}
+}
+
+// place is time, but for what comes late after a pause. While that catches up,
+// pictures hurry and sound is left out (ok is false); where it does not, the
+// timeline goes on from where the pictures are.
+func (l *timeline) place(track int, ts time.Duration, now time.Time) (at time.Duration, ok bool) {
+	at = l.time(track, ts, now)
+	p := &l.tracks[track].pace
+	switch v, late := p.judge(at, now.Sub(l.zero)); {
+	case v == fallenBack:
+		d := late - p.allowed
+		l.skip(d)
+		return at + d, true
+	case v == catchingUp && track == soundTrack:
+		return 0, false
+	case v == catchingUp:
+		return p.hurried(at, late), true
+	}
+	return at, true
+}
+
+// skip moves both tracks on by d. They are as late as is allowed then, and allowed
+// a little more.
+func (l *timeline) skip(d time.Duration) {
+	l.shift += d
+	l.old = l.shift
+	for i := range l.tracks {
+		l.tracks[i].last += d
+		l.tracks[i].pace.late, l.tracks[i].pace.allowed = false, 2*lateMax
 	}
 }
 
 // time is the place of a tag that came now with decoding time ts.
 func (l *timeline) time(track int, ts time.Duration, now time.Time) time.Duration {
 	if !l.begun {
-		l.begun = true
+		l.begun, l.zero = true, now
 		l.shift = lineStart - ts
 		l.old = l.shift
 	}

@@ -42,6 +42,87 @@ func TestTimeline(t *testing.T) {
 	}
 }
 
+// TestPace sends a picture each 40 ms and sound each 20 ms, for which a network or a
+// publisher makes trouble, and looks at where they are placed.
+func TestPace(t *testing.T) {
+	const frame = 20
+	type result struct {
+		lost    int // packets of sound
+		skipped int // ms that the timeline moved on
+		hurried bool
+	}
+	for _, c := range []struct {
+		name    string
+		length  int              // s
+		arrives func(ts int) int // ms
+		want    result
+	}{
+		{"even", 60, func(ts int) int { return ts }, result{}},
+		{"jitter", 60, func(ts int) int { return ts + 7919*(ts/frame)%400 }, result{}},
+		{"a clock that is slow by 200 ppm", 4 * 3600, func(ts int) int { return ts + ts/5000 }, result{}},
+		{"the network stands still for 5 s", 60, func(ts int) int { return stall(ts, 3000, 8000) }, result{lost: 225, hurried: true}},
+		{"a burst that takes 2 s", 60, func(ts int) int {
+			if ts < 3000 || ts > 10_000 {
+				return ts
+			}
+			return 8000 + (ts-3000)*2/7
+		}, result{lost: 315, hurried: true}},
+		{"the publisher stands still for 20 s", 60, func(ts int) int {
+			if ts < 3000 {
+				return ts
+			}
+			return ts + 20_000
+		}, result{lost: 100, skipped: 19_500, hurried: true}},
+		{"an encoder that is 0.8 s late for 10 s", 60, func(ts int) int {
+			if ts > 3000 && ts < 13_000 {
+				return ts + 800
+			}
+			return ts
+		}, result{lost: 100, skipped: 300, hurried: true}},
+		{"segments of 2 s", 60, func(ts int) int { return (ts/2000 + 1) * 2000 }, result{lost: 75, hurried: true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var l timeline
+			begin := time.Now()
+			var got result
+			var last, end time.Duration
+			for ts := 0; ts < c.length*1000; ts += frame {
+				now := begin.Add(ms(c.arrives(ts)))
+				if _, ok := l.place(soundTrack, ms(ts), now); !ok {
+					got.lost++
+				}
+				if ts%40 != 0 {
+					continue
+				}
+				at, ok := l.place(videoTrack, ms(ts), now)
+				at -= lineStart
+				if !ok || ts > 0 && at <= last {
+					t.Fatalf("picture of %d ms: got %v, %t after %v", ts, at, ok, last)
+				}
+				got.hurried = got.hurried || at-last < 40*time.Millisecond && ts > 0
+				last, end = at, at-ms(ts)
+			}
+			if got.lost < c.want.lost-2 || got.lost > c.want.lost+2 {
+				t.Errorf("%d packets of sound are left out, want %d", got.lost, c.want.lost)
+			}
+			if d := end - ms(c.want.skipped); d.Abs() > 100*time.Millisecond {
+				t.Errorf("at the end times have moved on by %v, want %d ms", end, c.want.skipped)
+			}
+			if got.hurried != c.want.hurried {
+				t.Errorf("pictures hurry: %t, want %t", got.hurried, c.want.hurried)
+			}
+		})
+	}
+}
+
+// stall is when what was made at ts arrives over a network that stands still.
+func stall(ts, from, to int) int {
+	if ts >= from && ts < to {
+		return to
+	}
+	return ts
+}
+
 func TestUnfit(t *testing.T) {
 	good := h264.SPS{ChromaFormat: 1, BitDepthLuma: 8, BitDepthChroma: 8, Reorder: 0}
 	with := func(change func(*h264.SPS)) h264.SPS { s := good; change(&s); return s }
