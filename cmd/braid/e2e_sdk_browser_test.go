@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/chromedp/chromedp"
 )
 
 // moving is JavaScript that tells whether a <video>, found by an expression,
@@ -299,4 +301,130 @@ func resumes(t *testing.T, s *braidServer, wire *cord, a *page) {
 	if got := fmt.Sprint(s.comings("call")); got != "[Join ada Join ben]" {
 		t.Errorf("the channel's log has %s", got)
 	}
+}
+
+// TestSDKVoice is a voice chat of a host and two who listen: a hand goes up, an
+// invitation comes, and who takes it is heard by all; then back again.
+func TestSDKVoice(t *testing.T) {
+	s := startBraid(t)
+	files := people(t, 3)
+	first := startChrome(t, files[0])
+	audience := `document.querySelector('input[value=audience]').checked = true`
+	ada := first.enter(s.http, "voice", "talk", "ada", "")
+	ben := startChrome(t, files[1]).enter(s.http, "voice", "talk", "ben", audience)
+	cara := first.enter(s.http, "voice", "talk", "cara", audience)
+	entry := func(list, user string) string {
+		return fmt.Sprintf(`document.querySelector('#%s [data-user=%s]')`, list, user)
+	}
+	for _, p := range []*page{ada, ben, cara} {
+		p.until(10*time.Second, "has the host on stage and two in the audience",
+			entry("stage-list", "ada")+` && `+entry("audience", "ben")+` && `+entry("audience", "cara")+` && `+entry("stage-list", "ada")+`.innerText.includes('host')`)
+		p.until(10*time.Second, "sees ada speak", entry("stage-list", "ada")+`.classList.contains('talking')`)
+	}
+	ben.hears("ada")
+	cara.hears("ada")
+	if eval[bool](ben, `return room.tracks.size > 0 || !document.getElementById('mic').hidden`) {
+		t.Error("ben can speak without an invitation")
+	}
+
+	ben.click("hand")
+	for _, p := range []*page{ada, cara} {
+		p.until(5*time.Second, "sees ben's hand", entry("audience", "ben")+`.querySelector('.hand')`)
+	}
+	ada.shot("voice-hand")
+	eval[bool](ada, entry("audience", "ben")+`.querySelector('button').click(); return true`)
+	ben.until(5*time.Second, "is invited", `document.querySelector('#invitation[open]')`)
+	ben.shot("voice-invited")
+	eval[bool](ben, `document.querySelector('#invitation button.primary').click(); return true`)
+	for _, p := range []*page{ada, cara} {
+		p.until(10*time.Second, "has ben on stage", entry("stage-list", "ben")+` && !document.querySelector('#audience .hand')`)
+		p.hears("ben")
+		p.until(10*time.Second, "sees ben speak", entry("stage-list", "ben")+`.classList.contains('talking')`)
+	}
+	cara.shot("voice")
+	ben.click("mic")
+	ada.until(5*time.Second, "sees that ben is muted", entry("stage-list", "ben")+`.querySelector('.muted')`)
+
+	eval[bool](ada, entry("stage-list", "ben")+`.querySelector('button').click(); return true`)
+	for _, p := range []*page{ada, ben, cara} {
+		p.until(5*time.Second, "has ben in the audience", entry("audience", "ben"))
+	}
+	ben.until(5*time.Second, "has let the microphone go", `room.tracks.size === 0`)
+	ada.until(5*time.Second, "no longer has ben's sound", `room.users.get('ben').sources.size === 0`)
+
+	if err := chromedp.Cancel(cara.ctx); err != nil { // a closed tab says goodbye
+		t.Fatal(err)
+	}
+	ada.until(5*time.Second, "sees cara leave", `!`+entry("audience", "cara"))
+	if got := fmt.Sprint(s.comings("talk")); got != "[Join ada Join ben Join cara Leave cara]" {
+		t.Errorf("the channel's log has %s", got)
+	}
+}
+
+// TestSDKConference has three people: the grid, a screen, mute, the speaker
+// view, elements that nobody sees, the mixed stream and its layout.
+func TestSDKConference(t *testing.T) {
+	s := startBraid(t)
+	files := people(t, 3)
+	enter := func(i int, name string) *page {
+		return startChrome(t, files[i]).enter(s.http, "conference", "team", name, "")
+	}
+	ada, ben, cara := enter(0, "ada"), enter(1, "ben"), enter(2, "cara")
+	tile := func(label string) string {
+		return fmt.Sprintf(`[...document.querySelectorAll('.tile')].find((e) => e.querySelector('figcaption').innerText.trim().endsWith(%q))`, label)
+	}
+	all := map[*page][]string{ada: {"ben", "cara"}, ben: {"ada", "cara"}, cara: {"ada", "ben"}}
+	for p, others := range all {
+		for _, other := range others {
+			p.until(20*time.Second, "sees "+other, moving(tile(other)+`?.querySelector('video')`))
+			p.hears(other)
+		}
+	}
+	ada.until(10*time.Second, "marks who speaks", `document.querySelector('.tile.talking')`)
+	ada.shot("conference")
+
+	ben.click("mic")
+	ada.until(5*time.Second, "sees that ben is muted", `!`+tile("ben")+`.querySelector('.muted').hidden`)
+	cara.click("cam")
+	ada.until(5*time.Second, "sees that cara's camera is off", tile("cara")+`.classList.contains('off')`)
+
+	ben.click("share")
+	for _, p := range []*page{ada, cara} {
+		p.until(15*time.Second, "sees ben's screen large", moving(tile("ben's screen")+`?.querySelector('video')`)+` && `+tile("ben's screen")+`.classList.contains('first')`)
+	}
+	ada.shot("conference-screen")
+	ben.click("share")
+	ada.until(5*time.Second, "has no screen", `!`+tile("ben's screen")+` && document.querySelector('#tiles.grid')`)
+	ben.click("mic")
+	cara.click("cam")
+	ada.until(10*time.Second, "sees cara again", moving(tile("cara")+`?.querySelector('video')`))
+
+	ada.click("view")
+	ada.until(5*time.Second, "has somebody large", `document.querySelectorAll('.tile.first').length === 1`)
+	ada.shot("conference-speaker")
+	ada.click("view")
+
+	before := ada.from("ben", "camera")
+	eval[bool](ada, tile("ben")+`.style.display = 'none'; return true`)
+	ada.until(10*time.Second, "gets no picture that nobody sees", fmt.Sprintf(`await (async () => {
+		const frames = async () => { let n = 0; (await room.users.get('ben').sources.get('camera').receiver.getStats()).forEach((s) => { n += s.framesReceived ?? 0; }); return n; };
+		const from = await frames(); await new Promise((r) => setTimeout(r, 700)); return from >= %d && from === await frames(); })()`, before.Frames))
+	eval[bool](ada, tile("ben")+`.style.display = ''; return true`)
+	ada.sees("ben", "camera")
+
+	ada.click("mixed-view")
+	ada.click("mixer")
+	names := `[...document.querySelectorAll('.pane b')].map((e) => e.textContent).sort().join()`
+	ada.until(25*time.Second, "plays the mix", moving(`document.getElementById('mixed')`))
+	ada.until(10*time.Second, "names all over the mix", names+` === 'ada,ben,cara'`)
+	eval[bool](ada, `document.querySelector('input[value=side]').click(); return true`)
+	ada.until(15*time.Second, "shows the layout side", `[...document.querySelectorAll('.pane')].every((e) => e.style.top.startsWith('33'))`)
+	ada.until(5*time.Second, "is at peace", `document.getElementById('problem').hidden`)
+	ada.shot("conference-mix")
+
+	cara.click("leave")
+	ada.until(5*time.Second, "sees cara leave", `!`+tile("cara"))
+	ada.until(15*time.Second, "has a mix of two", names+` === 'ada,ben'`)
+	ada.click("mixer")
+	ada.until(10*time.Second, "has no mix", `document.getElementById('playing').hidden`)
 }
