@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
 	"braid/event"
+	"braid/media"
 	"braid/store"
 )
 
@@ -58,11 +60,19 @@ func (r *recorder) run(ctx context.Context) {
 // makes it give up.
 func (r *recorder) write(ctx context.Context, held []event.Event) []event.Event {
 	var told time.Time
+	most := recordBatch
 	for len(held) > 0 {
-		batch := held[:min(len(held), recordBatch)]
+		batch := held[:min(len(held), most)]
 		err := r.db.Update(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.Append(batch...) })
 		if err == nil {
 			held = held[len(batch):]
+			continue
+		}
+		if errors.Is(err, media.ErrInvalid) { // cannot happen; yet one such event must not hold up all others
+			if most = 1; len(batch) == 1 {
+				r.log.Error("an event is left out", "event", batch[0], "error", err)
+				held = held[1:]
+			}
 			continue
 		}
 		if time.Since(told) >= recordTell {

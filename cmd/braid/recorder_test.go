@@ -68,3 +68,24 @@ func TestRecorderKeepsWhatWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// One event that the store can never take does not hold up those behind it.
+func TestRecorderLeavesOutWhatIsNoEvent(t *testing.T) {
+	db := storetest.Open(t)
+	r := &recorder{db: db, log: slog.New(slog.DiscardHandler)}
+	r.queue.Put(event.Event{Type: event.ChannelOpen, App: "a", Channel: "c"}, event.Event{Type: event.UserJoin, App: "a", Channel: "c"},
+		event.Event{Type: event.ChannelClose, App: "a", Channel: "c"})
+	ctx, end := context.WithCancel(context.Background())
+	end()
+	r.run(ctx)
+	err := db.View(context.Background(), func(tx *store.Tx) error {
+		all, err := tx.Events("a", 0, 10)
+		if err == nil && (len(all) != 2 || all[1].Type != event.ChannelClose) {
+			t.Errorf("got %v, want the channel's open and close", all)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
