@@ -159,7 +159,8 @@ func (c *botCrowd) gather(ctx context.Context) error {
 		start := time.Now().Add(time.Duration(i) * time.Second / time.Duration(c.load.fps*c.load.publishers))
 		c.loop.at(start, s.sendFrame)
 		c.loop.at(start.Add(7*time.Millisecond), s.sendSound)
-		c.loop.at(start.Add(100*time.Millisecond), s.report)
+		c.loop.at(start.Add(100*time.Millisecond), s.reporter(&s.video, time.Second)) // Chromium's intervals
+		c.loop.at(start.Add(200*time.Millisecond), s.reporter(&s.audio, 5*time.Second))
 	}
 	if err := sleep(ctx, time.Second); err != nil { // the server shows what has begun to flow
 		return err
@@ -219,14 +220,14 @@ func (c *botCrowd) leave() {
 	}
 }
 
-// report ties both clocks to the wall clock (RFC 3550 section 6.4.1).
-func (s *botSender) report(time.Time) time.Duration {
-	now := time.Now()
-	ntp := uint64(now.Unix()+2208988800)<<32 | uint64(now.Nanosecond())<<32/1e9
-	for _, o := range []*botSent{&s.audio, &s.video} {
+// reporter ties a stream's clock to the wall clock (RFC 3550 section 6.4.1).
+func (s *botSender) reporter(o *botSent, again time.Duration) func(time.Time) time.Duration {
+	return func(time.Time) time.Duration {
+		now := time.Now()
+		ntp := uint64(now.Unix()+2208988800)<<32 | uint64(now.Nanosecond())<<32/1e9
 		s.client.sendRTCP(&rtcp.SenderReport{SSRC: o.ssrc, NTPTime: ntp, RTPTime: o.timestamp, PacketCount: o.packets, OctetCount: o.octets})
+		return again
 	}
-	return time.Second
 }
 
 // weight is what a process has used.

@@ -69,7 +69,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	name := flags.String("config", "", "read settings from this YAML `file`; without it the defaults hold:\nHTTP on 127.0.0.1:8080, RTMP on 127.0.0.1:1935, media on :8189 (UDP and TCP), data in ./braid-data")
 	level := flags.String("log", "info", "log this `level` and above: debug, info, warn, error")
-	debug := flags.String("debug", "", "serve memory counters and profiles on this loopback `address`")
+	profiles := flags.String("debug", "", "serve memory counters and profiles on this loopback `address`")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -82,12 +82,17 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: min}))
 
-	if *debug != "" {
-		end, err := serveDebug(*debug)
+	if *profiles != "" {
+		end, err := serveDebug(*profiles)
 		if err != nil {
 			return err
 		}
 		defer end()
+	}
+	if os.Getenv("GOGC") == "" {
+		// Connections live long and make little garbage: the room that the collector
+		// leaves itself by default is most of a viewer's memory.
+		debug.SetGCPercent(50)
 	}
 	cfg := defaults()
 	if *name != "" {

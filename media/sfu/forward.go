@@ -2,6 +2,7 @@ package sfu
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,8 @@ type forward struct {
 	packets  uint32
 	octets   uint32
 	report   *media.SenderReport // newest one passed on
+	encoded  rtcp.RawPacket
+	rtcp     [1]rtcp.Packet // encoded, for Pion
 }
 
 // toldReport is a sender report as receiver reports name it (RFC 3550 section
@@ -88,30 +91,6 @@ func (f *forward) addTo(s *Session) error {
 	}
 	s.start(func() { f.readRequests(t.Sender()) })
 	return nil
-}
-
-// readRequests answers requests for lost packets and passes the viewer's wishes
-// for key frames on; some viewers send PLI, some FIR.
-func (f *forward) readRequests(sender *webrtc.RTPSender) {
-	again := newResender(f, time.Now())
-	for {
-		packets, _, err := sender.ReadRTCP()
-		if err != nil {
-			return
-		}
-		for _, p := range packets {
-			switch p := p.(type) {
-			case *rtcp.TransportLayerNack:
-				again.answer(p, time.Now())
-			case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
-				f.track.RequestKeyFrame()
-			case *rtcp.ReceiverReport:
-				if f.reports != nil {
-					f.reports(p.Reports)
-				}
-			}
-		}
-	}
 }
 
 // Receive sends a packet on; pictures from the first key frame on.
@@ -172,17 +151,24 @@ func (f *forward) drop(p *media.Packet) bool {
 // sendReport passes the publisher's sender report on with the viewer's counts,
 // so that the viewer sees the publisher's clock.
 func (f *forward) sendReport(ssrc uint32, r *media.SenderReport) {
-	err := f.pc.WriteRTCP([]rtcp.Packet{&rtcp.SenderReport{
-		SSRC:        ssrc,
-		NTPTime:     toNTP(r.NTP),
-		RTPTime:     r.Timestamp,
-		PacketCount: f.packets,
-		OctetCount:  f.octets,
-	}})
+	f.encoded = appendReport(f.encoded[:0], ssrc, r, f.packets, f.octets)
+	f.rtcp[0] = &f.encoded
+	err := f.pc.WriteRTCP(f.rtcp[:])
 	f.told.Store(&toldReport{uint32(toNTP(r.NTP) >> 16), time.Now()})
 	if err != nil {
 		f.session.log.Debug("send a sender report", "err", err)
 	}
+}
+
+// appendReport writes a sender report without report blocks (RFC 3550 section
+// 6.4.1).
+func appendReport(b []byte, ssrc uint32, r *media.SenderReport, packets, octets uint32) []byte {
+	b = append(b, 0x80, byte(rtcp.TypeSenderReport), 0, 6)
+	b = binary.BigEndian.AppendUint32(b, ssrc)
+	b = binary.BigEndian.AppendUint64(b, toNTP(r.NTP))
+	b = binary.BigEndian.AppendUint32(b, r.Timestamp)
+	b = binary.BigEndian.AppendUint32(b, packets)
+	return binary.BigEndian.AppendUint32(b, octets)
 }
 
 // Bind, Unbind, ID, RID, StreamID and Kind implement webrtc.TrackLocal.

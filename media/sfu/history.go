@@ -6,10 +6,11 @@ import (
 	"braid/media"
 )
 
-// historySize is how many packets of a track are kept: over six seconds of a
-// camera's, half a second of a large key frame's burst. A power of two, so that
-// numbers go around the ring without a break at 65535.
-const historySize = 1024
+// historySize is how many packets of a track are kept: three seconds of a camera
+// at 1.5 Mbit/s, half a second at 10. Who asks later than that has frozen
+// already and wants a key frame. A power of two, so that numbers go around the
+// ring without a break at 65535.
+const historySize = 512
 
 // history keeps a track's newest packets for those viewers who have lost some.
 // There is one for all of them. put is called by the track's reader alone, get

@@ -64,13 +64,15 @@ func (i *inboxes) BindRemoteStream(info *interceptor.StreamInfo, reader intercep
 	if b == nil {
 		return reader
 	}
+	own := interceptor.Attributes{} // one for all packets: nobody keeps them past the next read
 	return interceptor.RTPReaderFunc(func(p []byte, a interceptor.Attributes) (int, interceptor.Attributes, error) {
+		if a == nil {
+			clear(own)
+			a = own
+		}
 		n, a, err := reader.Read(p, a)
 		if err == nil && b.Count() > 0 {
-			if a == nil {
-				a = interceptor.Attributes{}
-			}
-			a.Set(moreKey{}, struct{}{})
+			a.Set(moreKey{}, nil)
 		}
 		return n, a, err
 	})
@@ -86,4 +88,7 @@ func (i *inboxes) UnbindRemoteStream(info *interceptor.StreamInfo) {
 type moreKey struct{}
 
 // waiting tells whether the next read of the stream returns at once.
-func waiting(a interceptor.Attributes) bool { return a.Get(moreKey{}) != nil }
+func waiting(a interceptor.Attributes) bool {
+	_, more := a[moreKey{}]
+	return more
+}

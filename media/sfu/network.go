@@ -57,7 +57,7 @@ func listen(cfg Config) (*network, error) {
 	n.tcp = ice.NewTCPMuxDefault(ice.TCPMuxParams{
 		Listener:             n.listener,
 		Logger:               logs.NewLogger("tcp"),
-		ReadBufferSize:       64,
+		ReadBufferSize:       16, // packets, of which each session has room for from its beginning on
 		WriteBufferSize:      tcpBuffer,
 		FirstStunBindTimeout: tcpFirstBytes,
 	})

@@ -167,7 +167,7 @@ func (t *track) read(remote *webrtc.TrackRemote, levelID uint8) {
 	burst := make([]*media.Packet, 0, maxBurst)
 	for bad := 0; bad < maxBadReads; {
 		n, attrs, err := remote.Read(buf)
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
+		if ended(err) {
 			return
 		}
 		if err == nil {
@@ -185,6 +185,9 @@ func (t *track) read(remote *webrtc.TrackRemote, levelID uint8) {
 		}
 	}
 }
+
+// ended tells that nothing more will come from a connection.
+func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) }
 
 // deliver gives packets to all receivers, each all of them in turn: so those for
 // one viewer are next to each other on their way out.
@@ -228,6 +231,7 @@ type intake struct {
 	levelID uint8
 	header  rtp.Header // reused
 	numbers renumber
+	slab    slab
 }
 
 // packet returns nil for what nobody needs: padding, duplicates, other payload
@@ -253,15 +257,10 @@ func (in *intake) packet(b []byte, now time.Time) *media.Packet {
 		return nil
 	}
 	level, voice := audioLevel(&in.header, in.levelID)
-	return &media.Packet{
-		Seq:       seq,
-		Timestamp: in.header.Timestamp,
-		Marker:    in.header.Marker,
-		Payload:   append([]byte(nil), payload...),
-		Arrival:   now,
-		Level:     level,
-		Voice:     voice,
-	}
+	p := in.slab.packet(payload, in.codec.name.Video())
+	p.Seq, p.Timestamp, p.Marker = seq, in.header.Timestamp, in.header.Marker
+	p.Arrival, p.Level, p.Voice = now, level, voice
+	return p
 }
 
 // readReports keeps the newest sender report. Reading also drives Pion's
@@ -273,7 +272,7 @@ func (t *track) readReports(receiver *webrtc.RTPReceiver, rid string, ssrc uint3
 	}
 	for bad := 0; bad < maxBadReads; {
 		packets, _, err := read()
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
+		if ended(err) {
 			return
 		}
 		if err != nil {

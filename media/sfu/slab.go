@@ -1,0 +1,36 @@
+package sfu
+
+import "braid/media"
+
+// slab makes packets in groups: a track that is forwarded to few has as much to
+// allocate as to send otherwise. What somebody keeps of a group keeps its
+// neighbours, which are of the same quarter of a second.
+type slab struct {
+	packets []media.Packet
+	bytes   []byte
+}
+
+const (
+	slabPackets = 32
+	slabBytes   = 32 << 10 // of pictures; sound takes an eighth
+)
+
+// packet is a zero Packet with a copy of payload.
+func (s *slab) packet(payload []byte, video bool) *media.Packet {
+	if len(s.packets) == 0 {
+		s.packets = make([]media.Packet, slabPackets)
+	}
+	if cap(s.bytes)-len(s.bytes) < len(payload) {
+		size := slabBytes
+		if !video {
+			size /= 8
+		}
+		s.bytes = make([]byte, 0, max(size, len(payload)))
+	}
+	p := &s.packets[0]
+	s.packets = s.packets[1:]
+	start := len(s.bytes)
+	s.bytes = append(s.bytes, payload...)
+	p.Payload = s.bytes[start:len(s.bytes):len(s.bytes)]
+	return p
+}
