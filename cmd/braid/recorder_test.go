@@ -48,8 +48,8 @@ func TestRecorderKeepsWhatWaits(t *testing.T) {
 	}
 	r.queue.Put(event.Event{Type: event.ChannelOpen, App: "a", Channel: "c"})
 	tried()
-	end()
 	r.queue.Put(event.Event{Type: event.ChannelClose, App: "a", Channel: "c"})
+	end()
 	tried()
 	close(f.again)
 	select {
