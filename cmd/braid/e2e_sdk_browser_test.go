@@ -233,7 +233,8 @@ func TestSDKCall(t *testing.T) {
 	a := startChrome(t, files[0]).enter(wire.url, "call", "call", "ada", "")
 	a.until(10*time.Second, "waits", `document.getElementById('nobody').innerText.includes('Nobody else')`)
 	a.shot("call-alone")
-	b := startChrome(t, files[1]).enter(s.http, "call", "call", "ben", "")
+	second := startChrome(t, files[1])
+	b := second.enter(s.http, "call", "call", "ben", "")
 	for _, p := range []struct {
 		*page
 		other string
@@ -274,9 +275,29 @@ func TestSDKCall(t *testing.T) {
 	b.shot("call-devices")
 	eval[bool](b, `document.querySelector('dialog button').click(); return true`)
 
-	b.click("leave")
-	b.until(5*time.Second, "is out", `!document.getElementById('join').hidden`)
+	newPath(t, a)
+	again := second.enter(s.http, "call", "call", "ben", "")
+	b.until(5*time.Second, "is replaced", `document.getElementById('problem').innerText.includes('another window')`)
+	a.until(15*time.Second, "sees ben go on", `room.users.get('ben')?.sources.size === 2 && `+moving(`document.getElementById('far')`))
+	if got := fmt.Sprint(s.comings("call")); got != "[Join ada Join ben]" {
+		t.Errorf("after ben has changed windows, the channel's log has %s", got)
+	}
+
+	again.click("leave")
+	again.until(5*time.Second, "is out", `!document.getElementById('join').hidden`)
 	a.until(5*time.Second, "is alone", `document.getElementById('nobody').innerText.includes('ben has hung up')`)
+}
+
+// newPath restarts ICE on both connections: pictures go on, on new credentials.
+func newPath(t *testing.T, a *page) {
+	t.Helper()
+	pairs := `await (async () => { const { up, down } = await room.stats(); const found = [];
+		for (const r of [up, down]) r.forEach((s) => { if (s.type === 'transport') found.push(s.iceLocalUsernameFragment); });
+		return found.join(); })()`
+	before := eval[string](a, "return "+pairs)
+	eval[bool](a, `room.restartMedia(); return true`)
+	a.until(10*time.Second, "has new credentials for both", fmt.Sprintf(`(%s).split(',').every((u, i) => u && u !== %q.split(',')[i])`, pairs, before))
+	a.sees("ben", "camera")
 }
 
 // resumes cuts ada's socket in a call with ben: media go on, nobody is told of

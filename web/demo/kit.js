@@ -114,7 +114,6 @@ const endings = {
   kicked: 'You were removed from the channel.',
   dismissed: 'The channel was closed.',
   expired: 'Your token has expired. Join again.',
-  draining: 'The server restarts. Join again in a moment.',
   lost: 'The server cannot be reached any more.',
 };
 
@@ -146,8 +145,8 @@ function soundButton(room) {
 }
 
 const reasons = {
-  loss: 'packets are lost', rtt: 'the way is long', delay: 'the way is long', jitter: 'packets come unevenly', bandwidth: 'the line is too narrow',
-  cpu: 'this device is too busy', ice: 'the path is gone', reconnecting: 'the connection is being restored', silent: 'nothing arrives',
+  loss: 'packets are lost', rtt: 'the way is long', jitter: 'packets come unevenly', bandwidth: 'the line is too narrow',
+  disconnected: 'nothing gets through', cpu: 'this device is too busy',
 };
 
 /** A hint about a user's quality in words; empty while it is good. */

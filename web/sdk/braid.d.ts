@@ -10,6 +10,8 @@ export interface JoinOptions {
   url?: string | URL;
   /** A join token, or where to get one: it is asked each time that a socket is opened. */
   token: string | (() => string | Promise<string>);
+  /** For people; 64 characters at most. */
+  name?: string;
   /** Default: the token's, else streamer when it may publish. */
   role?: Role;
   /** `all` (default): everything that others publish is received. `manual`: what is attached or subscribed to. */
@@ -48,7 +50,10 @@ export interface Me {
   readonly quality: Quality | null;
 }
 
-/** 0 (lost) to 5 (excellent), and why it is not better. `cpu` is the own device's. */
+/**
+ * 0 (lost) to 5 (excellent), and why it is not better: `loss`, `jitter`, `rtt`, `disconnected`, and `cpu` for one's own
+ * when the device is too slow.
+ */
 export interface Quality { readonly up: number; readonly down: number; readonly reasons: string[] }
 
 export class RemoteUser {
@@ -155,7 +160,7 @@ export class LocalTrack {
 }
 
 export type EndReason =
-  | 'left' | 'replaced' | 'kicked' | 'dismissed' | 'expired' | 'draining'
+  | 'left' | 'replaced' | 'kicked' | 'dismissed' | 'expired'
   | 'lost' /** no server for as long as giveUp */ | 'refused' /** joining again was refused; see error */;
 
 export interface RoomEvents {

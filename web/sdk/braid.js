@@ -15,8 +15,8 @@ export { BraidError, RoomEvent } from './events.js';
 
 /**
  * Joins a channel. Rejects with a BraidError when the server refuses or cannot be reached.
- * @param {{url?: string, token: string | (() => string | Promise<string>), role?: 'streamer' | 'viewer',
- *   subscribe?: 'all' | 'manual', sound?: boolean, giveUp?: number}} options
+ * @param {{url?: string, token: string | (() => string | Promise<string>), name?: string,
+ *   role?: 'streamer' | 'viewer', subscribe?: 'all' | 'manual', sound?: boolean, giveUp?: number}} options
  */
 export async function join(options) {
   return new Room(options).start();

@@ -1,5 +1,5 @@
 // The connection that a user receives on. The server offers; each offer says whose source a mid carries.
-import { Guard } from './peer.js';
+import { Guard, foreign } from './peer.js';
 
 export class Down {
   #offer = null; // the newest that is not taken up yet
@@ -14,8 +14,14 @@ export class Down {
     this.request = request;
     this.tracks = tracks;
     this.lost = lost;
-    this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
-    this.guard = new Guard(this.pc, { restart: () => this.restart(), lost, offline });
+    this.offline = offline;
+    this.iceServers = iceServers;
+    this.#open();
+  }
+
+  #open() {
+    this.pc = new RTCPeerConnection({ iceServers: this.iceServers, bundlePolicy: 'max-bundle' });
+    this.guard = new Guard(this.pc, { restart: () => this.restart(), lost: this.lost, offline: this.offline });
   }
 
   /** Takes an offer event. Only the newest of those that wait is answered. */
@@ -44,6 +50,10 @@ export class Down {
       while (this.#offer && this.pc.signalingState !== 'closed') {
         const { offer, sdp, tracks } = this.#offer;
         this.#offer = null;
+        if (foreign(this.pc, sdp)) { // the server has made another connection
+          this.guard.stop();
+          this.#open();
+        }
         await this.pc.setRemoteDescription({ type: 'offer', sdp });
         await this.pc.setLocalDescription();
         this.#tell(tracks ?? []);

@@ -56,6 +56,13 @@ export class Guard {
   }
 }
 
+/** Whether a description comes from another connection than the one that a pc has been talking to: its keys differ. */
+export function foreign(pc, sdp) {
+  const keys = (text) => text?.match(/^a=fingerprint:.*$/m)?.[0].toLowerCase();
+  const known = keys(pc.currentRemoteDescription?.sdp);
+  return known !== undefined && known !== keys(sdp);
+}
+
 /** Puts a codec first; the others stay as a way out. An unknown name changes nothing. */
 export function prefer(transceiver, codec) {
   const all = RTCRtpSender.getCapabilities(transceiver.receiver.track.kind)?.codecs ?? [];

@@ -31,10 +31,10 @@ export class Room extends Emitter {
   #leave = () => this.leave();
 
   /**
-   * @param {{url?: string | URL, token: string | (() => string | Promise<string>), role?: string,
+   * @param {{url?: string | URL, token: string | (() => string | Promise<string>), name?: string, role?: string,
    *   subscribe?: string, sound?: boolean, giveUp?: number}} options as join takes them
    */
-  constructor({ url, token, role, subscribe = 'all', sound = true, giveUp = 120_000 }) {
+  constructor({ url, token, name, role, subscribe = 'all', sound = true, giveUp = 120_000 }) {
     super();
     this.state = 'joining';
     this.app = this.channel = '';
@@ -45,7 +45,7 @@ export class Room extends Emitter {
     this.#users = new Users((type, fields) => this.#change(type, fields), () => this.me.id);
     this.#views = new Views((user, source) => this.#source(user, source)?.track ?? null, (user, source) => this.#sync(user, source));
     this.#ears = sound ? new Ears(() => this.emit('soundblocked')) : null;
-    this.#session = new Session({ url: endpoint(url), token, role, subscribe, giveUp }, {
+    this.#session = new Session({ url: endpoint(url), token, name, role, subscribe, giveUp }, {
       joined: (answer, fresh) => this.#joined(answer, fresh),
       event: (message) => this.#event(message),
       lost: () => { this.state = 'reconnecting'; },

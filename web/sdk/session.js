@@ -28,7 +28,7 @@ export class Session {
   #kick = () => { if (this.#timer) this.#soon(0); };
 
   /**
-   * @param {{url: string, token: string | (() => string | Promise<string>), role?: string, subscribe?: string, giveUp: number}} options
+   * @param {{url: string, token: string | (() => string | Promise<string>), name?: string, role?: string, subscribe?: string, giveUp: number}} options
    * @param {{joined: (answer: object, fresh: boolean) => void, event: (message: object) => void,
    *   lost: () => void, trying: (attempt: number) => void, over: (reason: string, error?: Error) => void}} tell
    */
@@ -84,9 +84,9 @@ export class Session {
     });
     try {
       await signal.opened;
-      const { role, subscribe } = this.options;
+      const { name, role, subscribe } = this.options;
       const resume = this.#id ? { session: this.#id, seq: this.#seq } : undefined;
-      const answer = await signal.request('join', { token, role, subscribe, resume });
+      const answer = await signal.request('join', { token, name, role, subscribe, resume });
       if (this.#over) throw new BraidError('ended', 'the room was left');
       const fresh = !answer.resumed;
       if (fresh) this.#seq = 0;
@@ -110,12 +110,26 @@ export class Session {
       if (message.seq <= this.#seq) return; // known from before the resume
       this.#seq = message.seq;
     }
-    if (message.type === 'end') {
-      this.#finish();
-      this.tell.over(message.reason);
+    if (message.type === 'end') this.#ended(message.reason);
+    else if (message.type === 'expiring') this.#renewToken();
+    else this.tell.event(message);
+  }
+
+  #ended(reason) {
+    if (reason === 'draining' || reason === 'timeout') { // the server restarts, or had forgotten: another session will do
+      this.renew();
       return;
     }
-    this.tell.event(message);
+    this.#finish();
+    this.tell.over(reason);
+  }
+
+  /** The token's time is nearly over: the page's function may have a newer one. */
+  async #renewToken() {
+    if (typeof this.options.token !== 'function') return;
+    try {
+      await this.request('token', { token: await this.options.token() });
+    } catch { /* the server ends the session when it has to */ }
   }
 
   #lost() {

@@ -1,5 +1,5 @@
 // The connection that a user publishes on. The client offers; every offer says which source each mid carries.
-import { Guard, prefer } from './peer.js';
+import { Guard, foreign, prefer } from './peer.js';
 
 export class Up {
   #slots = new Map(); // source → {transceiver, on}
@@ -10,6 +10,7 @@ export class Up {
   /** @param {{request: Function, iceServers: RTCIceServer[], lost: () => void, offline: () => boolean}} needs */
   constructor({ request, iceServers, lost, offline }) {
     this.request = request;
+    this.lost = lost;
     this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
     this.guard = new Guard(this.pc, { restart: () => this.restart(), lost, offline });
   }
@@ -81,6 +82,10 @@ export class Up {
       try {
         await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart }));
         const { sdp } = await this.request('offer', { sdp: this.pc.localDescription.sdp, tracks: this.#tracks() });
+        if (foreign(this.pc, sdp)) { // the server has given the old connection up
+          this.lost();
+          return;
+        }
         await this.pc.setRemoteDescription({ type: 'answer', sdp });
       } catch (error) {
         this.#restart ||= iceRestart;

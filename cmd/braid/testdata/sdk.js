@@ -143,6 +143,23 @@ const cases = {
     check('end', [reason, server.sockets.length], ['kicked', 1]);
   },
 
+  async 'a server that restarts is joined anew, with a new token in time'() {
+    const server = new Server();
+    let tokens = 0;
+    const room = await join({ token: () => `t${++tokens}` });
+    let over = false;
+    let resumed;
+    room.on('end', () => { over = true; });
+    room.on('reconnected', (e) => { resumed = e.resumed; });
+    server.event('expiring', { within_ms: 30000 });
+    await until('a new token', () => server.of('token').length === 1);
+    check('token', server.of('token')[0].token, 't2');
+    server.event('end', { reason: 'draining' });
+    await until('joined anew', () => resumed !== undefined);
+    check('state', [over, resumed, room.state, server.of('join').at(-1).resume], [false, false, 'joined', undefined]);
+    room.leave();
+  },
+
   async 'the server knows how large and whether an element is seen'() {
     const server = new Server();
     server.users = [{ id: 'ann', sources: [{ source: 'camera' }] }];

@@ -34,6 +34,7 @@ export class Mix {
     $('mixer').disabled = false;
   }
 
+  /** Asks the backend, which starts the mix or changes it. */
   async start() {
     const users = this.seats();
     const answer = await ask('/demo/mix', { channel: this.room.channel, layout: this.layout, users });
