@@ -17,6 +17,7 @@ type role int
 const (
 	publishing role = iota
 	watching
+	participating // as publishing, but what only receives is inactive
 )
 
 // offer is a client's SDP offer, checked against what RFC 9725 section 4 and
@@ -177,6 +178,8 @@ func direction(desc *sdp.SessionDescription, m *sdp.MediaDescription, r role) (a
 	}
 	switch {
 	case way == "inactive" || m.MediaName.Port.Value == 0:
+		return false, nil
+	case r == participating && way == "recvonly":
 		return false, nil
 	case r == publishing && way == "recvonly":
 		return false, fmt.Errorf("%w: a=recvonly; a publisher offers sendonly or sendrecv", ErrUnsupported)

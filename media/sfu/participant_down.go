@@ -62,7 +62,9 @@ type lane struct {
 	forward     *forward // nil while it is idle
 	of          wanted
 	agreed      bool // the client's answer has it
+	free        bool // idle, and the client knows: it may carry another source
 	flows       bool // attached
+	refused     bool // by an answer: browsers never use the section again
 	health      health
 }
 
@@ -328,7 +330,7 @@ func (d *down) putLocked(p *Participant, k wanted, t *track) error {
 	f := &forward{track: t, payload: own.payload, session: p.session, pc: d.pc, stream: streamOf(k)}
 	var s *lane
 	for _, o := range d.lanes {
-		if o.forward == nil && o.transceiver.Kind() == f.Kind() {
+		if o.free && o.transceiver.Kind() == f.Kind() {
 			s = o
 			break
 		}
@@ -348,7 +350,7 @@ func (d *down) putLocked(p *Participant, k wanted, t *track) error {
 	if err := s.transceiver.SetCodecPreferences(codecs); err != nil {
 		return fmt.Errorf("sfu: prefer %s: %w", t.codec, err)
 	}
-	s.forward, s.of = f, k
+	s.forward, s.of, s.free = f, k, false
 	sender := s.transceiver.Sender()
 	f.reports = func(reports []rtcp.ReceptionReport) { s.health.report(reports, f, time.Now()) }
 	p.session.start(func() { f.readRequests(sender) })
@@ -465,6 +467,7 @@ func (p *Participant) Answer(number int, text string) error {
 	d.waiting = false
 	for _, s := range d.lanes {
 		s.agreed = s.forward != nil
+		s.free = s.forward == nil && !s.refused
 	}
 	d.flowLocked(p.wants())
 	p.poke()
@@ -491,6 +494,7 @@ func (d *down) heedLocked(p *Participant, answer *sdp.SessionDescription) {
 		p.session.log.Info("the client refuses a track", "of", s.of.user, "source", s.of.source, "codec", s.forward.track.codec)
 		p.refuse(s.of, s.forward.track)
 		d.idleLocked(s)
+		s.refused = true
 	}
 }
 

@@ -57,7 +57,7 @@ func (u *up) init() {
 // Errors as Publish; after one nothing has changed, unless the connection had to
 // be given up, which ends all that was published.
 func (p *Participant) Offer(ctx context.Context, sdp string, tracks []OfferedTrack) (answer string, err error) {
-	o, err := readOffer(sdp, publishing)
+	o, err := readOffer(sdp, participating)
 	if err != nil {
 		return "", fmt.Errorf("sfu: %w", err)
 	}

@@ -48,7 +48,7 @@ func (sec *section) take(c codec) {
 // sends a check, so a candidate cannot make it send anything.
 func (o *offer) reduced() (string, error) {
 	for _, sec := range o.sections {
-		way := map[role]string{publishing: "sendonly", watching: "recvonly"}[o.role]
+		way := map[role]string{publishing: "sendonly", participating: "sendonly", watching: "recvonly"}[o.role]
 		if !sec.active {
 			way = "inactive"
 		}
