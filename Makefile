@@ -15,7 +15,7 @@ BENCH    ?= .
 # and with it go build's version stamping.
 GOBUILD := go build -trimpath -buildvcs=false
 
-.PHONY: run test race bench lint fuzz e2e build setup-run setup-test clean
+.PHONY: run test race bench bench-sfu lint fuzz e2e build setup-run setup-test clean
 
 run: setup-run build
 	exec bin/braid serve $(ARGS)
@@ -40,6 +40,10 @@ e2e: setup-test build
 bench: build
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout $(TIMEOUT) -v ./cmd/braid
 	go test -run '^$$' -bench '$(BENCH)' -timeout $(TIMEOUT) -v ./callback ./store
+
+# Forwarding beside a plain Pion forwarder: the server on one core, the load on another.
+bench-sfu: build
+	go test -run '^$$' -bench 'SFU' -benchtime 1x -timeout $(TIMEOUT) -v ./cmd/braid
 
 lint:
 	@unformatted=$$(gofmt -l cmd event callback media mixer origin relay sei signaling store web 2>/dev/null); \

@@ -300,6 +300,9 @@ type measurement struct {
 	Dead        int     `json:"dead"`   // sessions that the server has ended
 }
 
+// sustained tells whether the server keeps up.
+func (m measurement) sustained() bool { return m.Loss <= 0.001 && m.P99 <= 50 && m.Dead == 0 }
+
 func (c *botCrowd) measure(ctx context.Context, before weight) (measurement, error) {
 	w0, t0, own0, start := c.load.weigh(ctx), c.loop.tally(), processCPU(os.Getpid()), time.Now()
 	if err := sleep(ctx, c.load.measure); err != nil {
@@ -351,7 +354,7 @@ func (c *botCrowd) ramp(ctx context.Context, stdout io.Writer) error {
 		}
 		m.RSS, m.Allocations = 0, 0
 		c.load.print(stdout, m)
-		if m.Loss > 0.001 || m.P99 > 50 || m.Dead > 0 {
+		if !m.sustained() {
 			fails++
 			continue
 		}

@@ -154,7 +154,9 @@ func (f *forward) sendReport(ssrc uint32, r *media.SenderReport) {
 	f.encoded = appendReport(f.encoded[:0], ssrc, r, f.packets, f.octets)
 	f.rtcp[0] = &f.encoded
 	err := f.pc.WriteRTCP(f.rtcp[:])
-	f.told.Store(&toldReport{uint32(toNTP(r.NTP) >> 16), time.Now()})
+	if f.reports != nil {
+		f.told.Store(&toldReport{uint32(toNTP(r.NTP) >> 16), time.Now()})
+	}
 	if err != nil {
 		f.session.log.Debug("send a sender report", "err", err)
 	}

@@ -28,13 +28,16 @@ type forwarder struct {
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "HTTP `address`")
+	debug := flag.String("debug", "", "memory counters' `address`; empty: nowhere")
 	flag.Parse()
+	if *debug != "" {
+		go func() { log.Fatal(http.ListenAndServe(*debug, expvar.Handler())) }()
+	}
 	f := &forwarder{tracks: map[string][]*webrtc.TrackLocalStaticRTP{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /whip/{path...}", f.publish)
 	mux.HandleFunc("POST /whep/{path...}", f.watch)
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
-	mux.Handle("GET /debug/vars", expvar.Handler())
 	l, err := net.Listen("tcp", *listen)
 	if err != nil {
 		log.Fatal(err)

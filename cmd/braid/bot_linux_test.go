@@ -1,0 +1,53 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestBotLoad loads a server as `make bench-sfu` does: all that is sent arrives.
+func TestBotLoad(t *testing.T) {
+	s := startBraid(t)
+	for _, crowd := range [][]string{{"--fanout", "4"}, {"--conference", "3"}} {
+		var out, complaints bytes.Buffer
+		args := append([]string{"load", "--json", "--url", s.http, "--app", testApp, "--key", testKey, "--warm", "1500ms", "--measure", "1s", "--repeat", "2"}, crowd...)
+		if err := bot(t.Context(), args, &out, &complaints); err != nil {
+			t.Fatalf("%v: %v\n%s", crowd, err, complaints.String())
+		}
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		if len(lines) != 2 {
+			t.Fatalf("%v: got %d measurements, want 2:\n%s", crowd, len(lines), out.String())
+		}
+		var m measurement
+		if err := json.Unmarshal([]byte(lines[1]), &m); err != nil {
+			t.Fatal(err)
+		}
+		streams := map[string]float64{"--fanout": 4, "--conference": 6}[crowd[0]]
+		if want := 200 * streams; m.Rate < 0.8*want || m.Rate > 1.2*want || m.Loss != 0 || m.Dead != 0 || m.P50 <= 0 {
+			t.Errorf("%v: got %+v, want %.0f packets a second and none lost", crowd, m, want)
+		}
+	}
+}
+
+func TestBotRefuses(t *testing.T) {
+	for _, args := range [][]string{nil, {"dance"}, {"load", "--fanout", "0"}, {"load", "--fps", "0"}, {"load", "more"}, {"load", "--conference", "101"}} {
+		if err := bot(t.Context(), args, &bytes.Buffer{}, &bytes.Buffer{}); err == nil {
+			t.Errorf("%q: no error", args)
+		}
+	}
+}
+
+func TestDelays(t *testing.T) {
+	var d delays
+	for ms := range 100 {
+		d.add(time.Duration(ms) * time.Millisecond)
+	}
+	d.add(-time.Second)
+	d.add(time.Hour)
+	if p50, p99 := d.at(0.5), d.at(0.99); p50 < 49*time.Millisecond || p50 > 51*time.Millisecond || p99 < 98*time.Millisecond || p99 > 101*time.Millisecond {
+		t.Errorf("got p50 %v, p99 %v", p50, p99)
+	}
+}
