@@ -44,14 +44,13 @@ export class Mix {
     this.show();
   }
 
-  /** Changes the running mix. */
+  /** Changes the running mix's layout. */
   async set() {
     const users = this.seats();
-    this.leading = true;
-    this.mixed = JSON.stringify(users);
     try {
       if (this.room.me.grants.mix) await this.room.layout(this.state.task, panes(this.layout, users));
       else await this.start();
+      this.leading = true;
       problem('');
     } catch (error) {
       problem(`The layout: ${error.message}`);
@@ -71,7 +70,8 @@ export class Mix {
 
   follow() {
     const now = this.seats();
-    if (this.leading && this.state && now.length && this.mixed !== JSON.stringify(now)) this.set();
+    if (!this.leading || !this.state || !now.length || this.mixed === JSON.stringify(now)) return;
+    this.start().catch((error) => problem(`The mix: ${error.message}`)); // who takes part is the backend's to say
   }
 
   show() {
