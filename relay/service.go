@@ -428,6 +428,28 @@ func (s *Service) List(app, name string, page, size int) []*Spec {
 	return specs
 }
 
+// MixOf finds what a mix of a channel is to be: the task with that name, or the
+// one changed last when name is ""; automatic ones too. media.ErrNotFound when
+// there is none.
+func (s *Service) MixOf(app, channel, name string) (*Spec, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var best *task
+	var found *Spec
+	for key, t := range s.tasks {
+		if key.app != app || name != "" && key.task != name || best != nil && best.changed().After(t.changed()) {
+			continue
+		}
+		if spec, _ := t.desired(); spec.Mode == Mix && spec.Channel == channel {
+			best, found = t, spec
+		}
+	}
+	if found == nil {
+		return nil, fmt.Errorf("channel %q has no mixed stream %q: %w", channel, name, media.ErrNotFound)
+	}
+	return found, nil
+}
+
 // StopApp ends all tasks of an application that was disabled or deleted, each
 // as soon as the store has taken that. It does not wait for them, but for a Start
 // that has found the application as it was.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -141,7 +142,7 @@ func (s *server) serveHTTP() {
 	ways := whip.New(whip.Config{SFU: s.sfu, Apps: keys, Addresses: keys.address, Log: s.log.With("part", "whip")})
 	mux.Handle("/whip/", ways)
 	mux.Handle("/whep/", ways)
-	s.rtc = rtc.New(rtc.Config{SFU: s.sfu, Apps: keys, Log: s.log.With("part", "rtc")})
+	s.rtc = rtc.New(rtc.Config{SFU: s.sfu, Apps: keys, Layout: s.layout, Log: s.log.With("part", "rtc")})
 	mux.Handle("GET /v1/rtc", s.rtc)
 	mux.Handle("/v1/", admin.New(admin.Config{
 		Store: s.store, Callbacks: s.callbacks, SFU: s.sfu, Tasks: s.relay, Keys: keys,
@@ -325,6 +326,11 @@ func (s *server) openChannels(app string) (ids []string) {
 		}
 	}
 	return ids
+}
+
+// layout is what a user may do to the mixed stream whose token grants it.
+func (s *server) layout(ctx context.Context, app, channel, task string, panes json.RawMessage) error {
+	return artc.SetPanes(ctx, s.relay, app, channel, task, panes)
 }
 
 // demoApp is the application that the demo page acts for: the first.
