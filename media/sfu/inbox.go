@@ -6,6 +6,7 @@ import (
 
 	"github.com/pion/interceptor"
 	"github.com/pion/transport/v5/packetio"
+	"github.com/pion/webrtc/v4"
 )
 
 // inboxes are where Pion puts a connection's decrypted packets until they are
@@ -64,14 +65,12 @@ func (i *inboxes) BindRemoteStream(info *interceptor.StreamInfo, reader intercep
 	if b == nil {
 		return reader
 	}
-	own := interceptor.Attributes{} // one for all packets: nobody keeps them past the next read
 	return interceptor.RTPReaderFunc(func(p []byte, a interceptor.Attributes) (int, interceptor.Attributes, error) {
-		if a == nil {
-			clear(own)
-			a = own
-		}
 		n, a, err := reader.Read(p, a)
 		if err == nil && b.Count() > 0 {
+			if a == nil {
+				a = interceptor.Attributes{} // new each time: Pion hands those of retransmissions to another goroutine
+			}
 			a.Set(moreKey{}, nil)
 		}
 		return n, a, err
@@ -87,8 +86,11 @@ func (i *inboxes) UnbindRemoteStream(info *interceptor.StreamInfo) {
 
 type moreKey struct{}
 
-// waiting tells whether the next read of the stream returns at once.
+// waiting tells whether the next read of the stream returns at once. Of a
+// retransmission it is not known: what waits behind it may be padding, which
+// Pion keeps to itself.
 func waiting(a interceptor.Attributes) bool {
 	_, more := a[moreKey{}]
-	return more
+	_, again := a[webrtc.AttributeRtxSsrc]
+	return more && !again
 }

@@ -258,6 +258,15 @@ func TestInboxTellsWhatIsWaiting(t *testing.T) {
 			}
 		}
 	}
+	box.Write([]byte{1})
+	box.Write([]byte{2})
+	_, a, _ := reader.Read(buf, nil)
+	if _, b, _ := reader.Read(buf, nil); !waiting(a) || waiting(b) {
+		t.Error("attributes of one packet change with the next")
+	}
+	if a.Set(webrtc.AttributeRtxSsrc, uint32(8)); waiting(a) {
+		t.Error("behind a retransmission something is sure to come")
+	}
 	if waiting(nil) {
 		t.Error("no attributes tell of a packet")
 	}
