@@ -449,6 +449,9 @@ func (p *Participant) Answer(number int, text string) error {
 	if _, lite := desc.Attribute("ice-lite"); lite {
 		return fmt.Errorf("sfu: %w: the answer is ICE-lite, and so is this server", ErrUnsupported)
 	}
+	if err := d.fitsLocked(&desc); err != nil {
+		return fmt.Errorf("sfu: %w", err)
+	}
 	d.heedLocked(p, &desc)
 	for _, m := range desc.MediaDescriptions {
 		m.Attributes = without(m.Attributes, "candidate", "end-of-candidates", "remote-candidates")
@@ -471,6 +474,34 @@ func (p *Participant) Answer(number int, text string) error {
 	}
 	d.flowLocked(p.wants())
 	p.poke()
+	return nil
+}
+
+// fitsLocked checks that an answer has the offer's media sections (RFC 3264
+// section 6), so that nothing but its refusals can go wrong.
+func (d *down) fitsLocked(answer *sdp.SessionDescription) error {
+	offered := d.pc.PendingLocalDescription()
+	if offered == nil {
+		return fmt.Errorf("%w: there is no offer to answer", media.ErrInvalid)
+	}
+	var offer sdp.SessionDescription
+	if err := offer.UnmarshalString(offered.SDP); err != nil {
+		return fmt.Errorf("read the offer again: %w", err)
+	}
+	if got, want := len(answer.MediaDescriptions), len(offer.MediaDescriptions); got != want {
+		return fmt.Errorf("%w: the answer has %d media sections, the offer %d", media.ErrInvalid, got, want)
+	}
+	for i, m := range answer.MediaDescriptions {
+		got, ok := m.Attribute("mid")
+		want, _ := offer.MediaDescriptions[i].Attribute("mid")
+		if !ok && m.MediaName.Port.Value == 0 { // some leave it out where they refuse
+			m.Attributes = append(m.Attributes, sdp.Attribute{Key: "mid", Value: want}, sdp.Attribute{Key: "inactive"})
+			continue
+		}
+		if got != want {
+			return fmt.Errorf("%w: media section %d of the answer has mid %.40q, that of the offer %q", media.ErrInvalid, i+1, got, want)
+		}
+	}
 	return nil
 }
 

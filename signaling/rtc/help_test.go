@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http/httptest"
 	"strings"
@@ -32,12 +33,31 @@ const (
 type world struct {
 	t    *testing.T
 	sfu  *sfu.Server
+	log  lines
 	rtc  *Server
 	http *httptest.Server
 
 	mu     sync.Mutex
 	events []event.Event
 	change chan struct{}
+}
+
+// lines is a log that tests read.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func (w *world) Application(id string) (token.App, bool) {
@@ -47,7 +67,7 @@ func (w *world) Application(id string) (token.App, bool) {
 func newWorld(t *testing.T, change ...func(*Config)) *world {
 	t.Helper()
 	w := &world{t: t, change: make(chan struct{})}
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	log := slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), &w.log), nil))
 	var err error
 	w.sfu, err = sfu.New(sfu.Config{Listen: "127.0.0.1:0", Linger: -1, Log: log, Events: func(e event.Event) {
 		w.mu.Lock()
@@ -420,8 +440,11 @@ func (c *client) history() string {
 	var all []string
 	for _, m := range c.events {
 		if m.Type != "quality" && m.Type != "levels" {
-			all = append(all, fmt.Sprintf("%d %s %s %s", m.Seq, m.Type, m.user(), m.source().Source))
+			all = append(all, fmt.Sprintf("%d %s %s %s %v", m.Seq, m.Type, m.user(), m.source().Source, m.Tracks))
 		}
+	}
+	for k, n := range c.arrived {
+		all = append(all, fmt.Sprintf("%d packets of %v", n.packets, k))
 	}
 	return strings.Join(all, "; ")
 }

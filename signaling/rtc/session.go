@@ -227,6 +227,7 @@ func (s *session) live() (reason string) {
 			s.rewind(expiring, expired)
 			grace.Stop()
 		case <-s.gone():
+			s.log.Info("rtc: the socket is gone", "reason", s.sock.ending())
 			s.sock = nil
 			grace.Reset(s.srv.cfg.Grace)
 		case <-grace.C:

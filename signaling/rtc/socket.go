@@ -105,6 +105,16 @@ func (s *socket) close(code websocket.StatusCode, reason string) {
 	})
 }
 
+// ending says why the server closed the connection; that it broke if it did not.
+func (s *socket) ending() string {
+	select {
+	case <-s.closing:
+		return s.reason
+	default:
+		return "the connection broke"
+	}
+}
+
 func (s *socket) write(ctx context.Context) {
 	for {
 		select {
