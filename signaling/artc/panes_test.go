@@ -57,6 +57,15 @@ func TestSetPanes(t *testing.T) {
 			t.Errorf("%s: got %v, want media.ErrInvalid with %q", text, err, word)
 		}
 	}
+	everyone := &oneMix{&relay.Spec{App: "app", Channel: "room", Task: "mix", Mode: relay.Mix}}
+	for text, word := range map[string]string{
+		`[{"X":0,"Y":0,"Width":1,"Height":1,"BackgroundImageUrl":"http://h/a.png"}]`:               "has an image",
+		`[{"X":0,"Y":0,"Width":1,"Height":1,"UserInfo":{"UserId":"eve","ChannelId":"elsewhere"}}]`: "another channel",
+	} {
+		if err := SetPanes(t.Context(), everyone, "app", "room", "", json.RawMessage(text)); !errors.Is(err, media.ErrInvalid) || !strings.Contains(err.Error(), word) {
+			t.Errorf("%s: got %v, want media.ErrInvalid with %q", text, err, word)
+		}
+	}
 	if err := SetPanes(t.Context(), m, "app", "room", "other", json.RawMessage(`[]`)); !errors.Is(err, media.ErrNotFound) {
 		t.Errorf("another task: got %v", err)
 	}
