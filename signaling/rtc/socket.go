@@ -102,6 +102,9 @@ func (s *socket) close(code websocket.StatusCode, reason string) {
 	s.once.Do(func() {
 		s.code, s.reason = code, reason
 		close(s.closing)
+		if code == closeSlow { // the words may never get through
+			time.AfterFunc(closeTime, s.cancel)
+		}
 	})
 }
 
