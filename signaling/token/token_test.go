@@ -25,7 +25,7 @@ func TestPublishedVector(t *testing.T) {
 		t.Fatalf("got %+v, want %+v", signed, vector)
 	}
 	want := Claims{App: "abc", Channel: "abcChannel", User: "abcUser", Expires: time.Unix(vectorTime, 0),
-		Camera: true, ShareScreen: true, Subscribe: true}
+		Camera: true, ShareScreen: true, Subscribe: true, Mix: true}
 	for name, tok := range map[string]Token{
 		"as signed":                         vector,
 		"nonce given but not hashed":        with(vector, func(t *Token) { t.Nonce = "AK-1" }),
