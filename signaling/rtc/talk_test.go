@@ -43,6 +43,7 @@ func TestData(t *testing.T) {
 
 	// Without a socket the reliable ones wait, the others are gone.
 	bob.cut()
+	w.until("the server has noticed", func() bool { return strings.Contains(w.log.String(), "the socket is gone") })
 	for i := range 5 {
 		ann.must("data", fields{"topic": "later", "payload": i})
 		ann.must("data", fields{"topic": "lost", "payload": i, "reliable": false})
