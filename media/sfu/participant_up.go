@@ -28,6 +28,7 @@ type up struct {
 	pc     *webrtc.PeerConnection // nil before the first offer
 	engine *webrtc.MediaEngine    // of pc
 	codecs map[string]codec       // by mid: a section keeps the codec that it began with
+	known  map[string]bool        // mids that were negotiated
 	stale  map[string]bool        // mids that may still bring what was dropped
 	failed func() bool            // takes back the end of a failed connection; nil while it is fine
 
@@ -45,7 +46,7 @@ type published struct {
 
 func (u *up) init() {
 	u.tracks, u.pubs = map[string]published{}, map[media.Source]*publication{}
-	u.codecs, u.stale = map[string]codec{}, map[string]bool{}
+	u.codecs, u.known, u.stale = map[string]codec{}, map[string]bool{}, map[string]bool{}
 }
 
 // Offer answers the client's offer for up. tracks says what its active sections
@@ -213,6 +214,10 @@ func (u *up) negotiate(ctx context.Context, p *Participant, o *offer) (answer st
 }
 
 func (u *up) exchange(ctx context.Context, p *Participant, o *offer) (answer string, err error) {
+	for _, sec := range o.sections {
+		mid, _ := sec.desc.Attribute("mid")
+		sec.known = u.known[mid]
+	}
 	offer, err := o.reduced()
 	if err != nil {
 		return "", fmt.Errorf("sfu: %w: write the offer: %w", media.ErrInvalid, err)
@@ -224,7 +229,14 @@ func (u *up) exchange(ctx context.Context, p *Participant, o *offer) (answer str
 	if err != nil {
 		return "", fmt.Errorf("sfu: make the answer: %w", err)
 	}
-	return p.gathered(ctx, u.pc, desc, offer)
+	if answer, err = p.gathered(ctx, u.pc, desc, offer); err != nil {
+		return "", err
+	}
+	for _, sec := range o.sections {
+		mid, _ := sec.desc.Attribute("mid")
+		u.known[mid] = true
+	}
+	return answer, nil
 }
 
 // set swaps what the sections carry.
@@ -434,7 +446,7 @@ func (u *up) abandon(p *Participant) {
 	u.mend()
 	pc := u.pc
 	u.pc, u.engine = nil, nil
-	u.codecs, u.stale = map[string]codec{}, map[string]bool{}
+	u.codecs, u.known, u.stale = map[string]codec{}, map[string]bool{}, map[string]bool{}
 	p.session.start(func() { p.closePeer(pc) })
 }
 

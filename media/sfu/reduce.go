@@ -51,6 +51,9 @@ func (o *offer) reduced() (string, error) {
 		way := map[role]string{publishing: "sendonly", participating: "sendonly", watching: "recvonly"}[o.role]
 		if !sec.active {
 			way = "inactive"
+			if sec.known { // Pion takes inactive for the end, and a second time it never begins again
+				way = "recvonly"
+			}
 		}
 		sec.desc.Attributes = append(without(sec.desc.Attributes, directions...), sdp.Attribute{Key: way})
 		setup, ok := o.attribute(sec.desc, "setup")

@@ -766,13 +766,16 @@ func (c *client) answer(m message) {
 		pc.OnTrack(c.receive)
 		c.down = pc
 	}
-	pc := c.down
+	pc, text := c.down, m.SDP
+	if pc.CurrentRemoteDescription() != nil { // Pion stops for good what is inactive in two offers
+		text = strings.ReplaceAll(text, "a=inactive", "a=recvonly")
+	}
 	for _, t := range m.Tracks {
 		c.tracks[t.MID] = key{t.User, t.Source}
 	}
 	c.mu.Unlock()
 	err := func() error {
-		if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: m.SDP}); err != nil {
+		if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: text}); err != nil {
 			return err
 		}
 		answer, err := pc.CreateAnswer(nil)

@@ -252,3 +252,62 @@ func ExampleServer_messages() {
 	// unknown: type: there is no request "dance"
 	// invalid: the message is a JSON array, not an object
 }
+
+// TestSectionsAgain: a section that went idle while another came into use
+// carries media again later.
+func TestSectionsAgain(t *testing.T) {
+	w := newWorld(t)
+	ann, bob := w.join("ann"), w.join("bob", fields{"subscribe": "manual"})
+	ann.publish(sfu.Microphone, sfu.ShareAudio)
+	bob.sees("published", "ann", sfu.Microphone)
+	bob.sees("published", "ann", sfu.ShareAudio)
+	want := func(n int, mids string) {
+		t.Helper()
+		m := bob.gets(fmt.Sprintf("offer %d", n), func(m message) bool { return m.Type == "offer" && m.Offer == n })
+		got := ""
+		for _, t := range m.Tracks {
+			got += t.MID + string(t.Source) + " "
+		}
+		if got != mids {
+			t.Fatalf("offer %d: got %q, want %q", n, got, mids)
+		}
+		bob.until("it is answered", func() bool { return bob.offers >= n })
+	}
+	bob.must("subscribe", fields{"user": "ann", "source": "microphone"})
+	bob.hears(5, "ann", sfu.Microphone)
+	want(1, "0microphone ")
+	for i := range 3 {
+		bob.ask("unsubscribe", fields{"user": "ann", "source": "microphone"})
+		bob.must("subscribe", fields{"user": "ann", "source": "shareAudio"})
+		want(5*i+2, "1shareAudio ")
+		bob.hears(5, "ann", sfu.ShareAudio)
+		bob.must("unsubscribe", fields{"user": "ann", "source": "shareAudio"})
+		want(5*i+3, "")
+		bob.must("subscribe", fields{"user": "ann", "source": "shareAudio"})
+		want(5*i+4, "0shareAudio ")
+		bob.hears(5, "ann", sfu.ShareAudio)
+		bob.must("unsubscribe", fields{"user": "ann", "source": "shareAudio"})
+		bob.until("it is gone", func() bool { return bob.offers == 5*i+5 })
+		bob.must("subscribe", fields{"user": "ann", "source": "microphone"})
+		want(5*i+6, "0microphone ")
+		bob.hears(5, "ann", sfu.Microphone)
+	}
+}
+
+// TestUnusedFor: a source that was off over several offers comes back.
+func TestUnusedFor(t *testing.T) {
+	w := newWorld(t)
+	ann, bob := w.join("ann"), w.join("bob")
+	ann.publish(sfu.Camera)
+	bob.hears(5, "ann", sfu.Camera)
+	ann.remove(sfu.Camera)
+	ann.publish()
+	ann.publish(sfu.Microphone)
+	ann.publish()
+	bob.hears(5, "ann", sfu.Microphone)
+	ann.publish(sfu.Camera)
+	bob.hears(5, "ann", sfu.Camera)
+	if n := strings.Count(ann.up.LocalDescription().SDP, "m="); n != 2 {
+		t.Errorf("ann's offer has %d sections, so this test shows nothing", n)
+	}
+}
