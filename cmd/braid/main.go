@@ -89,11 +89,6 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		defer end()
 	}
-	if os.Getenv("GOGC") == "" {
-		// Connections live long and make little garbage: the room that the collector
-		// leaves itself by default is most of a viewer's memory.
-		debug.SetGCPercent(50)
-	}
 	cfg := defaults()
 	if *name != "" {
 		var err error
