@@ -8,13 +8,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
@@ -66,10 +69,16 @@ func (w *world) Application(id string) (token.App, bool) {
 
 func newWorld(t *testing.T, change ...func(*Config)) *world {
 	t.Helper()
+	return newWorldWith(t, 0, change...)
+}
+
+// newWorldWith sets the SFU's SilenceTimeout.
+func newWorldWith(t *testing.T, silence time.Duration, change ...func(*Config)) *world {
+	t.Helper()
 	w := &world{t: t, change: make(chan struct{})}
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), &w.log), nil))
 	var err error
-	w.sfu, err = sfu.New(sfu.Config{Listen: "127.0.0.1:0", Linger: -1, Log: log, Events: func(e event.Event) {
+	w.sfu, err = sfu.New(sfu.Config{Listen: "127.0.0.1:0", Linger: -1, SilenceTimeout: silence, Log: log, Events: func(e event.Event) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.events = append(w.events, e)
@@ -241,7 +250,8 @@ type client struct {
 	up     *webrtc.PeerConnection
 	sends  map[sfu.Source]*sending
 	down   *webrtc.PeerConnection
-	silent bool // does not answer offers
+	silent bool     // does not answer offers
+	paths  [2]*path // of up and down; nil: their own
 
 	mu      sync.Mutex
 	conn    *websocket.Conn
@@ -567,7 +577,42 @@ func (c *client) peer() *webrtc.PeerConnection {
 
 // ---- media
 
-func newPeer(t testing.TB, only []webrtc.RTPCodecCapability) *webrtc.PeerConnection {
+// path is a client's network, which can be broken.
+type path struct {
+	net.PacketConn
+	mux    ice.UDPMux
+	broken atomic.Bool
+}
+
+func newPath(t *testing.T) *path {
+	t.Helper()
+	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &path{PacketConn: conn}
+	p.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: p})
+	t.Cleanup(func() { _ = p.mux.Close() })
+	return p
+}
+
+func (p *path) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		n, from, err := p.PacketConn.ReadFrom(b)
+		if err != nil || !p.broken.Load() {
+			return n, from, err
+		}
+	}
+}
+
+func (p *path) WriteTo(b []byte, to net.Addr) (int, error) {
+	if p.broken.Load() {
+		return len(b), nil
+	}
+	return p.PacketConn.WriteTo(b, to)
+}
+
+func newPeer(t testing.TB, only []webrtc.RTPCodecCapability, way *path) *webrtc.PeerConnection {
 	t.Helper()
 	engine := &webrtc.MediaEngine{}
 	if only == nil {
@@ -596,6 +641,9 @@ func newPeer(t testing.TB, only []webrtc.RTPCodecCapability) *webrtc.PeerConnect
 	var e webrtc.SettingEngine
 	e.SetIncludeLoopbackCandidate(true)
 	e.SetInterfaceFilter(func(name string) bool { return name == "lo" })
+	if way != nil {
+		e.SetICEUDPMux(way.mux)
+	}
 	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(registry),
 		webrtc.WithSettingEngine(e)).NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
@@ -676,7 +724,7 @@ func (c *client) publish(all ...sfu.Source) {
 func (c *client) add(s sfu.Source) {
 	c.t.Helper()
 	if c.up == nil {
-		c.up = newPeer(c.t, nil)
+		c.up = newPeer(c.t, nil, c.paths[0])
 	}
 	kind := webrtc.MimeTypeOpus
 	if s.Video() {
@@ -762,7 +810,7 @@ func (c *client) negotiate(restart bool) message {
 func (c *client) answer(m message) {
 	c.mu.Lock()
 	if c.down == nil {
-		pc := newPeer(c.t, c.only)
+		pc := newPeer(c.t, c.only, c.paths[1])
 		pc.OnTrack(c.receive)
 		c.down = pc
 	}

@@ -134,7 +134,7 @@ func TestWHIPBeside(t *testing.T) {
 	ann.publish(sfu.Camera, sfu.ShareScreen)
 	bob.hears(5, "ann", sfu.Camera, sfu.ShareScreen)
 
-	obs := newPeer(t, nil)
+	obs := newPeer(t, nil, nil)
 	defer obs.GracefulClose()
 	track, err := webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus}, "audio", "obs")
 	if err != nil {

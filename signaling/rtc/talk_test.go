@@ -361,6 +361,42 @@ func TestICERestart(t *testing.T) {
 	}
 }
 
+// TestPathBreaks: a client whose network was gone until the server took its
+// connections for failed goes on by an ICE restart, and nobody is told anything.
+func TestPathBreaks(t *testing.T) {
+	w := newWorldWith(t, 2*time.Second)
+	ann, bob := w.join("ann"), w.join("bob")
+	ann.paths = [2]*path{newPath(t), newPath(t)} // two, since Pion tells connections of a socket apart by the other side's address
+	ann.publish(sfu.Microphone)
+	bob.publish(sfu.Microphone)
+	ann.hears(5, "bob", sfu.Microphone)
+	bob.hears(5, "ann", sfu.Microphone)
+
+	for _, p := range ann.paths {
+		p.broken.Store(true)
+	}
+	bob.gets("the server notices", func(m message) bool {
+		var users map[string]qualityJSON
+		_ = json.Unmarshal(m.Users, &users)
+		return m.Type == "quality" && users["ann"].Up == 0 && users["ann"].Down == 0 && slices.Contains(users["ann"].Reasons, "disconnected")
+	})
+	cat := w.join("cat")
+	cat.publish(sfu.Microphone)
+	bob.hears(150, "cat", sfu.Microphone) // 3 s, of which 2 make a connection failed
+	for _, p := range ann.paths {
+		p.broken.Store(false)
+	}
+	if m := ann.negotiate(true); m.Type != "ok" {
+		t.Fatalf("restart: %s", m.Message)
+	}
+	ann.must("restart", fields{"connection": "down"})
+	bob.hears(10, "ann", sfu.Microphone)
+	ann.hears(10, "bob", sfu.Microphone)
+	if n := bob.had(func(m message) bool { return m.is("unpublished", "ann", "") || m.is("left", "ann", "") }); n > 0 {
+		t.Error("bob was told")
+	}
+}
+
 func (c *client) offersSoFar() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
