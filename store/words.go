@@ -1,8 +1,6 @@
 package store
 
 import (
-	"crypto/rand"
-	"encoding/base64"
 	"time"
 
 	"braid/event"
@@ -178,12 +176,4 @@ type Usage struct {
 	Class string    // "audio", "480p", "720p", "1080p"; relays also "single_audio", "single_video"
 	Start time.Time // of the span
 	Time  time.Duration
-}
-
-// NewSigning is a fresh key for callbacks: 32 random bytes as Standard Webhooks
-// writes them.
-func NewSigning() string {
-	b := make([]byte, 32)
-	rand.Read(b) // never fails (crypto/rand)
-	return "whsec_" + base64.StdEncoding.EncodeToString(b)
 }

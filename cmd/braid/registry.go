@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"braid/callback"
 	"braid/media"
 	"braid/signaling/token"
 	"braid/store"
@@ -151,7 +152,7 @@ func seedOne(tx *store.Tx, a application, fixed bool) error {
 	switch {
 	case errors.Is(err, media.ErrNotFound):
 		return tx.CreateApplication(&store.Application{
-			ID: a.ID, Name: a.Name, Key: store.Secret{Current: a.Key}, Signing: store.Secret{Current: store.NewSigning()}, Config: fixed,
+			ID: a.ID, Name: a.Name, Key: store.Secret{Current: a.Key}, Signing: store.Secret{Current: callback.NewSecret()}, Config: fixed,
 		})
 	case err != nil:
 		return err

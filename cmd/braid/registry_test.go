@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"testing"
 
+	"braid/callback"
 	"braid/store"
 	"braid/store/storetest"
 )
@@ -55,7 +56,7 @@ func TestSeed(t *testing.T) {
 func TestRegistryWithoutStore(t *testing.T) {
 	db := storetest.Open(t)
 	r := newRegistry(db, nil, slog.New(slog.DiscardHandler))
-	app := store.Application{ID: "a", Name: "a", Key: store.Secret{Current: "key"}, Signing: store.Secret{Current: store.NewSigning()}}
+	app := store.Application{ID: "a", Name: "a", Key: store.Secret{Current: "key"}, Signing: store.Secret{Current: callback.NewSecret()}}
 	if err := db.Update(t.Context(), func(tx *store.Tx) error { return tx.CreateApplication(&app) }); err != nil {
 		t.Fatal(err)
 	}

@@ -2,13 +2,13 @@ package admin
 
 import (
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"net/http"
 	"regexp"
 	"time"
 
+	"braid/callback"
 	"braid/signaling"
 	"braid/store"
 )
@@ -73,13 +73,6 @@ func random(n int) string {
 	return hex.EncodeToString(b)
 }
 
-// newSigning is a callback secret as Standard Webhooks writes it, 32 bytes.
-func newSigning() string {
-	b := make([]byte, 32)
-	rand.Read(b)
-	return "whsec_" + base64.StdEncoding.EncodeToString(b)
-}
-
 // newAppKey has 40 characters: HS256 wants at least 32 (RFC 7518 section 3.2).
 func newAppKey() string { return random(20) }
 
@@ -95,7 +88,7 @@ func (h *Handler) createApplication(c *call) (*reply, error) {
 	if err := o.done(); err != nil {
 		return nil, err
 	}
-	a.Key, a.Signing = store.Secret{Current: newAppKey()}, store.Secret{Current: newSigning()}
+	a.Key, a.Signing = store.Secret{Current: newAppKey()}, store.Secret{Current: callback.NewSecret()}
 	a.Relay.AppName = defaultAppName
 	return h.create(c, func(tx *store.Tx) (*reply, error) {
 		if err := tx.CreateApplication(&a); err != nil {
@@ -287,7 +280,7 @@ func (h *Handler) rotateKey(c *call) (*reply, error) {
 // rotateSigningKey replaces the key that signs callbacks, which is never in the config file.
 func (h *Handler) rotateSigningKey(c *call) (*reply, error) {
 	return h.rotate(c, func(a *store.Application, keep time.Duration) error {
-		a.Signing = a.Signing.Rotate(newSigning(), keep, h.now())
+		a.Signing = a.Signing.Rotate(callback.NewSecret(), keep, h.now())
 		return nil
 	})
 }
