@@ -22,7 +22,7 @@ type forward struct {
 	payload uint8
 	detach  func() // owned by Session.run
 	session *Session
-	pc      *webrtc.PeerConnection       // that it sends on
+	wire    *wire                        // that it sends on
 	stream  string                       // groups tracks that play in step; "" for all of a viewer's
 	reports func([]rtcp.ReceptionReport) // is told how packets arrive; nil: nobody is
 	again   atomic.Bool                  // set before attaching anew: begin as at first, number on
@@ -52,13 +52,6 @@ type toldReport struct {
 	at   time.Time
 }
 
-type outlet struct {
-	ssrc       uint32
-	rtx        uint32 // SSRC of retransmissions; 0: packets are sent again as they were
-	rtxPayload uint8
-	writer     webrtc.TrackLocalWriter
-}
-
 // beginning is what a viewer gets from a packet on.
 type beginning struct {
 	at    time.Time // when that packet arrived
@@ -82,7 +75,7 @@ func (f *forward) sent(seq uint16) *media.Packet {
 // addTo gives the track to the session's connection and listens for the
 // viewer's requests.
 func (f *forward) addTo(s *Session) error {
-	f.session, f.pc = s, s.pc
+	f.session, f.wire = s, &s.wire
 	t, err := s.pc.AddTransceiverFromTrack(f, webrtc.RTPTransceiverInit{
 		Direction: webrtc.RTPTransceiverDirectionSendonly,
 	})
@@ -107,9 +100,7 @@ func (f *forward) Receive(p *media.Packet) {
 		Timestamp:      p.Timestamp,
 		SSRC:           out.ssrc,
 	}
-	// An error means that the viewer's connection is closing or its TCP buffer
-	// is full; both are its own affair.
-	if _, err := out.writer.WriteRTP(&f.header, p.Payload); err != nil {
+	if err := f.wire.send(out, &f.header, nil, p.Payload); err != nil {
 		return
 	}
 	if seq := p.Seq + f.shift; f.packets == 0 || int16(seq-f.last) > 0 {
@@ -153,7 +144,7 @@ func (f *forward) drop(p *media.Packet) bool {
 func (f *forward) sendReport(ssrc uint32, r *media.SenderReport) {
 	f.encoded = appendReport(f.encoded[:0], ssrc, r, f.packets, f.octets)
 	f.rtcp[0] = &f.encoded
-	err := f.pc.WriteRTCP(f.rtcp[:])
+	err := f.wire.report(f.rtcp[:])
 	if f.reports != nil {
 		f.told.Store(&toldReport{uint32(toNTP(r.NTP) >> 16), time.Now()})
 	}

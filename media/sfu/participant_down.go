@@ -49,6 +49,7 @@ type down struct {
 	mu      sync.Mutex // owns all that follows
 	closed  bool
 	pc      *webrtc.PeerConnection // nil before the first subscription
+	wire    *wire                  // over pc
 	lanes   []*lane
 	number  int  // of the newest offer
 	waiting bool // for its answer
@@ -320,14 +321,14 @@ func (d *down) openLocked(p *Participant) error {
 		return err
 	}
 	pc.OnConnectionStateChange(func(webrtc.PeerConnectionState) { p.poke() })
-	d.pc = pc
+	d.pc, d.wire = pc, &wire{srv: p.session.srv, pc: pc}
 	return nil
 }
 
 // putLocked lets a lane carry a track: an idle one of the same kind, or a new one.
 func (d *down) putLocked(p *Participant, k wanted, t *track) error {
 	own, codecs := sendable(t.codec)
-	f := &forward{track: t, payload: own.payload, session: p.session, pc: d.pc, stream: streamOf(k)}
+	f := &forward{track: t, payload: own.payload, session: p.session, wire: d.wire, stream: streamOf(k)}
 	var s *lane
 	for _, o := range d.lanes {
 		if o.free && o.transceiver.Kind() == f.Kind() {

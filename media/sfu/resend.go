@@ -22,12 +22,12 @@ const (
 // 6.2.1) from the track's history: as retransmission packets (RFC 4588) where
 // those were negotiated, else as they were. It is owned by the forward's reader of RTCP.
 type resender struct {
-	forward *forward
-	tokens  float64
-	filled  time.Time
-	header  rtp.Header
-	number  uint16 // of retransmission packets
-	payload []byte
+	forward  *forward
+	tokens   float64
+	filled   time.Time
+	header   rtp.Header
+	number   uint16 // of retransmission packets
+	original [2]byte
 }
 
 func newResender(f *forward, now time.Time) *resender {
@@ -70,12 +70,12 @@ func (r *resender) send(out *outlet, p *media.Packet, seq uint16) {
 		Timestamp:      p.Timestamp,
 		SSRC:           out.ssrc,
 	}
-	payload := p.Payload
 	if out.rtx != 0 {
 		r.header.PayloadType, r.header.SSRC, r.header.SequenceNumber = out.rtxPayload, out.rtx, r.number
 		r.number++
-		r.payload = append(binary.BigEndian.AppendUint16(r.payload[:0], seq), payload...) // RFC 4588 section 4
-		payload = r.payload
+		binary.BigEndian.PutUint16(r.original[:], seq) // RFC 4588 section 4
+		_ = r.forward.wire.send(out, &r.header, r.original[:], p.Payload)
+		return
 	}
-	_, _ = out.writer.WriteRTP(&r.header, payload) // as in Receive
+	_ = r.forward.wire.send(out, &r.header, nil, p.Payload)
 }

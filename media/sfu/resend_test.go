@@ -65,7 +65,7 @@ func testForward(t *testing.T, out outlet) (*forward, *rtpSink) {
 	t.Cleanup(func() { socket.Close() })
 	sink := &rtpSink{}
 	out.writer = sink
-	f := &forward{track: newTrack(codec{name: media.VP8}), payload: 96, session: &Session{srv: &Server{net: &network{socket: socket}}}}
+	f := &forward{track: newTrack(codec{name: media.VP8}), payload: 96, wire: &wire{}, session: &Session{srv: &Server{net: &network{socket: socket}}}}
 	f.out.Store(&out)
 	return f, sink
 }

@@ -1,0 +1,36 @@
+package sfu
+
+import (
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+)
+
+// wire is the way out to one viewer: one connection with all that is sent on it.
+// Its methods may be called from any goroutine and do not block.
+type wire struct {
+	srv *Server
+	pc  *webrtc.PeerConnection
+}
+
+// outlet is one forward's part of a wire, as it was negotiated.
+type outlet struct {
+	ssrc       uint32
+	rtx        uint32 // SSRC of retransmissions; 0: packets are sent again as they were
+	rtxPayload uint8
+	writer     webrtc.TrackLocalWriter
+}
+
+// send sends a packet whose payload is head, which may be empty, and body. It
+// keeps neither. An error means that the connection is closing or that its TCP
+// buffer is full; both are the viewer's own affair.
+func (w *wire) send(out *outlet, h *rtp.Header, head, body []byte) error {
+	if len(head) > 0 {
+		body = append(append(make([]byte, 0, len(head)+len(body)), head...), body...)
+	}
+	_, err := out.writer.WriteRTP(h, body)
+	return err
+}
+
+// report sends RTCP.
+func (w *wire) report(packets []rtcp.Packet) error { return w.pc.WriteRTCP(packets) }
