@@ -19,18 +19,28 @@ var (
 	ErrClosed   = errors.New("closed")
 )
 
-// Codec names a coded format as SDP does (RFC 6184, 7741, 7587), AAC as RFC 3640.
+// Codec names a coded format as SDP does (RFC 6184, 7741, 9628, 7798, 7587, and
+// AV1 as AOM's RTP payload format), AAC as RFC 3640.
 type Codec string
 
 const (
 	H264 Codec = "H264"
 	VP8  Codec = "VP8"
+	VP9  Codec = "VP9"
+	AV1  Codec = "AV1"
+	H265 Codec = "H265"
 	Opus Codec = "opus"
 	AAC  Codec = "AAC"
 )
 
 // Video tells whether the codec carries pictures.
-func (c Codec) Video() bool { return c == H264 || c == VP8 }
+func (c Codec) Video() bool {
+	switch c {
+	case H264, VP8, VP9, AV1, H265:
+		return true
+	}
+	return false
+}
 
 // ClockRate is the RTP clock in Hz: 90000 for video, 48000 for audio.
 func (c Codec) ClockRate() int64 {
@@ -141,9 +151,10 @@ type AccessUnit struct {
 	Codec Codec
 	PTS   time.Duration // on the timeline of whoever made it
 	Key   bool          // a decoder can start here; always true for audio
-	// Units are H.264 NAL units without start codes or lengths, SPS and PPS
-	// before each IDR; for other codecs there is one unit, the frame itself
-	// (VP8 frame, Opus packet, raw AAC frame).
+	// Units are H.264 or H.265 NAL units without start codes or lengths, their
+	// parameter sets before each key frame; for other codecs there is one unit, the
+	// frame itself (VP8 frame, VP9 frame or superframe, AV1 temporal unit whose OBUs
+	// have sizes, Opus packet, raw AAC frame).
 	Units [][]byte
 }
 
