@@ -36,22 +36,29 @@ func newBatch() *batch {
 
 func (b *batch) reset() { b.data, b.messages = b.data[:0], b.messages[:0] }
 
-// add copies a packet; false says that the batch is full.
-func (b *batch) add(packet []byte, to netip.AddrPort) bool {
-	if len(b.data)+len(packet) > cap(b.data) {
-		return false
+// room finds place for a packet of size bytes; nil says that the batch is full.
+// What is written there is sent once keep is called with the same size and
+// destination.
+func (b *batch) room(size int, to netip.AddrPort) []byte {
+	start := len(b.data)
+	if start+size > cap(b.data) {
+		return nil
 	}
-	if n := len(b.messages); n > 0 && b.messages[n-1].takes(len(packet), to) {
-		b.messages[n-1].end += len(packet)
-		b.data = append(b.data, packet...)
-		return true
+	if n := len(b.messages); n == cap(b.messages) && !b.messages[n-1].takes(size, to) {
+		return nil
 	}
-	if len(b.messages) == cap(b.messages) {
-		return false
+	return b.data[start : start+size : start+size]
+}
+
+// keep adds the packet that was written into room.
+func (b *batch) keep(size int, to netip.AddrPort) {
+	start := len(b.data)
+	b.data = b.data[:start+size]
+	if n := len(b.messages); n > 0 && b.messages[n-1].takes(size, to) {
+		b.messages[n-1].end += size
+		return
 	}
-	b.messages = append(b.messages, message{to, len(b.data), len(b.data) + len(packet), len(packet)})
-	b.data = append(b.data, packet...)
-	return true
+	b.messages = append(b.messages, message{to, start, start + size, size})
 }
 
 // takes tells whether a packet may follow in the message.

@@ -82,19 +82,54 @@ func (c *Conn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	if c.corked.Load() == 0 || len(b) == 0 || len(b) > MaxPacket || !c.gathers(to.Addr()) {
 		return c.udp.WriteToUDPAddrPort(b, to)
 	}
+	r := c.Reserve(to, len(b))
+	r.Send(copy(r.Packet, b) == len(b))
+	return len(b), nil
+}
+
+// Reserved is room for one packet, to be filled in place and given back by Send.
+type Reserved struct {
+	Packet []byte // as long as was asked for, with any content
+
+	conn  *Conn
+	shard *shard // nil: the packet goes out by itself
+	to    netip.AddrPort
+}
+
+// Reserve makes room for a packet of size bytes, 1 to MaxPacket, among those that
+// gather. Send follows soon, with nothing between that waits or writes to c: others
+// that write to c wait for it. There is room always, once what has gathered is sent.
+func (c *Conn) Reserve(to netip.AddrPort, size int) Reserved {
+	if size < 1 || size > MaxPacket || !c.gathers(to.Addr()) {
+		return Reserved{Packet: make([]byte, max(size, 0)), conn: c, to: to}
+	}
 	s := &c.shards[shardOf(to)%uint32(len(c.shards))]
 	for {
 		s.mu.Lock()
-		if c.corked.Load() == 0 { // the last Uncork may have passed here already
-			s.mu.Unlock()
-			return c.udp.WriteToUDPAddrPort(b, to)
-		}
-		if s.pending.add(b, to) {
-			s.mu.Unlock()
-			return len(b), nil
+		if b := s.pending.room(size, to); b != nil {
+			return Reserved{Packet: b, conn: c, shard: s, to: to}
 		}
 		s.mu.Unlock()
 		s.flush(c.sys)
+	}
+}
+
+// Send sends the packet, or lets it gather; with ok false it gives the room back.
+// It is called once. What the destination refuses is its own affair.
+func (r *Reserved) Send(ok bool) {
+	if r.shard == nil {
+		if ok {
+			_, _ = r.conn.udp.WriteToUDPAddrPort(r.Packet, r.to)
+		}
+		return
+	}
+	if ok {
+		r.shard.pending.keep(len(r.Packet), r.to)
+	}
+	r.shard.mu.Unlock()
+	// Who uncorks after this sends it; who did so before may have passed here.
+	if ok && r.conn.corked.Load() == 0 {
+		r.shard.flush(r.conn.sys)
 	}
 }
 

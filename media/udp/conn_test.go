@@ -103,6 +103,79 @@ func TestGather(t *testing.T) {
 	})
 }
 
+// TestReserve fills packets in place, corked and not, from several goroutines;
+// those that are given back are not sent.
+func TestReserve(t *testing.T) {
+	systems(t, "127.0.0.1:0", func(t *testing.T, c *Conn) {
+		const dests, each = 4, 300
+		var to []*net.UDPConn
+		for range dests {
+			to = append(to, listen(t, "127.0.0.1:0"))
+		}
+		var wg sync.WaitGroup
+		for d := range dests {
+			wg.Go(func() {
+				for k := range each {
+					if k%5 != 0 {
+						c.Cork()
+					}
+					p := packet(100+k, d, k)
+					r := c.Reserve(at(to[d]), len(p))
+					if len(r.Packet) != len(p) {
+						t.Errorf("room for %d bytes, want %d", len(r.Packet), len(p))
+					}
+					r.Send(copy(r.Packet, p) == len(p) && k%7 != 0)
+					if k%5 != 0 {
+						c.Uncork()
+					}
+				}
+			})
+		}
+		wg.Wait()
+		for d := range dests {
+			for k := range each {
+				if k%7 == 0 {
+					continue
+				}
+				if got, want := next(t, to[d]), packet(100+k, d, k); !bytes.Equal(got, want) {
+					t.Fatalf("destination %d, packet %d: got %.20q, want %.20q", d, k, got, want)
+				}
+			}
+		}
+	})
+}
+
+// TestReserveAlone: what cannot gather goes out by itself.
+func TestReserveAlone(t *testing.T) {
+	systems(t, "127.0.0.1:0", func(t *testing.T, c *Conn) {
+		to := listen(t, "127.0.0.1:0")
+		c.Cork()
+		defer c.Uncork()
+		p := packet(MaxPacket, 0, 1)
+		r := c.Reserve(at(to), len(p))
+		r.Send(copy(r.Packet, p) == len(p))
+		if got := next(t, to); !bytes.Equal(got, p) {
+			t.Fatalf("got %d bytes, want %d", len(got), len(p))
+		}
+	})
+}
+
+// TestWriteAllocatesNothing: neither way, once the batches have been sent.
+func TestWriteAllocatesNothing(t *testing.T) {
+	systems(t, "127.0.0.1:0", func(t *testing.T, c *Conn) {
+		to, p := at(listen(t, "127.0.0.1:0")), make([]byte, 100)
+		if n := testing.AllocsPerRun(1000, func() {
+			c.Cork()
+			c.WriteToAddrPort(p, to)
+			r := c.Reserve(to, len(p))
+			r.Send(true)
+			c.Uncork()
+		}); n != 0 {
+			t.Errorf("%v allocations", n)
+		}
+	})
+}
+
 // TestRefused: a packet that the kernel refuses takes no other with it.
 func TestRefused(t *testing.T) {
 	systems(t, "127.0.0.1:0", func(t *testing.T, c *Conn) {
@@ -251,9 +324,10 @@ func TestMessages(t *testing.T) {
 		size int
 		to   netip.AddrPort
 	}{{100, a}, {100, a}, {50, a}, {50, a}, {60, a}, {60, b}, {60, a}} {
-		if !batch.add(make([]byte, p.size), p.to) {
+		if batch.room(p.size, p.to) == nil {
 			t.Fatal("full")
 		}
+		batch.keep(p.size, p.to)
 	}
 	var got string
 	for _, m := range batch.messages {
@@ -264,7 +338,10 @@ func TestMessages(t *testing.T) {
 	}
 	batch.reset()
 	for range 200 {
-		batch.add(make([]byte, 1200), a)
+		if batch.room(1200, a) == nil {
+			break
+		}
+		batch.keep(1200, a)
 	}
 	for _, m := range batch.messages {
 		if n := (m.end - m.start) / m.segment; n > maxSegments || m.end-m.start > maxMessage {
