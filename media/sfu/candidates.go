@@ -6,24 +6,27 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 
 	"github.com/pion/sdp/v3"
 )
 
-// advertised lists the addresses that clients are told, best first: some
-// clients try only the first.
-func advertised(bound netip.Addr, public []string) ([]netip.Addr, error) {
+// publicIPs reads addresses of the config.
+func publicIPs(texts []string) ([]netip.Addr, error) {
 	var addrs []netip.Addr
-	for _, p := range public {
+	for _, p := range texts {
 		a, err := netip.ParseAddr(p)
 		if err != nil {
 			return nil, fmt.Errorf("public address %q: %w", p, err)
 		}
 		addrs = append(addrs, a.Unmap())
 	}
-	if len(addrs) > 0 {
-		return addrs, nil
-	}
+	return addrs, nil
+}
+
+// ownAddresses lists the machine's addresses at which a bound socket can be
+// reached, best first.
+func ownAddresses(bound netip.Addr) ([]netip.Addr, error) {
 	if bound = bound.Unmap(); !bound.IsUnspecified() {
 		return []netip.Addr{bound}, nil
 	}
@@ -31,6 +34,7 @@ func advertised(bound netip.Addr, public []string) ([]netip.Addr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the machine's addresses: %w", err)
 	}
+	var addrs []netip.Addr
 	for _, l := range local {
 		p, err := netip.ParsePrefix(l.String())
 		if err != nil {
@@ -47,6 +51,25 @@ func advertised(bound netip.Addr, public []string) ([]netip.Addr, error) {
 		return nil, errors.New("the machine has no address to advertise")
 	}
 	return addrs, nil
+}
+
+// advertised lists the addresses that clients are told, best first: some
+// clients try only the first. Public ones that were named stand for all;
+// discovered ones go before the machine's own, which clients in the same
+// network need when their router does not lead them back in.
+func advertised(public, discovered, own []netip.Addr, discovers bool) []netip.Addr {
+	if len(public) > 0 && !discovers {
+		return public
+	}
+	var all []netip.Addr
+	for _, list := range [][]netip.Addr{public, discovered, own} {
+		for _, a := range list {
+			if !slices.Contains(all, a) {
+				all = append(all, a)
+			}
+		}
+	}
+	return all
 }
 
 func rank(a netip.Addr) int {
@@ -76,6 +99,24 @@ func candidateLines(addrs []netip.Addr, port int) []string {
 	}
 	return lines
 }
+
+// addresses is what clients are told, and what it is made of.
+type addresses struct {
+	port      int
+	public    []netip.Addr // named by the config
+	own       []netip.Addr
+	discovers bool
+	lines     atomic.Pointer[[]string] // values of a=candidate, best first; immutable
+}
+
+// discovered takes over what the world was found to see.
+func (a *addresses) discovered(found []netip.Addr) {
+	lines := candidateLines(advertised(a.public, found, a.own, a.discovers), a.port)
+	a.lines.Store(&lines)
+}
+
+// candidates is what clients are told now.
+func (a *addresses) candidates() []string { return *a.lines.Load() }
 
 // withCandidates puts the server's candidates into an answer to offer, in place
 // of what Pion gathered, at the first section that lives (BUNDLE: it speaks for

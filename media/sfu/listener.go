@@ -9,7 +9,8 @@ import (
 // mux forgets those that have not spoken yet.
 type boundedListener struct {
 	net.Listener
-	most int
+	most   int
+	traces *traces
 
 	mu   sync.Mutex
 	open map[net.Conn]struct{}
@@ -53,6 +54,13 @@ func (l *boundedListener) closeAll() {
 type boundedConn struct {
 	net.Conn
 	listener *boundedListener
+	first    firstFrame // owned by the one who reads
+}
+
+func (c *boundedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.first.take(b[:n], c.RemoteAddr(), c.listener.traces)
+	return n, err
 }
 
 func (c *boundedConn) Close() error {

@@ -1,13 +1,17 @@
 package sfu
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"strconv"
 	"time"
 
 	"github.com/pion/dtls/v3"
 	"github.com/pion/ice/v4"
+	"github.com/pion/stun/v4"
 	"github.com/pion/webrtc/v4"
 
 	sockets "braid/media/udp"
@@ -24,13 +28,14 @@ const (
 // sessions (ICE muxes tell them apart by user fragment), and the addresses
 // that clients are told.
 type network struct {
-	port       int
-	socket     *sockets.Conn // under udp
-	udp        *ice.UDPMuxDefault
-	tcp        *ice.TCPMuxDefault
-	listener   *boundedListener
-	settings   webrtc.SettingEngine
-	candidates []string // values of a=candidate, best first
+	socket   *sockets.Conn // under udp
+	udp      *ice.UDPMuxDefault
+	tcp      *ice.TCPMuxDefault
+	listener *boundedListener
+	settings webrtc.SettingEngine
+	addresses
+	traces     *traces
+	endFinding func() // returns when nothing asks for the public address any more
 }
 
 func listen(cfg Config) (*network, error) {
@@ -38,22 +43,33 @@ func listen(cfg Config) (*network, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &network{port: udp.LocalAddr().(*net.UDPAddr).Port}
+	bound := udp.LocalAddr().(*net.UDPAddr).AddrPort()
+	n := &network{traces: newTraces(), endFinding: func() {}}
+	n.port, n.discovers = int(bound.Port()), len(cfg.STUNServers) > 0
 	fail := func(err error) (*network, error) {
 		return nil, errors.Join(err, udp.Close(), tcp.Close())
 	}
-	addrs, err := advertised(udp.LocalAddr().(*net.UDPAddr).AddrPort().Addr(), cfg.PublicIPs)
-	if err != nil {
+	if n.public, err = publicIPs(cfg.PublicIPs); err != nil {
 		return fail(err)
 	}
-	n.candidates = candidateLines(addrs, n.port)
+	if n.own, err = ownAddresses(bound.Addr()); err != nil {
+		return fail(err)
+	}
+	n.discovered(nil)
 	// Bursts of key frames overflow the default of 208 KiB; less is no error.
 	_, _ = udp.SetReadBuffer(socketBuffer), udp.SetWriteBuffer(socketBuffer)
 
 	logs := pionLogs{cfg.Log}
-	n.listener = &boundedListener{Listener: tcp, most: 2 * cfg.MaxSessions, open: map[net.Conn]struct{}{}}
+	n.listener = &boundedListener{Listener: tcp, most: 2 * cfg.MaxSessions, traces: n.traces, open: map[net.Conn]struct{}{}}
 	n.socket = sockets.New(udp)
-	n.udp = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: n.socket, Logger: logs.NewLogger("udp")})
+	tapped := &tap{Conn: n.socket, traces: n.traces}
+	if n.discovers {
+		tapped.finds = &discovery{
+			socket: n.socket, port: n.port, servers: cfg.STUNServers, every: discoverEvery,
+			found: n.discovered, log: cfg.Log, pending: map[[stun.TransactionIDSize]byte]chan netip.AddrPort{},
+		}
+	}
+	n.udp = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: tapped, Logger: logs.NewLogger("udp")})
 	n.tcp = ice.NewTCPMuxDefault(ice.TCPMuxParams{
 		Listener:             n.listener,
 		Logger:               logs.NewLogger("tcp"),
@@ -62,7 +78,29 @@ func listen(cfg Config) (*network, error) {
 		FirstStunBindTimeout: tcpFirstBytes,
 	})
 	n.configure(logs, cfg.SilenceTimeout)
+	if n.discovers {
+		n.find(tapped.finds)
+	}
 	return n, nil
+}
+
+// find begins to look for the public address and waits for the first result,
+// for a while: what comes late is told to those who come later.
+func (n *network) find(d *discovery) {
+	ctx, cancel := context.WithCancel(context.Background())
+	first, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		d.run(ctx, first)
+	}()
+	n.endFinding = func() {
+		cancel()
+		<-ended
+	}
+	select {
+	case <-first:
+	case <-time.After(discoverStart):
+	}
 }
 
 // configure fills the settings that all connections share.
@@ -85,6 +123,7 @@ func (n *network) configure(logs pionLogs, silence time.Duration) {
 
 // close ends the muxes and returns when their goroutines have ended.
 func (n *network) close() error {
+	n.endFinding()
 	n.listener.closeAll()
 	err := n.tcp.Close()
 	if errors.Is(err, net.ErrClosed) {
@@ -134,4 +173,15 @@ func (m oneEachFamily) GetListenAddresses() []net.Addr {
 		addrs = append(addrs, &net.UDPAddr{IP: net.IPv6loopback, Port: local.Port})
 	}
 	return addrs
+}
+
+// complete gives a connection's local description the server's candidates. base
+// is the client's offer that it answers, "" when it is an offer itself.
+func (n *network) complete(pc *webrtc.PeerConnection, base string) (string, error) {
+	own := pc.LocalDescription().SDP
+	text, err := withCandidates(own, cmp.Or(base, own), n.candidates())
+	if err == nil {
+		n.traces.told(pc, text, base != "")
+	}
+	return text, err
 }

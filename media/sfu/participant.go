@@ -317,11 +317,7 @@ func (p *Participant) gathered(ctx context.Context, pc *webrtc.PeerConnection, d
 	case <-ctx.Done():
 		return "", fmt.Errorf("sfu: gather candidates: %w", context.Cause(ctx))
 	}
-	text := pc.LocalDescription().SDP
-	if base == "" {
-		base = text
-	}
-	text, err := withCandidates(text, base, p.session.srv.net.candidates)
+	text, err := p.session.srv.net.complete(pc, base)
 	if err != nil {
 		return "", fmt.Errorf("sfu: write the description: %w", err)
 	}

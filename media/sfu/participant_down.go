@@ -316,7 +316,7 @@ func (d *down) openLocked(p *Participant) error {
 			return fmt.Errorf("sfu: register %s: %w", c, err)
 		}
 	}
-	pc, err := p.session.srv.peerOf(engine, viewerInterceptors)
+	pc, err := p.session.peerOf(engine, viewerInterceptors)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 
 // newPeer makes a PeerConnection that knows exactly the codecs that were taken
 // from the offer, under the offer's payload types.
-func (s *Server) newPeer(o *offer, interceptors interceptorsFunc) (*webrtc.PeerConnection, error) {
+func (s *Session) newPeer(o *offer, interceptors interceptorsFunc) (*webrtc.PeerConnection, error) {
 	engine := &webrtc.MediaEngine{}
 	for _, sec := range o.sections {
 		for _, c := range sec.taken {
@@ -29,14 +29,15 @@ func (s *Server) newPeer(o *offer, interceptors interceptorsFunc) (*webrtc.PeerC
 }
 
 // peerOf makes a PeerConnection that goes on using engine.
-func (s *Server) peerOf(engine *webrtc.MediaEngine, interceptors interceptorsFunc) (*webrtc.PeerConnection, error) {
+func (s *Session) peerOf(engine *webrtc.MediaEngine, interceptors interceptorsFunc) (*webrtc.PeerConnection, error) {
 	boxes := &inboxes{}
 	registry := &interceptor.Registry{}
 	registry.Add(boxes) // next to the packets: what others read first has no count
 	if err := interceptors(engine, registry); err != nil {
 		return nil, fmt.Errorf("sfu: set up RTCP: %w", err)
 	}
-	settings := s.net.settings
+	settings := s.srv.net.settings
+	seen := s.srv.net.traces.begin(s, &settings)
 	settings.BufferFactory = boxes.make
 	settings.DisableMediaEngineCopy(true) // each connection has its own already
 	api := webrtc.NewAPI(
@@ -44,10 +45,11 @@ func (s *Server) peerOf(engine *webrtc.MediaEngine, interceptors interceptorsFun
 		webrtc.WithInterceptorRegistry(registry),
 		webrtc.WithSettingEngine(settings),
 	)
-	pc, err := api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{s.cert}})
+	pc, err := api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{s.srv.cert}})
 	if err != nil {
 		return nil, fmt.Errorf("sfu: make a connection: %w", err)
 	}
+	seen.watch(pc)
 	return pc, nil
 }
 

@@ -71,7 +71,7 @@ func (s *Session) open(ctx context.Context, o *offer, interceptors interceptorsF
 		if err != nil {
 			return "", fmt.Errorf("sfu: %w: write the offer: %w", media.ErrInvalid, err)
 		}
-		s.pc, err = s.srv.newPeer(o, interceptors)
+		s.pc, err = s.newPeer(o, interceptors)
 		if err != nil {
 			return "", err
 		}

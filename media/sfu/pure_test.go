@@ -232,7 +232,7 @@ func TestCandidates(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
-	addrs, err := advertised(netip.IPv6Unspecified(), nil)
+	addrs, err := ownAddresses(netip.IPv6Unspecified())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +241,7 @@ func TestCandidates(t *testing.T) {
 			t.Errorf("advertised %v", addrs)
 		}
 	}
-	if addrs, err := advertised(netip.MustParseAddr("::ffff:127.0.0.1"), nil); err != nil || fmt.Sprint(addrs) != "[127.0.0.1]" {
+	if addrs, err := ownAddresses(netip.MustParseAddr("::ffff:127.0.0.1")); err != nil || fmt.Sprint(addrs) != "[127.0.0.1]" {
 		t.Errorf("bound to one address: got %v, %v", addrs, err)
 	}
 }

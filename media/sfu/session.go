@@ -245,6 +245,7 @@ func (s *Session) connect() {
 // shut releases everything the session holds. The publication's viewers notice
 // at once; Pion tells the other end by a DTLS alert.
 func (s *Session) shut() {
+	s.srv.net.traces.end(s)
 	for _, f := range s.sends {
 		if f.detach != nil {
 			f.detach()
@@ -298,7 +299,7 @@ func (s *Session) answer(ctx context.Context) (string, error) {
 	case <-ctx.Done():
 		return "", fmt.Errorf("sfu: gather candidates: %w", context.Cause(ctx))
 	}
-	text, err := withCandidates(s.pc.LocalDescription().SDP, s.pc.RemoteDescription().SDP, s.srv.net.candidates)
+	text, err := s.srv.net.complete(s.pc, s.pc.RemoteDescription().SDP)
 	if err != nil {
 		return "", fmt.Errorf("sfu: write the answer: %w", err)
 	}

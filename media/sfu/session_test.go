@@ -357,8 +357,8 @@ func TestAllAddresses(t *testing.T) {
 
 func TestPublicAddress(t *testing.T) {
 	s := testServer(t, func(c *Config) { c.Listen = ":0"; c.PublicIPs = []string{"198.51.100.7"} })
-	if len(s.net.candidates) != 2 || !strings.Contains(s.net.candidates[0], "udp") || !strings.Contains(s.net.candidates[0], "198.51.100.7") {
-		t.Errorf("got candidates %q", s.net.candidates)
+	if len(s.net.candidates()) != 2 || !strings.Contains(s.net.candidates()[0], "udp") || !strings.Contains(s.net.candidates()[0], "198.51.100.7") {
+		t.Errorf("got candidates %q", s.net.candidates())
 	}
 	if _, err := New(Config{Listen: "127.0.0.1:0", PublicIPs: []string{"here"}}); err == nil {
 		t.Error("a public address that is none was accepted")

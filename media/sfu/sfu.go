@@ -49,6 +49,11 @@ type Config struct {
 	// PublicIPs are advertised instead of the machine's own addresses: the
 	// outside of a 1:1 NAT.
 	PublicIPs []string
+	// STUNServers (host:port) are asked now and then, from the media socket, under
+	// which address the world sees it; what they say is advertised before the
+	// machine's own addresses. The first to answer counts. Empty: nobody is asked.
+	// New waits 3 s at most for the first answer, and does not need one.
+	STUNServers []string
 	// MaxSessions bounds publishers and viewers together; 0 means 1000.
 	MaxSessions int
 	// ConnectTimeout is how long a session may take to connect; 0 means 15 s.
