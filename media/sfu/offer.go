@@ -122,6 +122,7 @@ func (o *offer) readSection(m *sdp.MediaDescription) (*section, error) {
 	if mid, ok := m.Attribute("mid"); !ok || mid == "" {
 		return nil, fmt.Errorf("%w: a=mid is missing", media.ErrInvalid)
 	}
+	live(m)
 	var err error
 	if sec.active, err = direction(o.desc, m, o.role); err != nil {
 		return nil, err
@@ -131,6 +132,17 @@ func (o *offer) readSection(m *sdp.MediaDescription) (*section, error) {
 	}
 	sec.codecs, sec.names = readCodecs(m)
 	return sec, nil
+}
+
+// live takes the zero from the port of a new section that can only be bundled:
+// alone it would say that the section is refused (RFC 9143 section 6). Firefox
+// writes it when a connection gets another section.
+func live(m *sdp.MediaDescription) {
+	if _, ok := m.Attribute("bundle-only"); !ok || m.MediaName.Port.Value != 0 {
+		return
+	}
+	m.MediaName.Port.Value = 9
+	m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool { return a.Key == "bundle-only" })
 }
 
 // readTransport checks ICE credentials, DTLS fingerprint and role, and rtcp-mux.

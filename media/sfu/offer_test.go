@@ -26,6 +26,7 @@ func TestOffersOfRealClients(t *testing.T) {
 	for name, want := range map[string][]string{
 		"chromium":           {"m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n", "a=setup:passive", "VP8/90000", "ssrc-audio-level", "transport-wide-cc"},
 		"chromium-simulcast": {"a=simulcast:recv f\r\n", "a=rid:f recv\r\n", "VP8/90000"},
+		"firefox":            {"m=video 9 UDP/TLS/RTP/SAVPF 120 124\r\n", "VP8/90000", "transport-wide-cc"}, // its video section is bundle-only, with port 0
 		"ffmpeg":             {"m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n", "m=video 9 UDP/TLS/RTP/SAVPF 106\r\n", "a=setup:active", "H264/90000"},
 		"libdatachannel":     {"m=video 9 UDP/TLS/RTP/SAVPF 96\r\n", "a=setup:passive", "a=recvonly"},
 		"gstreamer":          {"a=mid:video0\r\n", "a=mid:audio1\r\n", "m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\n", "a=recvonly"},
