@@ -1,6 +1,11 @@
 package sfu
 
-import "braid/media"
+import (
+	"braid/media"
+	"braid/media/av1"
+	"braid/media/h265"
+	"braid/media/vp9"
+)
 
 // keyFrameStart tells whether an RTP payload begins a picture at which a
 // decoder can start. It reads only what the payload format promises and is
@@ -11,6 +16,13 @@ func keyFrameStart(c media.Codec, payload []byte) bool {
 		return h264KeyStart(payload)
 	case media.VP8:
 		return vp8KeyStart(payload)
+	case media.VP9:
+		return vp9KeyStart(payload)
+	case media.AV1:
+		a, ok := av1.ParsePayload(payload)
+		return ok && a.New && !a.Continues
+	case media.H265:
+		return h265KeyStart(payload)
 	}
 	return false
 }
@@ -89,4 +101,61 @@ func vp8Frame(p []byte) []byte {
 		}
 	}
 	return p[min(i, len(p)):]
+}
+
+// vp9KeyStart finds the first packet of a key frame's lowest layer (RFC 9628
+// section 4.2: B, not P, SID 0), and asks the frame itself: an intra frame needs no
+// other frame either.
+func vp9KeyStart(p []byte) bool {
+	d, frame, ok := vp9.ParseDescriptor(p)
+	if !ok || !d.Begin || d.Predicted || d.Spatial > 0 {
+		return false
+	}
+	h, ok := vp9.ParseHeader(frame)
+	return ok && h.Key
+}
+
+// h265KeyStart finds a VPS, an SPS or the first slice segment of a picture at which
+// decoding can start, alone, in an aggregate (RFC 7798 section 4.4.2) or at the
+// beginning of a fragment (section 4.4.3).
+func h265KeyStart(p []byte) bool {
+	switch h265.Type(p) {
+	case h265.TypeAP:
+		for p = p[h265.HeaderSize:]; len(p) > 2; {
+			unit, rest, ok := h265Next(p)
+			if !ok {
+				return false
+			}
+			if h265UnitStart(h265.Type(unit), unit[h265.HeaderSize:]) {
+				return true
+			}
+			p = rest
+		}
+		return false
+	case h265.TypeFU:
+		p = p[h265.HeaderSize:]
+		return len(p) > 1 && p[0]&0x80 != 0 && h265UnitStart(p[0]&0x3f, p[1:])
+	}
+	return len(p) > h265.HeaderSize && h265UnitStart(h265.Type(p), p[h265.HeaderSize:])
+}
+
+// h265UnitStart: the first bit of a slice segment says that it is its picture's
+// first (H.265 section 7.3.6.1).
+func h265UnitStart(kind byte, body []byte) bool {
+	if kind == h265.TypeVPS || kind == h265.TypeSPS {
+		return true
+	}
+	return kind >= h265.TypeIRAP && kind <= 23 && len(body) > 0 && body[0]&0x80 != 0
+}
+
+// h265Next takes a unit, which has a header at least, off an aggregate.
+func h265Next(p []byte) (unit, rest []byte, ok bool) {
+	if len(p) < 2 {
+		return nil, nil, false
+	}
+	size := int(p[0])<<8 | int(p[1])
+	if size < h265.HeaderSize || size > len(p)-2 {
+		return nil, nil, false
+	}
+	return p[2 : 2+size], p[2+size:], true
 }

@@ -104,35 +104,77 @@ var keyFrames = []struct {
 	payload []byte
 	want    bool
 }{
-	{media.H264, []byte{0x67, 0x42, 0, 0x1f}, true},                            // SPS
-	{media.H264, []byte{0x68, 0xce}, false},                                    // PPS
-	{media.H264, []byte{0x65, 0x88, 0x84}, true},                               // first slice of an IDR
-	{media.H264, []byte{0x65, 0x00, 0x84}, false},                              // another slice
-	{media.H264, []byte{0x41, 0x9a}, false},                                    // P slice
-	{media.H264, []byte{0x18, 0, 2, 0x67, 0x42, 0, 2, 0x68, 0xce}, true},       // STAP-A with SPS
-	{media.H264, []byte{0x18, 0, 2, 0x09, 0xf0, 0, 3, 0x65, 0x88, 0x84}, true}, // STAP-A: AUD, IDR
-	{media.H264, []byte{0x18, 0, 2, 0x09, 0xf0, 0, 2, 0x41, 0x9a}, false},      // STAP-A without
-	{media.H264, []byte{0x18, 0xff, 0xff, 0x67, 0x42}, false},                  // STAP-A that lies
-	{media.H264, []byte{0x18, 0, 0, 0, 0, 0, 0}, false},                        // STAP-A of nothing
-	{media.H264, []byte{0x7c, 0x85, 0x88}, true},                               // FU-A, start of IDR
-	{media.H264, []byte{0x7c, 0x05, 0x88}, false},                              // FU-A, middle
-	{media.H264, []byte{0x7c, 0x81, 0x88}, false},                              // FU-A, start of P
-	{media.H264, []byte{0x7c, 0x85}, false},                                    // FU-A, cut off
-	{media.H264, []byte{0x65}, false},                                          // cut off
-	{media.H264, nil, false},                                                   //
-	{media.VP8, []byte{0x10, 0x00}, true},                                      // key frame
-	{media.VP8, []byte{0x10, 0x01}, false},                                     // interframe
-	{media.VP8, []byte{0x00, 0x00}, false},                                     // continuation
-	{media.VP8, []byte{0x11, 0x00}, false},                                     // partition 1
-	{media.VP8, []byte{0x90, 0x80, 0x80, 0x01, 0x00}, true},                    // 15-bit picture id
-	{media.VP8, []byte{0x90, 0x80, 0x01, 0x00}, true},                          // 7-bit picture id
-	{media.VP8, []byte{0x90, 0xf0, 0x80, 0x01, 0x05, 0x40, 0x00}, true},        // all extensions
-	{media.VP8, []byte{0x90, 0xf0, 0x80, 0x01, 0x05, 0x40, 0x01}, false},       // the same, interframe
-	{media.VP8, []byte{0x90, 0x80}, false},                                     // cut off
-	{media.VP8, []byte{0x90, 0xff, 0xff}, false},                               // cut off
-	{media.VP8, []byte{0x10}, false},                                           // cut off
-	{media.Opus, []byte{0x10, 0x00}, false},                                    // no pictures
+	{media.H264, []byte{0x67, 0x42, 0, 0x1f}, true},                                         // SPS
+	{media.H264, []byte{0x68, 0xce}, false},                                                 // PPS
+	{media.H264, []byte{0x65, 0x88, 0x84}, true},                                            // first slice of an IDR
+	{media.H264, []byte{0x65, 0x00, 0x84}, false},                                           // another slice
+	{media.H264, []byte{0x41, 0x9a}, false},                                                 // P slice
+	{media.H264, []byte{0x18, 0, 2, 0x67, 0x42, 0, 2, 0x68, 0xce}, true},                    // STAP-A with SPS
+	{media.H264, []byte{0x18, 0, 2, 0x09, 0xf0, 0, 3, 0x65, 0x88, 0x84}, true},              // STAP-A: AUD, IDR
+	{media.H264, []byte{0x18, 0, 2, 0x09, 0xf0, 0, 2, 0x41, 0x9a}, false},                   // STAP-A without
+	{media.H264, []byte{0x18, 0xff, 0xff, 0x67, 0x42}, false},                               // STAP-A that lies
+	{media.H264, []byte{0x18, 0, 0, 0, 0, 0, 0}, false},                                     // STAP-A of nothing
+	{media.H264, []byte{0x7c, 0x85, 0x88}, true},                                            // FU-A, start of IDR
+	{media.H264, []byte{0x7c, 0x05, 0x88}, false},                                           // FU-A, middle
+	{media.H264, []byte{0x7c, 0x81, 0x88}, false},                                           // FU-A, start of P
+	{media.H264, []byte{0x7c, 0x85}, false},                                                 // FU-A, cut off
+	{media.H264, []byte{0x65}, false},                                                       // cut off
+	{media.H264, nil, false},                                                                //
+	{media.VP8, []byte{0x10, 0x00}, true},                                                   // key frame
+	{media.VP8, []byte{0x10, 0x01}, false},                                                  // interframe
+	{media.VP8, []byte{0x00, 0x00}, false},                                                  // continuation
+	{media.VP8, []byte{0x11, 0x00}, false},                                                  // partition 1
+	{media.VP8, []byte{0x90, 0x80, 0x80, 0x01, 0x00}, true},                                 // 15-bit picture id
+	{media.VP8, []byte{0x90, 0x80, 0x01, 0x00}, true},                                       // 7-bit picture id
+	{media.VP8, []byte{0x90, 0xf0, 0x80, 0x01, 0x05, 0x40, 0x00}, true},                     // all extensions
+	{media.VP8, []byte{0x90, 0xf0, 0x80, 0x01, 0x05, 0x40, 0x01}, false},                    // the same, interframe
+	{media.VP8, []byte{0x90, 0x80}, false},                                                  // cut off
+	{media.VP8, []byte{0x90, 0xff, 0xff}, false},                                            // cut off
+	{media.VP8, []byte{0x10}, false},                                                        // cut off
+	{media.Opus, []byte{0x10, 0x00}, false},                                                 // no pictures
+	{media.VP9, append([]byte{0x0c}, vp9Key...), true},                                      // a frame in one packet
+	{media.VP9, append([]byte{0x08}, vp9Key...), true},                                      // its first packet
+	{media.VP9, append([]byte{0x04}, vp9Key...), false},                                     // its last packet
+	{media.VP9, append([]byte{0x88, 0x80, 0x07}, vp9Key...), true},                          // 15-bit picture id
+	{media.VP9, append([]byte{0xa8, 0x07, 0x00, 0x05}, vp9Key...), true},                    // layer 0, TL0PICIDX
+	{media.VP9, append([]byte{0xa8, 0x07, 0x02, 0x05}, vp9Key...), false},                   // layer 1
+	{media.VP9, append([]byte{0xb8, 0x07, 0x00}, vp9Key...), true},                          // flexible mode
+	{media.VP9, append([]byte{0xf8, 0x07, 0x00, 0x02}, vp9Key...), false},                   // predicted
+	{media.VP9, append([]byte{0x8a, 0x07, 0x18, 0, 160, 0, 120, 1, 4, 1}, vp9Key...), true}, // scalability structure
+	{media.VP9, []byte{0x0c, 0x86, 0x00, 0x40, 0x92}, false},                                // interframe that is not marked P
+	{media.VP9, []byte{0x0c, 0x82, 0x49, 0x83}, false},                                      // cut off
+	{media.VP9, []byte{0x8a, 0x07, 0xf8}, false},                                            // cut off in the structure
+	{media.VP9, []byte{0x0c}, false},                                                        //
+	{media.AV1, append([]byte{0x18}, av1Key...), true},                                      // N, one element
+	{media.AV1, append([]byte{0x10}, av1Key...), false},                                     // no N
+	{media.AV1, append([]byte{0x98}, av1Key...), false},                                     // N and Z, which cannot be
+	{media.AV1, []byte{0x18}, false},                                                        // nothing
+	{media.H265, []byte{0x40, 0x01, 0x0c, 0x01}, true},                                      // VPS
+	{media.H265, []byte{0x42, 0x01, 0x01, 0x01}, true},                                      // SPS
+	{media.H265, []byte{0x44, 0x01, 0xc1}, false},                                           // PPS
+	{media.H265, []byte{0x26, 0x01, 0xaf}, true},                                            // first slice segment of an IDR
+	{media.H265, []byte{0x2a, 0x01, 0xaf}, true},                                            // of a CRA
+	{media.H265, []byte{0x26, 0x01, 0x2f}, false},                                           // another slice segment
+	{media.H265, []byte{0x02, 0x01, 0xd0}, false},                                           // TRAIL_R
+	{media.H265, []byte{0x60, 0x01, 0, 3, 0x44, 0x01, 0xc1, 0, 3, 0x42, 0x01, 0x01}, true},  // AP: PPS, SPS
+	{media.H265, []byte{0x60, 0x01, 0, 3, 0x46, 0x01, 0x50, 0, 3, 0x02, 0x01, 0xd0}, false}, // AP: AUD, TRAIL_R
+	{media.H265, []byte{0x60, 0x01, 0, 9, 0x42, 0x01, 0x01}, false},                         // AP that lies
+	{media.H265, []byte{0x60, 0x01, 0, 1, 0x42, 0, 3, 0x42, 0x01, 0x01}, false},             // AP with a unit that is too short
+	{media.H265, []byte{0x62, 0x01, 0x93, 0xaf}, true},                                      // FU, start of IDR
+	{media.H265, []byte{0x62, 0x01, 0x13, 0xaf}, false},                                     // FU, middle
+	{media.H265, []byte{0x62, 0x01, 0x81, 0xd0}, false},                                     // FU, start of TRAIL_R
+	{media.H265, []byte{0x62, 0x01, 0x93}, false},                                           // FU, cut off
+	{media.H265, []byte{0x26, 0x01}, false},                                                 // cut off
 }
+
+// The beginnings of real key frames of 160x120: testdata/vp9.ivf, testdata/av1.ivf
+// (its sequence header), and their parameter sets: testdata/clip.h265.
+var (
+	vp9Key  = []byte{0x82, 0x49, 0x83, 0x42, 0x00, 0x09, 0xf0, 0x07, 0x76, 0x06, 0x38}
+	av1Key  = []byte{0x08, 0x00, 0x00, 0x00, 0x03, 0xb4, 0xff, 0x73, 0x6b, 0xe4, 0x01}
+	h265VPS = []byte{0x40, 0x01, 0x0c, 0x01, 0xff, 0xff, 0x01, 0x60, 0, 0, 3, 0, 0x90, 0, 0, 3, 0, 0, 3, 0, 0x1e, 0xba, 0x02, 0x40}
+	h265SPS = []byte{0x42, 0x01, 0x01, 0x01, 0x60, 0, 0, 3, 0, 0x90, 0, 0, 3, 0, 0, 3, 0, 0x1e, 0xa0, 0x14, 0x20, 0x79, 0x65, 0xba, 0x92, 0x4c, 0xaf, 0x01, 0x68, 0x08, 0, 0, 3, 0, 8, 0, 0, 3, 0, 0x78, 0x40}
+)
 
 func TestKeyFrameStart(t *testing.T) {
 	for _, c := range keyFrames {
@@ -151,7 +193,7 @@ func FuzzPacket(f *testing.F) {
 	f.Add([]byte{0xb0, 96, 0, 1, 0, 0, 0, 9, 0, 0, 0, 7, 0xbe, 0xde, 0, 1, 0x10, 0x80, 0, 0, 1, 2, 3, 3})
 	f.Add([]byte{0xa0, 96, 0, 1, 0, 0, 0, 9, 0, 0, 0, 7, 255})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, name := range []media.Codec{media.H264, media.VP8, media.Opus} {
+		for _, name := range []media.Codec{media.H264, media.VP8, media.VP9, media.AV1, media.H265, media.Opus} {
 			in := intake{codec: codec{name: name, payload: 96}, levelID: 1}
 			p := in.packet(b, time.Now())
 			if p == nil {

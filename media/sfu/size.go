@@ -2,19 +2,29 @@ package sfu
 
 import (
 	"braid/media"
+	"braid/media/av1"
 	"braid/media/h264"
+	"braid/media/h265"
+	"braid/media/vp9"
 )
 
 // pictureSize reads a picture's width and height in pixels from an RTP payload
-// at which keyFrameStart is true: from an H.264 sequence parameter set, alone or
-// in an aggregate, or from a VP8 key frame's header. ok is false where there is
-// none.
+// at which keyFrameStart is true: from an H.264 or H.265 sequence parameter set,
+// alone or in an aggregate, from a VP8 or VP9 key frame's header, from VP9's
+// scalability structure or AV1's sequence header, which tell the size of the largest
+// layer. ok is false where there is none.
 func pictureSize(c media.Codec, payload []byte) (width, height int, ok bool) {
 	switch c {
 	case media.H264:
 		return h264Size(payload)
 	case media.VP8:
 		return vp8Size(vp8Frame(payload))
+	case media.VP9:
+		return vp9Size(payload)
+	case media.AV1:
+		return av1Size(payload)
+	case media.H265:
+		return h265Size(payload)
 	}
 	return 0, 0, false
 }
@@ -55,4 +65,54 @@ func vp8Size(f []byte) (width, height int, ok bool) {
 	}
 	width, height = int(f[6])|int(f[7]&0x3f)<<8, int(f[8])|int(f[9]&0x3f)<<8
 	return width, height, width > 0 && height > 0
+}
+
+func vp9Size(p []byte) (width, height int, ok bool) {
+	d, frame, ok := vp9.ParseDescriptor(p)
+	if !ok || !d.Begin {
+		return 0, 0, false
+	}
+	if d.Width > 0 && d.Height > 0 {
+		return d.Width, d.Height, true
+	}
+	h, ok := vp9.ParseHeader(frame)
+	return h.Width, h.Height, ok && h.Key
+}
+
+// av1Size looks for the sequence header, which is first but for a temporal
+// delimiter.
+func av1Size(p []byte) (width, height int, ok bool) {
+	a, ok := av1.ParsePayload(p)
+	if !ok || a.Continues {
+		return 0, 0, false
+	}
+	for element, more := a.Next(); more; element, more = a.Next() {
+		o, _, ok := av1.ParseOBU(element)
+		if ok && o.Type == av1.TypeSequenceHeader {
+			s, ok := av1.ParseSequence(o.Payload)
+			return s.Width, s.Height, ok
+		}
+		if !ok || o.Type != av1.TypeTemporalDelimiter {
+			break
+		}
+	}
+	return 0, 0, false
+}
+
+func h265Size(p []byte) (width, height int, ok bool) {
+	if h265.Type(p) == h265.TypeAP {
+		for rest := p[h265.HeaderSize:]; ; {
+			if p, rest, ok = h265Next(rest); !ok {
+				return 0, 0, false
+			}
+			if h265.Type(p) == h265.TypeSPS {
+				break
+			}
+		}
+	}
+	if h265.Type(p) != h265.TypeSPS {
+		return 0, 0, false
+	}
+	s, err := h265.ParseSPS(p)
+	return s.Width, s.Height, err == nil
 }
