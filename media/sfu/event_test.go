@@ -505,7 +505,7 @@ func TestReplacementThatSendsNothing(t *testing.T) {
 		d := newDirectory(r.put, -1)
 		video := func() *publication { return &publication{video: newTrack(codec{name: media.VP8})} }
 		first, second, third := fake("ann", video()), fake("ann", video()), fake("ann", video())
-		first.pub.video.begin()
+		first.pub.video.layers[0].begin()
 		mustEnter(t, d, first)
 		mustEnter(t, d, second)
 		time.Sleep(swapTime - 1)
@@ -516,7 +516,7 @@ func TestReplacementThatSendsNothing(t *testing.T) {
 		time.Sleep(1)
 		synctest.Wait()
 		r.last(t, "UnpublishVideo ann S")
-		third.pub.video.begin()
+		third.pub.video.layers[0].begin()
 		d.refresh(third)
 		third.end(event.Normal, "")
 		d.leave(third)

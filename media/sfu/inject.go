@@ -33,7 +33,7 @@ type Injection struct {
 // Feed is one track of an Injection. The methods may be called after the end,
 // and then do nothing.
 type Feed struct {
-	track   *track
+	layer   *layer
 	session *Session
 }
 
@@ -58,11 +58,11 @@ func (s *Server) Inject(r InjectRequest) (*Injection, error) {
 	in := &Injection{session: sess}
 	if r.Audio {
 		sess.pub.audio = newTrack(injectedOpus(r.Channels))
-		in.Audio = &Feed{sess.pub.audio, sess}
+		in.Audio = &Feed{sess.pub.audio.layers[0], sess}
 	}
 	if r.Video {
 		sess.pub.video = newTrack(injectedH264())
-		in.Video = &Feed{sess.pub.video, sess}
+		in.Video = &Feed{sess.pub.video.layers[0], sess}
 	}
 	if _, err := s.dir.enter(sess, true); err != nil {
 		sess.end(event.Normal, err.Error())
@@ -70,7 +70,7 @@ func (s *Server) Inject(r InjectRequest) (*Injection, error) {
 		return nil, err
 	}
 	if r.Video && r.KeyFrame != nil {
-		sess.start(func() { sess.pub.video.askForKeyFrames(r.KeyFrame) })
+		sess.start(func() { sess.pub.video.layers[0].askForKeyFrames(r.KeyFrame) })
 	}
 	sess.log.Info("injection started")
 	go func() {
@@ -99,15 +99,15 @@ func injectedOpus(channels int) codec {
 // one without holes, Payload is an RTP payload, Arrival has a monotonic reading,
 // Level is -1 unless known.
 func (f *Feed) Write(p *media.Packet) {
-	if f.track.begin() {
+	if f.layer.begin() {
 		f.session.srv.dir.refresh(f.session)
 	}
-	f.track.deliver(p)
+	f.layer.deliver(p)
 }
 
 // Report sets the newest sender report, which viewers get and which relates the
 // tracks of an injection to each other: both are told by the same clock.
-func (f *Feed) Report(r media.SenderReport) { f.track.report.Store(&r) }
+func (f *Feed) Report(r media.SenderReport) { f.layer.report.Store(&r) }
 
 // Session is the id under which logs have the injection.
 func (in *Injection) Session() string { return in.session.id }

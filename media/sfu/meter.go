@@ -26,7 +26,7 @@ const (
 func (d *directory) meter(c *channel, stop chan struct{}) {
 	tick := time.NewTicker(levelsEvery)
 	defer tick.Stop()
-	m := meter{ears: map[*track]*ear{}, spoke: map[string]time.Time{}}
+	m := meter{ears: map[*layer]*ear{}, spoke: map[string]time.Time{}}
 	defer m.close()
 	for next := time.Now().Add(qualityEvery); ; {
 		select {
@@ -51,9 +51,9 @@ func (d *directory) measure(c *channel, m *meter, now time.Time, quality bool) {
 		d.showLocked(c, o) // sizes become known while media flow
 		who := person{id: o.id}
 		for _, sh := range o.shown {
-			who.tracks = append(who.tracks, sh.track)
+			who.layers = append(who.layers, sh.track.layers...)
 			if sh.state.Source == Microphone && !sh.state.Muted {
-				who.voice = sh.track
+				who.voice = sh.track.layers[0]
 			}
 		}
 		for _, s := range o.sessions {
@@ -87,13 +87,13 @@ func (d *directory) measure(c *channel, m *meter, now time.Time, quality bool) {
 type person struct {
 	id          string
 	participant *Participant // nil for others
-	tracks      []*track
-	voice       *track // nil while silent on purpose
+	layers      []*layer
+	voice       *layer // nil while silent on purpose
 }
 
 // meter is owned by directory.meter's goroutine.
 type meter struct {
-	ears     map[*track]*ear
+	ears     map[*layer]*ear
 	spoke    map[string]time.Time // when a user was last heard
 	last     Levels
 	lastRate map[string]Quality
@@ -105,23 +105,23 @@ func (m *meter) close() {
 	}
 }
 
-// listen has an ear on each track.
+// listen has an ear on each layer.
 func (m *meter) listen(people []person) {
-	now := map[*track]bool{}
+	now := map[*layer]bool{}
 	for _, p := range people {
-		for _, t := range p.tracks {
-			now[t] = true
-			if m.ears[t] == nil {
-				e := &ear{clock: t.codec.name.ClockRate()}
-				e.detach = t.Attach(e)
-				m.ears[t] = e
+		for _, l := range p.layers {
+			now[l] = true
+			if m.ears[l] == nil {
+				e := &ear{clock: l.track.codec.name.ClockRate()}
+				e.detach = l.attach(e)
+				m.ears[l] = e
 			}
 		}
 	}
-	for t, e := range m.ears {
-		if !now[t] {
+	for l, e := range m.ears {
+		if !now[l] {
 			e.detach()
-			delete(m.ears, t)
+			delete(m.ears, l)
 		}
 	}
 }
@@ -311,8 +311,8 @@ func (m *meter) qualities(people []person, now time.Time) (q Qualities, changed 
 	q.Users = map[string]Quality{}
 	for _, p := range people {
 		got, lost, jitter := 0, 0, time.Duration(0)
-		for _, t := range p.tracks {
-			g, l, j := m.ears[t].arrived()
+		for _, layer := range p.layers {
+			g, l, j := m.ears[layer].arrived()
 			got, lost, jitter = got+g, lost+l, max(jitter, j)
 		}
 		if p.participant == nil {

@@ -8,7 +8,7 @@ import (
 )
 
 // Notice is one thing that a Participant is told: Joined, Left, Published,
-// Unpublished, Muted, RoleChanged, Levels, Qualities, Data or Offer. It is
+// Unpublished, Muted, RoleChanged, Levels, Qualities, Layers, Data or Offer. It is
 // immutable. Those about a user are about others, but one: Unpublished of the
 // participant itself says that another session of the user took the source.
 type Notice any
@@ -56,6 +56,13 @@ type Levels struct {
 
 // Qualities says how well media flow.
 type Qualities struct{ Users map[string]Quality }
+
+// Layers says which layers of a simulcast that the participant publishes are
+// taken by somebody, and are to be sent.
+type Layers struct {
+	Source Source
+	RIDs   []string // immutable
+}
 
 // Data is a message of another user.
 type Data struct {

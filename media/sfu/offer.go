@@ -34,11 +34,12 @@ type offer struct {
 type section struct {
 	kind   string // audio or video
 	desc   *sdp.MediaDescription
-	active bool    // media flows here
-	known  bool    // an earlier offer of the connection had it
-	codecs []codec // those known here, in the client's order
-	names  string  // all that are offered, for error messages
-	taken  []codec // what take chose; empty or one
+	active bool     // media flows here
+	known  bool     // an earlier offer of the connection had it
+	codecs []codec  // those known here, in the client's order
+	names  string   // all that are offered, for error messages
+	taken  []codec  // what take chose; empty or one
+	rids   []string // the simulcast layers that take chose, the smallest first
 }
 
 // parseOffer reads an offer and says in words what is wrong with it:

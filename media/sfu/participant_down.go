@@ -62,6 +62,7 @@ type lane struct {
 	transceiver *webrtc.RTPTransceiver
 	forward     *forward // nil while it is idle
 	of          wanted
+	how         Wanted
 	agreed      bool // the client's answer has it
 	free        bool // idle, and the client knows: it may carry another source
 	flows       bool // attached
@@ -240,16 +241,28 @@ func (d *down) flowLocked(want map[wanted]subscription) {
 		}
 		sub, ok := want[s.of]
 		flows := ok && sub.track == s.forward.track && !sub.how.Paused
+		s.how = sub.how
 		switch {
 		case flows && !s.flows:
-			s.forward.again.Store(true)
-			s.forward.detach = s.forward.track.Attach(s.forward)
-			s.forward.track.RequestKeyFrame()
+			s.forward.aim(s.forward.track.fitting(s.how.Width, s.how.Height))
 		case !flows && s.flows:
-			s.forward.detach()
+			s.forward.aim(nil)
 			s.health.forget()
 		}
 		s.flows = flows
+	}
+}
+
+// steer gives the client the layers that fit.
+func (d *down) steer(now time.Time) {
+	if !d.mu.TryLock() { // at an offer or an answer; next time
+		return
+	}
+	defer d.mu.Unlock()
+	for _, s := range d.lanes {
+		if s.flows {
+			s.forward.follow(now, s.how)
+		}
 	}
 }
 
@@ -270,7 +283,7 @@ func (d *down) removeLocked(want map[wanted]subscription) (changed bool) {
 
 func (d *down) idleLocked(s *lane) {
 	if s.flows {
-		s.forward.detach()
+		s.forward.aim(nil)
 		s.flows = false
 	}
 	_ = d.pc.RemoveTrack(s.transceiver.Sender()) // fails only on a connection that is closed
@@ -328,7 +341,8 @@ func (d *down) openLocked(p *Participant) error {
 // putLocked lets a lane carry a track: an idle one of the same kind, or a new one.
 func (d *down) putLocked(p *Participant, k wanted, t *track) error {
 	own, codecs := sendable(t.codec)
-	f := &forward{track: t, payload: own.payload, session: p.session, wire: d.wire, stream: streamOf(k)}
+	f := newForward(t, own.payload)
+	f.session, f.wire, f.stream, f.socket = p.session, d.wire, streamOf(k), p.session.srv.net.socket
 	var s *lane
 	for _, o := range d.lanes {
 		if o.free && o.transceiver.Kind() == f.Kind() {
@@ -559,7 +573,7 @@ func (p *Participant) Repeat() {
 func (d *down) dropLocked(p *Participant) {
 	for _, s := range d.lanes {
 		if s.flows {
-			s.forward.detach()
+			s.forward.aim(nil)
 		}
 	}
 	pc := d.pc
@@ -573,7 +587,7 @@ func (d *down) close(p *Participant) {
 	d.closed = true
 	for _, s := range d.lanes {
 		if s.flows {
-			s.forward.detach()
+			s.forward.aim(nil)
 		}
 	}
 	pc := d.pc

@@ -134,7 +134,7 @@ func (u *up) plan(o *offer, tracks []OfferedTrack) (map[string]published, error)
 		if t := was[mid]; t.track != nil && t.source == source {
 			next[mid] = t
 		} else {
-			next[mid] = published{source, newTrack(c)}
+			next[mid] = published{source, newTrack(c, sec.rids...)}
 		}
 	}
 	for mid := range named {

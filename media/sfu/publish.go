@@ -48,7 +48,7 @@ func (s *Server) Publish(ctx context.Context, r PublishRequest) (*Session, strin
 		if sec.kind == "audio" {
 			pub.audio = newTrack(c)
 		} else {
-			pub.video = newTrack(c)
+			pub.video = newTrack(c, sec.rids...)
 		}
 	}
 	sess, err := s.newSession(r.App, r.Channel, r.User, cmp.Or(r.Source, media.Camera), event.WebRTC)
@@ -107,24 +107,28 @@ func (s *Session) receive(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 	s.take(s.pc, t, remote, receiver)
 }
 
-// take reads a stream into a track, if it is the track's first.
+// take reads a stream into a track's layer, if it is the layer's first.
 func (s *Session) take(pc *webrtc.PeerConnection, t *track, remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
-	if t == nil || !t.begin() {
+	if t == nil {
+		return
+	}
+	l := t.layer(remote.RID())
+	if l == nil || !l.begin() {
 		return
 	}
 	ssrc := uint32(remote.SSRC())
-	s.start(func() { t.read(remote, audioLevelID(receiver)) })
-	s.start(func() { t.readReports(receiver, remote.RID(), ssrc) })
+	s.start(func() { l.read(remote, audioLevelID(receiver)) })
+	s.start(func() { l.readReports(receiver, ssrc) })
 	if t.Codec().Video() {
 		s.start(func() {
-			t.askForKeyFrames(func() {
+			l.askForKeyFrames(func() {
 				pli := &rtcp.PictureLossIndication{MediaSSRC: ssrc}
 				if err := pc.WriteRTCP([]rtcp.Packet{pli}); err != nil {
 					s.log.Debug("ask for a key frame", "err", err)
 				}
 			})
 		})
-		t.RequestKeyFrame()
+		l.requestKeyFrame()
 	}
 	s.srv.dir.refresh(s)
 }

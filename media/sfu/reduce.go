@@ -6,12 +6,14 @@ import (
 	"strings"
 
 	"github.com/pion/sdp/v3"
+
+	"braid/media"
 )
 
 // take chooses one codec of a section; all other formats leave the offer, and
-// of several simulcast layers all but the best. An answer may take a subset
-// (RFC 3264 section 6.1, RFC 8853 section 5.3), and the client stops sending
-// what was not taken.
+// the simulcast layers that are not taken. An answer may take a subset (RFC 3264
+// section 6.1, RFC 8853 section 5.3), and the client stops sending what was not
+// taken.
 func (sec *section) take(c codec) {
 	sec.taken = []codec{c}
 	formats := []string{strconv.Itoa(int(c.payload))}
@@ -19,7 +21,7 @@ func (sec *section) take(c codec) {
 		formats = append(formats, strconv.Itoa(int(c.rtx)))
 	}
 	sec.desc.MediaName.Formats = formats
-	rid := bestLayer(layers(sec.desc))
+	sec.rids = takenLayers(c, layers(sec.desc))
 	sec.desc.Attributes = slices.DeleteFunc(sec.desc.Attributes, func(a sdp.Attribute) bool {
 		first, _, _ := strings.Cut(a.Value, " ")
 		switch a.Key {
@@ -28,17 +30,36 @@ func (sec *section) take(c codec) {
 		case "rtcp-fb":
 			return first != "*" && !slices.Contains(formats, first)
 		case "rid":
-			return first != rid
+			return !slices.Contains(sec.rids, first)
 		case "simulcast":
-			return rid == ""
+			return len(sec.rids) == 0
 		}
 		return false
 	})
 	for i, a := range sec.desc.Attributes {
 		if a.Key == "simulcast" {
-			sec.desc.Attributes[i].Value = "send " + rid
+			sec.desc.Attributes[i].Value = "send " + strings.Join(sec.rids, ";")
 		}
 	}
+}
+
+// maxLayers is how many sizes of a picture are taken; browsers send no more.
+const maxLayers = 3
+
+// takenLayers are those of a simulcast that are taken, the smallest first: all
+// where a viewer can be moved from one to the other, else the best.
+func takenLayers(c codec, rids []string) []string {
+	if len(rids) == 0 {
+		return nil
+	}
+	best := bestLayer(rids)
+	if c.name != media.H264 && c.name != media.VP8 {
+		return []string{best}
+	}
+	if rids[0] == best {
+		slices.Reverse(rids)
+	}
+	return rids[max(0, len(rids)-maxLayers):]
 }
 
 // reduced writes the offer for Pion. What the client leaves open is settled

@@ -36,7 +36,7 @@ func (f *forward) request(h rtcp.Header, packet []byte, again *resender) {
 			again.answer(&nack, time.Now())
 		}
 	case h.Type == rtcp.TypePayloadSpecificFeedback && (h.Count == rtcp.FormatPLI || h.Count == rtcp.FormatFIR):
-		f.track.RequestKeyFrame()
+		f.requestKeyFrame()
 	case h.Type == rtcp.TypeReceiverReport && f.reports != nil:
 		var report rtcp.ReceiverReport
 		if report.Unmarshal(packet) == nil {

@@ -22,12 +22,12 @@ const (
 // 6.2.1) from the track's history: as retransmission packets (RFC 4588) where
 // those were negotiated, else as they were. It is owned by the forward's reader of RTCP.
 type resender struct {
-	forward  *forward
-	tokens   float64
-	filled   time.Time
-	header   rtp.Header
-	number   uint16 // of retransmission packets
-	original [2]byte
+	forward *forward
+	tokens  float64
+	filled  time.Time
+	header  rtp.Header
+	number  uint16 // of retransmission packets
+	head    []byte
 }
 
 func newResender(f *forward, now time.Time) *resender {
@@ -38,7 +38,7 @@ func newResender(f *forward, now time.Time) *resender {
 func (r *resender) answer(nack *rtcp.TransportLayerNack, now time.Time) {
 	f := r.forward
 	out := f.out.Load()
-	if out == nil || nack.MediaSSRC != out.ssrc || f.track.history == nil {
+	if out == nil || nack.MediaSSRC != out.ssrc || !f.track.codec.name.Video() {
 		return
 	}
 	r.tokens = min(resendBurst, r.tokens+resendRate*now.Sub(r.filled).Seconds())
@@ -51,9 +51,9 @@ func (r *resender) answer(nack *rtcp.TransportLayerNack, now time.Time) {
 			if r.tokens < 1 {
 				return false
 			}
-			if p := f.sent(seq); p != nil {
+			if p, b := f.sent(seq); p != nil {
 				r.tokens--
-				r.send(out, p, seq)
+				r.send(out, p, b, seq)
 			}
 			return true
 		})
@@ -61,21 +61,22 @@ func (r *resender) answer(nack *rtcp.TransportLayerNack, now time.Time) {
 }
 
 // send sends a packet again under the number that the viewer knows.
-func (r *resender) send(out *outlet, p *media.Packet, seq uint16) {
+func (r *resender) send(out *outlet, p *media.Packet, b *beginning, seq uint16) {
 	r.header = rtp.Header{
 		Version:        2,
 		Marker:         p.Marker,
 		PayloadType:    r.forward.payload,
 		SequenceNumber: seq,
-		Timestamp:      p.Timestamp,
+		Timestamp:      p.Timestamp + b.delay,
 		SSRC:           out.ssrc,
 	}
+	r.head = r.head[:0]
 	if out.rtx != 0 {
 		r.header.PayloadType, r.header.SSRC, r.header.SequenceNumber = out.rtxPayload, out.rtx, r.number
 		r.number++
-		binary.BigEndian.PutUint16(r.original[:], seq) // RFC 4588 section 4
-		_ = r.forward.wire.send(out, &r.header, r.original[:], p.Payload)
-		return
+		r.head = binary.BigEndian.AppendUint16(r.head, seq) // RFC 4588 section 4
 	}
-	_ = r.forward.wire.send(out, &r.header, nil, p.Payload)
+	var replaced int
+	r.head, replaced = b.vp8.append(r.head, p.Payload)
+	_ = r.forward.wire.send(out, &r.header, r.head, p.Payload[replaced:])
 }

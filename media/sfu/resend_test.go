@@ -65,7 +65,8 @@ func testForward(t *testing.T, out outlet) (*forward, *rtpSink) {
 	t.Cleanup(func() { socket.Close() })
 	sink := &rtpSink{}
 	out.writer = sink
-	f := &forward{track: newTrack(codec{name: media.VP8}), payload: 96, wire: &wire{}, session: &Session{srv: &Server{net: &network{socket: socket}}}}
+	f := newForward(newTrack(codec{name: media.VP8}), 96)
+	f.wire, f.session = &wire{}, &Session{srv: &Server{net: &network{socket: socket}}}
 	f.out.Store(&out)
 	return f, sink
 }
@@ -78,10 +79,10 @@ func TestResend(t *testing.T) {
 	now := time.Now()
 	for _, rtx := range []uint32{0, 77} {
 		f, sink := testForward(t, outlet{ssrc: 5, rtx: rtx, rtxPayload: 97})
-		f.track.deliver(keyFrame(9, now)) // before the viewer
-		f.track.Attach(f)
+		f.track.layers[0].deliver(keyFrame(9, now)) // before the viewer
+		f.aim(f.track.layers[0])
 		for n := uint16(10); n < 20; n++ {
-			f.track.deliver(keyFrame(n, now.Add(time.Duration(n))))
+			f.track.layers[0].deliver(keyFrame(n, now.Add(time.Duration(n))))
 		}
 		if len(sink.packets) != 10 {
 			t.Fatalf("the viewer got %d packets, want 10", len(sink.packets))
@@ -120,22 +121,21 @@ func TestResend(t *testing.T) {
 func TestResendAfterAPause(t *testing.T) {
 	f, sink := testForward(t, outlet{ssrc: 5})
 	now := time.Now()
-	detach := f.track.Attach(f)
-	f.track.deliver(keyFrame(100, now))
-	detach()
+	f.aim(f.track.layers[0])
+	f.track.layers[0].deliver(keyFrame(100, now))
+	f.aim(nil)
 	for n := uint16(101); n < 120; n++ {
-		f.track.deliver(keyFrame(n, now.Add(time.Duration(n))))
+		f.track.layers[0].deliver(keyFrame(n, now.Add(time.Duration(n))))
 	}
-	f.again.Store(true)
-	f.track.Attach(f)
-	f.track.deliver(keyFrame(120, now.Add(time.Second)))
+	f.aim(f.track.layers[0])
+	f.track.layers[0].deliver(keyFrame(120, now.Add(time.Second)))
 	if last := sink.packets[1]; last.SequenceNumber != 101 || last.Payload[2] != 120 {
 		t.Fatalf("got %v after the pause, want the track's packet 120 as 101", last)
 	}
 	r := newResender(f, now)
 	r.answer(&rtcp.TransportLayerNack{MediaSSRC: 5, Nacks: []rtcp.NackPair{{PacketID: 100, LostPackets: 1}}}, now)
-	if len(sink.packets) != 3 || sink.packets[2].Payload[2] != 120 {
-		t.Fatalf("got %v again, want the track's packet 120 alone", sink.packets[2:])
+	if len(sink.packets) != 4 || sink.packets[2].Payload[2] != 100 || sink.packets[3].Payload[2] != 120 {
+		t.Fatalf("got %v again, want the track's packets 100 and 120", sink.packets[2:])
 	}
 }
 
@@ -143,8 +143,8 @@ func TestResendAfterAPause(t *testing.T) {
 func TestResendIsBounded(t *testing.T) {
 	f, sink := testForward(t, outlet{ssrc: 5})
 	now := time.Now()
-	f.track.Attach(f)
-	f.track.deliver(keyFrame(1, now))
+	f.aim(f.track.layers[0])
+	f.track.layers[0].deliver(keyFrame(1, now))
 	r := newResender(f, now)
 	nack := &rtcp.TransportLayerNack{MediaSSRC: 5, Nacks: []rtcp.NackPair{{PacketID: 1}}}
 	for range 2 * resendBurst {
@@ -327,7 +327,8 @@ func FuzzRequests(f *testing.F) {
 	for _, b := range compounds {
 		f.Add(b)
 	}
-	fw := &forward{track: newTrack(codec{name: media.VP8}), reports: func([]rtcp.ReceptionReport) {}}
+	fw := newForward(newTrack(codec{name: media.VP8}), 96)
+	fw.reports = func([]rtcp.ReceptionReport) {}
 	again := newResender(fw, time.Now())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		eachRTCP(b, func(h rtcp.Header, p []byte) { fw.request(h, p, again) })

@@ -236,8 +236,7 @@ func (s *Session) connect() {
 		old.end(event.Replaced, "replaced by a newer session of the same user")
 	}
 	for _, f := range s.sends {
-		f.detach = f.track.Attach(f)
-		f.track.RequestKeyFrame()
+		f.aim(f.track.best())
 	}
 	s.log.Info("session connected", "publishes", s.pub != nil)
 }
@@ -247,9 +246,7 @@ func (s *Session) connect() {
 func (s *Session) shut() {
 	s.srv.net.traces.end(s)
 	for _, f := range s.sends {
-		if f.detach != nil {
-			f.detach()
-		}
+		f.aim(nil)
 	}
 	if s.participant != nil {
 		s.participant.shut()

@@ -9,8 +9,9 @@
 //	                      └→ receivers: forward (a viewer), mixer, relay
 //
 // Goroutines: Pion's own; one per session (Session.run, which alone decides
-// about its life); one reader and one RTCP reader per published track, one that
-// asks for key frames per published video; one RTCP reader per forwarded track;
+// about its life); one reader and one RTCP reader per layer of a published track, one
+// that asks for key frames per layer of a video; one RTCP reader per forwarded
+// track; one that chooses layers (Server.steer);
 // timers for what happens later in a channel (its closing).
 // Server.Close returns when all of them have ended.
 package sfu
@@ -86,6 +87,9 @@ type Server struct {
 	mu       sync.Mutex
 	closed   bool
 	sessions map[string]*Session
+
+	stop     chan struct{} // closed by the first Close
+	steering sync.WaitGroup
 }
 
 // New opens the sockets and starts serving.
@@ -117,14 +121,17 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sfu: listen on %q: %w", cfg.Listen, err)
 	}
-	return &Server{
+	s := &Server{
 		cfg:      cfg,
 		log:      cfg.Log,
 		net:      network,
 		cert:     *cert,
 		dir:      newDirectory(cfg.Events, cfg.Linger),
 		sessions: map[string]*Session{},
-	}, nil
+		stop:     make(chan struct{}),
+	}
+	s.steering.Go(func() { s.steer(s.stop) })
+	return s, nil
 }
 
 // Port is the number of the UDP and the TCP port.
@@ -211,6 +218,9 @@ func (s *Server) pick(meant func(*Session) bool) []*Session {
 // again.
 func (s *Server) Close() error {
 	s.mu.Lock()
+	if !s.closed {
+		close(s.stop)
+	}
 	s.closed = true
 	open := slices.Collect(maps.Values(s.sessions))
 	s.mu.Unlock()
@@ -221,6 +231,7 @@ func (s *Server) Close() error {
 	for _, sess := range open {
 		<-sess.done
 	}
+	s.steering.Wait()
 	return s.net.close()
 }
 

@@ -46,6 +46,28 @@ var sizes = []struct {
 	{"key frame cut off", media.VP8, []byte{0x10, 0x30, 0x01, 0x02, 0x9d, 0x01, 0x2a, 0xa0, 0x00, 0x78}, 0, 0},
 	{"continuation", media.VP8, []byte{0x00, 0x30, 0x01, 0x02, 0x9d, 0x01, 0x2a, 0xa0, 0x00, 0x78, 0x00}, 0, 0},
 	{"sound", media.Opus, []byte{0xf8, 0xff, 0xfe}, 0, 0},
+	{"VP9 key frame", media.VP9, append([]byte{0x0c}, vp9Key...), 160, 120},
+	{"VP9 key frame of three layers", media.VP9, append([]byte{0xaa, 0x07, 0x00, 0x05, 0x58, 0, 160, 0, 120, 1, 0x40, 0, 240, 2, 0x80, 1, 0xe0, 1, 4, 1}, vp9Key...), 640, 480},
+	{"VP9 structure without sizes", media.VP9, append([]byte{0x8a, 0x07, 0x08, 1, 4, 1}, vp9Key...), 160, 120},
+	{"VP9 interframe", media.VP9, []byte{0x4c, 0x86, 0x00, 0x40, 0x92, 0xf0, 0xa1}, 0, 0},
+	{"VP9 key frame cut off", media.VP9, append([]byte{0x0c}, vp9Key[:8]...), 0, 0},
+	{"AV1 sequence header", media.AV1, append([]byte{0x18}, av1Key...), 160, 120},
+	{"AV1 behind a temporal delimiter", media.AV1, append([]byte{0x08, 1, 0x10, 11}, av1Key...), 160, 120},
+	{"AV1 with its own size field", media.AV1, append([]byte{0x18, 0x0a, 10}, av1Key[1:]...), 160, 120},
+	{"AV1 without", media.AV1, []byte{0x18, 0x30, 0x10, 0x00}, 0, 0},
+	{"AV1 cut off", media.AV1, append([]byte{0x18}, av1Key[:6]...), 0, 0},
+	{"AV1 element that lies", media.AV1, append([]byte{0x08, 12}, av1Key...), 0, 0},
+	{"H.265 SPS", media.H265, h265SPS, 160, 120},
+	{"H.265 SPS cut off", media.H265, h265SPS[:20], 0, 0},
+	{"H.265 VPS", media.H265, h265VPS, 0, 0},
+	{"H.265 AP", media.H265, h265AP(h265VPS, h265SPS), 160, 120},
+	{"H.265 AP without", media.H265, h265AP(h265VPS), 0, 0},
+	{"H.265 AP that lies", media.H265, h265AP(h265VPS, h265SPS)[:60], 0, 0},
+	{"H.265 slice", media.H265, []byte{0x26, 0x01, 0xaf, 0x1b}, 0, 0},
+}
+
+func h265AP(units ...[]byte) []byte {
+	return append([]byte{0x60, 0x01}, stapA(units...)[1:]...)
 }
 
 func TestPictureSize(t *testing.T) {
@@ -100,12 +122,29 @@ func TestReceives(t *testing.T) {
 	}
 }
 
+// TestLooksAllocateNothing: each packet is looked at.
+func TestLooksAllocateNothing(t *testing.T) {
+	for _, c := range sizes {
+		if c.codec == media.H264 || c.w == 0 {
+			continue
+		}
+		if n := testing.AllocsPerRun(100, func() {
+			if !keyFrameStart(c.codec, c.payload) {
+				t.Fatal(c.name)
+			}
+			pictureSize(c.codec, c.payload)
+		}); n != 0 {
+			t.Errorf("%s: %v allocations, want none", c.name, n)
+		}
+	}
+}
+
 // TestDeliverAllocatesNothing where a packet tells no size.
 func TestDeliverAllocatesNothing(t *testing.T) {
 	tr := newTrack(codec{name: media.H264})
 	tr.Attach(drop{})
 	p := &media.Packet{Payload: append([]byte{0x7c, 0x85}, make([]byte, 1100)...), Arrival: time.Now()}
-	if n := testing.AllocsPerRun(1000, func() { tr.deliver(p) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { tr.layers[0].deliver(p) }); n != 0 {
 		t.Errorf("%v allocations for each packet, want none", n)
 	}
 }
@@ -119,7 +158,8 @@ func FuzzPictureSize(f *testing.F) {
 		f.Add(c.payload)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, c := range []media.Codec{media.H264, media.VP8} {
+		for _, c := range []media.Codec{media.H264, media.VP8, media.VP9, media.AV1, media.H265} {
+			keyFrameStart(c, b)
 			w, h, ok := pictureSize(c, b)
 			if w < 0 || h < 0 || w > 65536 || h > 65536 || ok && w*h == 0 {
 				t.Fatalf("%s % x: %d x %d, %v", c, b, w, h, ok)

@@ -69,7 +69,7 @@ func plan(o *offer, pub *publication) ([]*forward, error) {
 				ErrUnsupported, sec.kind, t.codec, sec.names)
 		}
 		sec.take(c)
-		sends = append(sends, &forward{track: t, payload: c.payload})
+		sends = append(sends, newForward(t, c.payload))
 	}
 	if len(sends) == 0 {
 		return nil, fmt.Errorf("%w: the offer has no media section for what is published", ErrUnsupported)

@@ -51,15 +51,15 @@ func TestAttachAndDetach(t *testing.T) {
 	tr := newTrack(codec{name: media.Opus})
 	a, b := newCollector(), newCollector()
 	detachA := tr.Attach(a)
-	tr.deliver(&media.Packet{Seq: 1})
+	tr.layers[0].deliver(&media.Packet{Seq: 1})
 	tr.Attach(b)
 	detachA()
 	detachA()
-	tr.deliver(&media.Packet{Seq: 2})
+	tr.layers[0].deliver(&media.Packet{Seq: 2})
 	tr.end()
-	tr.deliver(&media.Packet{Seq: 3})
+	tr.layers[0].deliver(&media.Packet{Seq: 3})
 	tr.Attach(a)()
-	tr.deliver(&media.Packet{Seq: 4})
+	tr.layers[0].deliver(&media.Packet{Seq: 4})
 	if len(a.all()) != 1 || a.all()[0].Seq != 1 {
 		t.Errorf("a got %d packets, want the first one", len(a.all()))
 	}
@@ -81,7 +81,7 @@ func TestKeyFrameRequestsAreMerged(t *testing.T) {
 		tr := newTrack(codec{name: media.VP8})
 		var asked []time.Duration
 		start := time.Now()
-		go tr.askForKeyFrames(func() { asked = append(asked, time.Since(start)) })
+		go tr.layers[0].askForKeyFrames(func() { asked = append(asked, time.Since(start)) })
 		for range 100 { // 10 per 100 ms, for one second
 			tr.RequestKeyFrame()
 			time.Sleep(10 * time.Millisecond)
@@ -95,7 +95,7 @@ func TestKeyFrameRequestsAreMerged(t *testing.T) {
 		tr.RequestKeyFrame()
 		synctest.Wait()
 		tr.RequestKeyFrame() // in the pause
-		tr.deliver(&media.Packet{Payload: []byte{0x10, 0x00}})
+		tr.layers[0].deliver(&media.Packet{Payload: []byte{0x10, 0x00}})
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if len(asked) != 1 {
@@ -258,73 +258,6 @@ func TestViewersAskForKeyFrames(t *testing.T) {
 			t.Fatal(err)
 		}
 		receive(t, fmt.Sprintf("%T reaches the publisher", wish), asked)
-	}
-}
-
-// TestSimulcast: of three layers the full one is taken, the others are left.
-func TestSimulcast(t *testing.T) {
-	s := testServer(t)
-	pc := testClient(t)
-	var layers []*webrtc.TrackLocalStaticRTP
-	var sender *webrtc.RTPSender
-	for _, rid := range []string{"q", "h", "f"} {
-		l, err := webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8}, "video", "x", webrtc.WithRTPStreamID(rid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		layers = append(layers, l)
-		if sender == nil {
-			sender, err = pc.AddTrack(l)
-		} else {
-			err = sender.AddEncoding(l)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	sess := connect(t, s, pc, PublishRequest{App: "app", Channel: "room", User: "ann"})
-	answer := sess.pc.LocalDescription().SDP
-	if !strings.Contains(answer, "a=simulcast:recv f\r\n") || strings.Contains(answer, "a=rid:q") {
-		t.Fatalf("want only layer f in the answer:\n%s", answer)
-	}
-
-	var mid, rid uint8
-	for _, e := range sender.GetParameters().HeaderExtensions {
-		switch {
-		case strings.HasSuffix(e.URI, "sdes:mid"):
-			mid = uint8(e.ID)
-		case strings.HasSuffix(e.URI, ":rtp-stream-id"):
-			rid = uint8(e.ID)
-		}
-	}
-	got := newCollector()
-	attached := false
-	deadline := time.After(patience)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for seq := uint16(1); len(got.all()) < 50; seq++ {
-		for i, l := range layers {
-			p := &rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: seq, Timestamp: 3000 * uint32(seq), Marker: true}, Payload: []byte{0x10, 0x00, byte(i)}}
-			p.SetExtension(mid, []byte("0"))
-			p.SetExtension(rid, []byte(l.RID()))
-			if err := l.WriteRTP(p); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if c, ok := s.Channel("app", "room"); ok && !attached && c.Users()[0].Video != nil {
-			c.Users()[0].Video.Attach(got)
-			attached = true
-		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("got %d packets of the full layer", len(got.all()))
-		}
-	}
-	for _, p := range got.all() {
-		if p.Payload[2] != 2 {
-			t.Fatalf("got a packet of layer %d, want only 2", p.Payload[2])
-		}
 	}
 }
 

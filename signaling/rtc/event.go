@@ -86,6 +86,8 @@ func eventOf(n sfu.Notice) (kind string, f fields) {
 			users[id] = qualityJSON{q.Up, q.Down, append([]string{}, q.Reasons...)}
 		}
 		return "quality", fields{"users": users}
+	case sfu.Layers:
+		return "layers", fields{"source": n.Source, "active": n.RIDs}
 	case sfu.Data:
 		return "data", fields{"from": n.From, "topic": n.Topic, "payload": n.Payload}
 	case sfu.Offer:

@@ -1,0 +1,201 @@
+package sfu
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"braid/media"
+)
+
+// steerEvery is how often layers are looked at and viewers given those that fit.
+const steerEvery = 200 * time.Millisecond
+
+// steer runs until stop is closed. It looks at what publishers send, then moves
+// viewers, insiders and publishers to what is wanted.
+func (s *Server) steer(stop <-chan struct{}) {
+	tick := time.NewTicker(steerEvery)
+	defer tick.Stop()
+	var all []*Session
+	for {
+		select {
+		case <-stop:
+			return
+		case now := <-tick.C:
+			all = s.dir.appendSessions(all[:0])
+			for _, o := range all {
+				o.steerTracks(now)
+			}
+			for _, o := range all {
+				o.steerViews(now)
+			}
+			clear(all)
+		}
+	}
+}
+
+// appendSessions lists the sessions of those who are in a channel.
+func (d *directory) appendSessions(all []*Session) []*Session {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range d.channels {
+		for _, m := range c.members {
+			all = append(all, m.sessions...)
+		}
+	}
+	return all
+}
+
+// steerTracks looks at what a session publishes.
+func (s *Session) steerTracks(now time.Time) {
+	if s.pub != nil {
+		s.pub.video.steer(now)
+	}
+	if s.participant != nil {
+		s.participant.steerUp(now)
+	}
+}
+
+// steerViews moves what a session watches.
+func (s *Session) steerViews(now time.Time) {
+	for _, f := range s.sends {
+		f.follow(now, Wanted{})
+	}
+	if s.participant != nil {
+		s.participant.down.steer(now)
+	}
+}
+
+// pace measures a layer. It is owned by Server.steer, but rate.
+type pace struct {
+	at     time.Time
+	octets uint64
+	rate   atomic.Uint64 // float64 bits of bits a second, over the last second or so
+}
+
+// measure takes note of what has come; a layer that rests keeps its rate, as what
+// to expect of it.
+func (p *pace) measure(l *layer, now time.Time) {
+	got := l.octets.Load()
+	span := now.Sub(p.at).Seconds()
+	if p.at.IsZero() || span <= 0 {
+		p.at, p.octets = now, got
+		return
+	}
+	if l.flows() {
+		fresh := float64(got-p.octets) * 8 / span
+		old := math.Float64frombits(p.rate.Load())
+		if old == 0 {
+			old = fresh
+		}
+		p.rate.Store(math.Float64bits(old + (fresh-old)*min(1, span)))
+	}
+	p.at, p.octets = now, got
+}
+
+// bitrate is what a layer takes, in bits a second of payload; 0 unknown.
+func (l *layer) bitrate() float64 { return math.Float64frombits(l.pace.rate.Load()) }
+
+// stale is how much longer than its track a layer may be silent before nobody
+// counts on it.
+const stale = time.Second
+
+// flows tells whether the layer keeps up with its track: a still screen is silent
+// in all layers, a layer that its publisher has given up is so alone.
+func (l *layer) flows() bool {
+	mine := l.newest.Load()
+	if mine == nil || !l.aligned.Load() {
+		return false
+	}
+	for _, o := range l.track.layers {
+		if p := o.newest.Load(); p != nil && p.Arrival.Sub(mine.Arrival) > stale {
+			return false
+		}
+	}
+	return true
+}
+
+// steer looks at a track's layers, and moves the insiders to the best.
+func (t *track) steer(now time.Time) {
+	if t == nil || len(t.layers) == 1 {
+		return
+	}
+	for _, l := range t.layers {
+		l.pace.measure(l, now)
+	}
+	best := t.best()
+	t.mu.Lock()
+	insiders := t.insiders
+	t.mu.Unlock()
+	for _, p := range insiders {
+		p.aim(best)
+	}
+}
+
+// ordered lists the layers, the smallest picture first.
+func (t *track) ordered() []*layer {
+	return slices.SortedStableFunc(slices.Values(t.layers), func(a, b *layer) int {
+		wa, ha := a.size()
+		wb, hb := b.size()
+		if wa == 0 || wb == 0 {
+			return 0
+		}
+		return cmp.Compare(wa*ha, wb*hb)
+	})
+}
+
+// best is the largest layer that flows.
+func (t *track) best() *layer { return t.fitting(0, 0) }
+
+// fitting is the layer for a picture of some pixels, of which 0 are as many as there
+// are: the smallest that fills it in one direction, else the largest. An element
+// crops or leaves a margin in the other.
+func (t *track) fitting(width, height int) *layer {
+	if len(t.layers) == 1 {
+		return t.layers[0]
+	}
+	var found *layer
+	for _, l := range t.ordered() {
+		if !l.flows() && !l.resting.Load() {
+			continue
+		}
+		found = l
+		if w, h := l.size(); w > 0 && (width > 0 || height > 0) && fills(w, width) && fills(h, height) {
+			break
+		}
+	}
+	if found == nil {
+		return t.layers[0]
+	}
+	return found
+}
+
+// fills allows for an eighth of enlarging, which nobody sees.
+func fills(has, want int) bool { return has*9 >= want*8 }
+
+// follow moves a forward to the layer that is wanted of its track. While that
+// does not flow, what flows is shown.
+func (f *forward) follow(_ time.Time, how Wanted) {
+	if len(f.track.layers) == 1 {
+		return
+	}
+	f.aim(f.track.fitting(how.Width, how.Height))
+}
+
+// insider attaches a receiver inside the server.
+func (t *track) insider(r media.Receiver) (detach func()) {
+	p := &insider{follower: follower{track: t}, receiver: r}
+	p.to = p
+	t.mu.Lock()
+	t.insiders = append(slices.Clip(t.insiders), p)
+	t.mu.Unlock()
+	p.aim(t.best())
+	return func() {
+		t.mu.Lock()
+		t.insiders = slices.DeleteFunc(slices.Clone(t.insiders), func(o *insider) bool { return o == p })
+		t.mu.Unlock()
+		p.aim(nil)
+	}
+}
