@@ -168,7 +168,7 @@ func (t *trace) show() ConnectionInfo {
 		c.Received, c.Sent = stats.PacketsReceived, stats.PacketsSent
 		c.LastReceived = stats.LastPacketReceivedTimestamp.Time()
 	}
-	if c.SRTP == "" && !c.DTLSFinished.IsZero() {
+	if c.SRTP == "" && c.State == "connected" {
 		c.SRTP = srtpProfile(pc)
 		t.mu.Lock()
 		t.profile = c.SRTP
@@ -219,13 +219,10 @@ func diagnose(c *ConnectionInfo, in circumstances) Diagnosis {
 		return diagnoseConnected(c, in)
 	case c.DTLS == "failed":
 		return Diagnosis{DTLSFailed, "The path works, but the DTLS handshake failed: " + cmp.Or(c.Problem, "no reason was given") + ".", dtlsAdvice(c.Problem)}
-	case in.ended != "" && strings.Contains(in.ended, "by the client") || in.ended == "" && age < tooEarly:
-		code := Waiting
-		says := fmt.Sprintf("The answer was given %v ago; %s.", age.Round(100*time.Millisecond), plural(requests, "STUN request has", "STUN requests have")+" come since")
-		if in.ended != "" {
-			code, says = LeftEarly, "The client ended the session before it was connected."
-		}
-		return Diagnosis{code, says, ""}
+	case in.ended != "" && (age < tooEarly || len(c.Told) == 0):
+		return Diagnosis{LeftEarly, "The session ended before it could be connected: " + in.ended + ".", ""}
+	case age < tooEarly:
+		return Diagnosis{Waiting, fmt.Sprintf("It began %v ago; %s come.", age.Round(100*time.Millisecond), plural(requests, "STUN request has", "STUN requests have")), ""}
 	case !c.Selected.IsZero():
 		return Diagnosis{DTLSUnfinished,
 			fmt.Sprintf("The client chose %s from %s, but the DTLS handshake has not ended within %v.", strings.ToUpper(c.Transport), c.Remote, since(in.now, c.Selected)),
@@ -249,6 +246,8 @@ func diagnoseConnected(c *ConnectionInfo, in circumstances) Diagnosis {
 	case c.State == "failed" || c.State == "disconnected" || strings.Contains(in.ended, "is failed"):
 		return Diagnosis{WentSilent, "It was connected " + path + ", and then nothing came from the client any more.",
 			"Look at the client's network: it changed, or a firewall ends UDP flows early. Browsers come back by themselves with an ICE restart or a new session."}
+	case c.State == "closed" && in.ended == "":
+		return Diagnosis{Ended, "It was connected " + path + " and is closed.", ""}
 	case in.ended != "":
 		return Diagnosis{Ended, "It was connected " + path + " and has ended: " + in.ended + ".", ""}
 	case sends && c.Received == 0 && in.now.Sub(c.DTLSFinished) > mediaTime:

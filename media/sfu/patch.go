@@ -2,6 +2,7 @@ package sfu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -9,6 +10,10 @@ import (
 
 	"braid/media"
 )
+
+// ErrRestart says that a fragment has other ICE credentials than the session, and
+// that no restart was asked for.
+var ErrRestart = errors.New("the ICE credentials are not the session's current ones")
 
 // maxFragment bounds a trickle ICE fragment in bytes.
 const maxFragment = 16 << 10
@@ -47,10 +52,11 @@ func parseFragment(text string) (fragment, error) {
 // Candidates are accepted and not needed: this server is ICE-lite and answers
 // wherever the client speaks from. New credentials restart ICE; then answer is
 // the fragment to return and ETag has changed. The session goes on in any
-// case.
+// case. Without restart only candidates of the current credentials are taken:
+// a fragment that comes late would otherwise lead back to an older ICE session.
 //
-// Errors: media.ErrInvalid for what is no fragment, media.ErrClosed.
-func (s *Session) Patch(ctx context.Context, text string) (answer string, err error) {
+// Errors: media.ErrInvalid for what is no fragment, media.ErrClosed, ErrRestart.
+func (s *Session) Patch(ctx context.Context, text string, restart bool) (answer string, err error) {
 	f, err := parseFragment(text)
 	if err != nil {
 		return "", fmt.Errorf("sfu: %w", err)
@@ -65,6 +71,9 @@ func (s *Session) Patch(ctx context.Context, text string) (answer string, err er
 	restarted, err := withCredentials(s.offer, f)
 	if err != nil || restarted == "" {
 		return "", err
+	}
+	if !restart {
+		return "", fmt.Errorf("sfu: %w", ErrRestart)
 	}
 	full, err := s.negotiate(ctx, restarted)
 	if err != nil {

@@ -377,12 +377,12 @@ func TestPatch(t *testing.T) {
 		"a=ice-pwd:" + attribute(v.pc.LocalDescription().SDP, "ice-pwd") + "\r\n" +
 		"m=audio 9 RTP/AVP 0\r\na=mid:0\r\na=candidate:1 1 udp 1 x.local 9 typ host\r\na=candidate:1 1 quic 1 [::1] 9 typ new\r\na=end-of-candidates\r\n"
 	for _, text := range []string{trickle, "a=candidate:1 1 udp 1 192.0.2.9 9 typ host\n"} {
-		if answer, err := v.session.Patch(t.Context(), text); err != nil || answer != "" {
+		if answer, err := v.session.Patch(t.Context(), text, false); err != nil || answer != "" {
 			t.Errorf("trickle: got answer %q, error %v", answer, err)
 		}
 	}
 	for _, text := range []string{"", "nonsense", "a=ice-ufrag:new1\r\n", "a=ice-ufrag:x\r\na=ice-pwd:0123456789012345678901\r\n", strings.Repeat("a=x\r\n", 9000)} {
-		if _, err := v.session.Patch(t.Context(), text); !errors.Is(err, media.ErrInvalid) {
+		if _, err := v.session.Patch(t.Context(), text, false); !errors.Is(err, media.ErrInvalid) {
 			t.Errorf("%.30q: got %v, want ErrInvalid", text, err)
 		}
 	}
@@ -412,7 +412,11 @@ func restart(t *testing.T, v *viewer, etag string) {
 	if err := v.pc.SetLocalDescription(offer); err != nil {
 		t.Fatal(err)
 	}
-	answer, err := v.session.Patch(t.Context(), "a=ice-ufrag:"+attribute(offer.SDP, "ice-ufrag")+"\r\na=ice-pwd:"+attribute(offer.SDP, "ice-pwd")+"\r\n")
+	fragment := "a=ice-ufrag:" + attribute(offer.SDP, "ice-ufrag") + "\r\na=ice-pwd:" + attribute(offer.SDP, "ice-pwd") + "\r\n"
+	if _, err := v.session.Patch(t.Context(), fragment, false); !errors.Is(err, ErrRestart) || v.session.ETag() != etag {
+		t.Errorf("other credentials without the wish to restart: got %v, want ErrRestart", err)
+	}
+	answer, err := v.session.Patch(t.Context(), fragment, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,6 +51,7 @@ type trace struct {
 	kind   string
 	began  time.Time
 	ufrags []string // of in.byUfrag; guarded by in.mu
+	stray  bool     // made while the session ended: nobody will ask
 
 	mu       sync.Mutex // taken last
 	pc       *webrtc.PeerConnection
@@ -88,6 +89,10 @@ func (x *traces) begin(s *Session, settings *webrtc.SettingEngine) *trace {
 	settings.LoggerFactory = traceLogs{settings.LoggerFactory, t}
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if s.stopped() { // its record may be closed already
+		t.stray = true
+		return t
+	}
 	r := x.recordLocked(s)
 	if len(r.traces) == maxTraces {
 		x.dropLocked(r.traces[0])
@@ -114,9 +119,11 @@ func (t *trace) watch(pc *webrtc.PeerConnection) {
 	t.mu.Lock()
 	t.pc = pc
 	t.mu.Unlock()
-	t.in.mu.Lock()
-	t.in.byPC[pc] = t
-	t.in.mu.Unlock()
+	if !t.stray {
+		t.in.mu.Lock()
+		t.in.byPC[pc] = t
+		t.in.mu.Unlock()
+	}
 	transport := pc.SCTP().Transport()
 	transport.OnStateChange(t.secure)
 	transport.ICETransport().OnSelectedCandidatePairChange(t.chosen)

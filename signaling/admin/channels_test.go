@@ -113,6 +113,7 @@ func TestTokens(t *testing.T) {
 		{"ttl_seconds", `{"channel":"ch1","user":"u1","subscribe":true,"ttl_seconds":86401}`, "1 to 86400"},
 		{"form", `{"channel":"ch1","user":"u1","form":"paseto"}`, "jwt, artc"},
 		{"form", `{"channel":"ch1","user":"u1","form":"artc","subscribe":false}`, "lets its user do everything"},
+		{"form", `{"channel":"ch1","user":"u1","form":"artc","mix":true}`, "mix and role are for jwt"},
 		{"publish", `{"channel":"ch1","user":"u1"}`, "allow nothing"},
 		{"publish", `{"channel":"ch1","user":"u1","publish":["microphone"]}`, "neither camera nor shareScreen"},
 		{"publish", `{"channel":"ch1","user":"u1","publish":"all"}`, "true or false"},
@@ -126,6 +127,8 @@ func TestTokens(t *testing.T) {
 	}{
 		{`"publish":true,"subscribe":true,"ttl_seconds":86400`, token.Claims{Camera: true, ShareScreen: true, Subscribe: true}},
 		{`"publish":["camera"],"role":"streamer"`, token.Claims{Camera: true, Role: token.Streamer}},
+		{`"subscribe":true,"mix":true`, token.Claims{Subscribe: true, Mix: true}},
+		{`"mix":true`, token.Claims{Mix: true}},
 		{`"publish":["shareScreen"]`, token.Claims{ShareScreen: true}},
 		{`"publish":false,"subscribe":true,"role":"viewer"`, token.Claims{Subscribe: true, Role: token.Viewer}},
 	} {

@@ -37,14 +37,15 @@ func readToken(o *object) tokenRequest {
 	o.oneOf("form", &t.form, "jwt", "artc")
 	granted := readPublish(o, &t.claims)
 	granted = o.bool("subscribe", &t.claims.Subscribe) || granted
+	granted = o.bool("mix", &t.claims.Mix) || granted
 	role := ""
 	granted = o.oneOf("role", &role, string(token.Streamer), string(token.Viewer)) || granted
 	t.claims.Role = token.Role(role)
 	switch {
 	case t.form == "artc" && granted:
-		o.refuse("form", "an artc token lets its user do everything: publish, subscribe and role are for jwt only")
-	case t.form == "jwt" && !t.claims.Camera && !t.claims.ShareScreen && !t.claims.Subscribe:
-		o.refuse("publish", "the token would allow nothing: name publish, subscribe or both")
+		o.refuse("form", "an artc token lets its user do everything: publish, subscribe, mix and role are for jwt only")
+	case t.form == "jwt" && !t.claims.Camera && !t.claims.ShareScreen && !t.claims.Subscribe && !t.claims.Mix:
+		o.refuse("publish", "the token would allow nothing: name publish, subscribe or mix")
 	}
 	return t
 }

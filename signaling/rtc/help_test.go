@@ -24,6 +24,7 @@ import (
 
 	"braid/event"
 	"braid/media/sfu"
+	"braid/signaling"
 	"braid/signaling/token"
 )
 
@@ -198,8 +199,8 @@ type message struct {
 	Topic     string
 	Payload   json.RawMessage
 	Missing   []string
-	WithinMS  int64       `json:"within_ms"`
-	ICE       []ICEServer `json:"ice_servers"`
+	WithinMS  int64                 `json:"within_ms"`
+	ICE       []signaling.ICEServer `json:"ice_servers"`
 	gapBefore bool
 }
 

@@ -33,13 +33,6 @@ type Apps interface {
 	Application(id string) (a token.App, ok bool)
 }
 
-// ICEServer is what browsers take in RTCConfiguration.iceServers.
-type ICEServer struct {
-	URLs       []string `json:"urls"`
-	Username   string   `json:"username,omitempty"`
-	Credential string   `json:"credential,omitempty"`
-}
-
 // Config is what the border needs.
 type Config struct {
 	SFU  *sfu.Server
@@ -47,8 +40,9 @@ type Config struct {
 	// Layout changes the panes of a channel's mixed stream, as a user asks whose
 	// token grants it; panes is a JSON list. Errors that wrap media's sentinels are
 	// told in their words. nil: nobody can.
-	Layout     func(ctx context.Context, app, channel, task string, panes json.RawMessage) error
-	ICEServers []ICEServer
+	Layout func(ctx context.Context, app, channel, task string, panes json.RawMessage) error
+	// ICEServers says what a user is told; nil: nothing.
+	ICEServers func(user string) []signaling.ICEServer
 	// Grace is how long a session lives on without a socket; 0 means 20 s.
 	Grace time.Duration
 	Log   *slog.Logger // nil: nowhere
@@ -85,7 +79,7 @@ func New(cfg Config) *Server {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.ICEServers == nil {
-		cfg.ICEServers = []ICEServer{}
+		cfg.ICEServers = func(string) []signaling.ICEServer { return []signaling.ICEServer{} }
 	}
 	s := &Server{cfg: cfg, sessions: map[string]*session{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -115,7 +109,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // Accept has answered
 	}
 	conn.SetReadLimit(maxMessage)
-	s.greet(conn, left)
+	s.greet(conn, r.UserAgent(), left)
 }
 
 // enter counts a socket, if there may be another.
@@ -131,8 +125,9 @@ func (s *Server) enter() bool {
 }
 
 // greet reads the join and then serves the session until the socket ends.
-func (s *Server) greet(conn *websocket.Conn, joined func()) {
+func (s *Server) greet(conn *websocket.Conn, agent string, joined func()) {
 	sock := newSocket(s.ctx, conn)
+	sock.agent = agent
 	defer sock.finish()
 	ctx, cancel := context.WithTimeout(s.ctx, joinWithin)
 	late := context.AfterFunc(ctx, func() {

@@ -131,6 +131,7 @@ func (s *Server) begin(sock *socket, id int64, b *joinBody, c token.Claims, role
 	if err != nil {
 		return nil, err
 	}
+	p.SetAgent(sock.agent)
 	sess := &session{
 		srv: s, p: p, claims: c, role: role, sock: sock,
 		log:      s.cfg.Log.With("session", p.ID()[:8], "app", c.App, "channel", c.Channel, "user", c.User),
@@ -165,7 +166,7 @@ func eventRole(r token.Role) event.Role {
 func (s *session) welcome(id int64, users []sfu.UserState, resumed bool) {
 	s.answer(s.sock, id, fields{
 		"session": s.p.ID(), "app": s.claims.App, "channel": s.claims.Channel, "user": s.claims.User,
-		"role": s.role, "users": usersOf(users), "grants": s.grants(), "ice_servers": s.srv.cfg.ICEServers,
+		"role": s.role, "users": usersOf(users), "grants": s.grants(), "ice_servers": s.srv.cfg.ICEServers(s.claims.User),
 		"grace_ms": s.srv.cfg.Grace.Milliseconds(), "resumed": resumed, "seq": s.seq,
 	})
 }

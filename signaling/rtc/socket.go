@@ -35,6 +35,7 @@ const (
 // pings; who opened it reads.
 type socket struct {
 	conn   *websocket.Conn
+	agent  string             // the client's User-Agent; written before the socket is used
 	cancel context.CancelFunc // breaks the connection
 	out    chan []byte        // filled by send, never closed
 	queued atomic.Int64       // bytes in out

@@ -14,6 +14,7 @@ import (
 
 	"braid/media"
 	"braid/media/sfu"
+	"braid/signaling"
 	"braid/signaling/token"
 )
 
@@ -310,12 +311,14 @@ func TestLayout(t *testing.T) {
 			got = app + "/" + channel + "/" + task + string(panes)
 			return nil
 		}
-		c.ICEServers = []ICEServer{{URLs: []string{"turn:turn.example"}, Username: "u", Credential: "p"}}
+		c.ICEServers = func(user string) []signaling.ICEServer {
+			return []signaling.ICEServer{{URLs: []string{"turn:turn.example"}, Username: "7:" + user, Credential: "p"}}
+		}
 	})
 	ann := w.client("ann")
 	ann.dial()
 	m := ann.must("join", fields{"token": jwt(t, "ann", func(c *token.Claims) { c.Mix = true })})
-	if !m.Grants["mix"] || len(m.ICE) != 1 || m.ICE[0].Username != "u" {
+	if !m.Grants["mix"] || len(m.ICE) != 1 || m.ICE[0].Username != "7:ann" {
 		t.Errorf("joined: %+v", m)
 	}
 	ann.must("layout", fields{"task": "mix", "panes": []int{1}})

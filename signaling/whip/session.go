@@ -51,13 +51,15 @@ func (b *border) delete(w http.ResponseWriter, r *http.Request, sess *sfu.Sessio
 }
 
 // patch takes candidates (204) or restarts ICE (200 and a new ETag). RFC 9725
-// wants If-Match; two of the common clients send none, so none is taken for
-// "whatever is current". A stale one is refused.
+// wants If-Match; two of the common clients send none with candidates, so there
+// none is taken for "whatever is current". A stale one is refused (412), and so
+// is a restart without one (428).
 func (b *border) patch(w http.ResponseWriter, r *http.Request, sess *sfu.Session) {
 	if !b.owner(w, r, sess) {
 		return
 	}
-	if match := r.Header.Get("If-Match"); match != "" && match != "*" && match != quote(sess.ETag()) {
+	match := r.Header.Get("If-Match")
+	if match != "" && match != "*" && match != quote(sess.ETag()) {
 		signaling.WriteProblem(w, http.StatusPreconditionFailed, "If-Match names an older ICE session")
 		return
 	}
@@ -65,10 +67,12 @@ func (b *border) patch(w http.ResponseWriter, r *http.Request, sess *sfu.Session
 	if !ok {
 		return
 	}
-	answer, err := sess.Patch(r.Context(), text)
+	answer, err := sess.Patch(r.Context(), text, match != "")
 	switch {
 	case errors.Is(err, media.ErrClosed):
 		signaling.WriteProblem(w, http.StatusNotFound, "the session has ended")
+	case errors.Is(err, sfu.ErrRestart):
+		signaling.WriteProblem(w, http.StatusPreconditionRequired, `these are not the session's ICE credentials: to restart ICE send If-Match: * or the ETag`)
 	case err != nil:
 		b.fail(w, err)
 	case answer == "":

@@ -47,13 +47,18 @@ type Config struct {
 	// more to begin comes with an error that wraps media.ErrNotFound; nil: there
 	// are no addresses.
 	Addresses func(ctx context.Context, id string) (store.Address, error)
-	Log       *slog.Logger // nil: nowhere
+	// ICEServers says what a user is told in Link fields; nil: nothing.
+	ICEServers func(user string) []signaling.ICEServer
+	Log        *slog.Logger // nil: nowhere
 }
 
 // New makes the handler. It serves the paths above and answers 404 to others.
 func New(cfg Config) http.Handler {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.ICEServers == nil {
+		cfg.ICEServers = func(string) []signaling.ICEServer { return nil }
 	}
 	b := &border{cfg}
 	mux := http.NewServeMux()
@@ -93,21 +98,37 @@ func (b *border) cors(next http.Handler) http.Handler {
 }
 
 // options answers preflights, which carry no token, and tells what is accepted
-// (RFC 9725 section 4.2).
+// (RFC 9725 section 4.2); who is no preflight is told the ICE servers too, those
+// with credentials only with a token (section 4.6).
 func (b *border) options(methods string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Allow", methods)
 		h.Set("Access-Control-Allow-Methods", methods)
 		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, If-Match")
 		h.Set("Access-Control-Max-Age", "86400")
 		if strings.Contains(methods, "POST") {
-			h.Set("Accept-Post", "application/sdp")
+			h.Set("Accept-Post", offerType)
+			if r.Header.Get("Access-Control-Request-Method") == "" {
+				user, known := b.asker(r)
+				signaling.LinkICE(h, b.ICEServers(user), known)
+			}
 		} else {
 			h.Set("Accept-Patch", fragmentType)
 		}
 		w.WriteHeader(http.StatusOK)
 	}
+}
+
+// asker is the user whose token or address an OPTIONS request shows.
+func (b *border) asker(r *http.Request) (user string, known bool) {
+	if id := r.PathValue("address"); id != "" {
+		a, err := b.address(r, id)
+		return a.User, err == nil
+	}
+	_, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	claims, err := token.Verify(strings.TrimSpace(text), b.Apps.Application, time.Now())
+	return claims.User, err == nil && claims.App == r.PathValue("app") && claims.Channel == r.PathValue("channel")
 }
 
 func empty(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }
@@ -164,7 +185,9 @@ func (b *border) created(w http.ResponseWriter, r *http.Request, under string, s
 		b.fail(w, err)
 		return
 	}
+	sess.SetAgent(r.UserAgent())
 	h := w.Header()
+	signaling.LinkICE(h, b.ICEServers(sess.User()), true)
 	h.Set("Content-Type", offerType)
 	h.Set("Location", origin(r)+under+sess.ID())
 	h.Set("ETag", quote(sess.ETag()))

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,7 +51,7 @@ func start(t *testing.T, change ...func(*sfu.Config)) testBorder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := httptest.NewServer(New(Config{SFU: s, Apps: testApps, Addresses: addresses, Log: cfg.Log}))
+	h := httptest.NewServer(New(Config{SFU: s, Apps: testApps, Addresses: addresses, ICEServers: iceServers, Log: cfg.Log}))
 	t.Cleanup(func() { h.Close(); s.Close() })
 	return testBorder{t, h.URL, s}
 }
@@ -252,6 +253,10 @@ func TestPublishAndWatch(t *testing.T) {
 		}
 	}
 
+	resp, body = b.do("PATCH", location, "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n", "Content-Type", fragmentType, "Authorization", annToken())
+	if resp.StatusCode != 428 || resp.Header.Get("ETag") != "" {
+		t.Errorf("ICE restart without If-Match: got %s: %s", resp.Status, body)
+	}
 	resp, body = b.do("PATCH", location, "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n", "Content-Type", fragmentType, "Authorization", annToken(), "If-Match", "*")
 	if resp.StatusCode != 200 || resp.Header.Get("ETag") == etag || resp.Header.Get("Content-Type") != fragmentType || strings.Count(body, "a=candidate:") != 1 {
 		t.Errorf("ICE restart: got %s, ETag %s: %s", resp.Status, resp.Header.Get("ETag"), body)
@@ -430,5 +435,48 @@ func TestLocationBehindTLS(t *testing.T) {
 	r.Header.Set("X-Forwarded-Proto", "https")
 	if got := origin(r); got != "https://braid.example" {
 		t.Errorf("behind a proxy: got %s", got)
+	}
+}
+
+// iceServers are one for everyone and one with a password that is the user's.
+func iceServers(user string) []signaling.ICEServer {
+	return []signaling.ICEServer{
+		{URLs: []string{"stun:stun.example:3478"}},
+		{URLs: []string{"turn:turn.example", "turns:turn.example:5349?transport=tcp"}, Username: "9:" + user, Credential: `a"b\c`},
+	}
+}
+
+// TestICEServers: with a session and with OPTIONS they come as Link fields,
+// passwords only for those who show a token, nothing with a preflight.
+func TestICEServers(t *testing.T) {
+	b := start(t)
+	const stun = `<stun:stun.example:3478>; rel="ice-server"`
+	all := []string{stun,
+		`<turn:turn.example>; rel="ice-server"; username="9:ann"; credential="a\"b\\c"; credential-type="password"`,
+		`<turns:turn.example:5349?transport=tcp>; rel="ice-server"; username="9:ann"; credential="a\"b\\c"; credential-type="password"`,
+	}
+	_, offer := b.sender(vp8Track(t))
+	resp, body := b.do("POST", "/whip/app/room/ann", offer, "Content-Type", "application/sdp", "Authorization", annToken())
+	if resp.StatusCode != 201 || !slices.Equal(resp.Header.Values("Link"), all) {
+		t.Errorf("got %s %q: %s", resp.Status, resp.Header.Values("Link"), body)
+	}
+	for _, c := range []struct {
+		path    string
+		headers []string
+		want    []string
+	}{
+		{"/whip/app/room/ann", []string{"Authorization", annToken()}, all},
+		{"/whep/app/room/bob", []string{"Authorization", annToken()}, all},
+		{"/whip/app/room/ann", nil, []string{stun}},
+		{"/whip/app/other/ann", []string{"Authorization", annToken()}, []string{stun}},
+		{"/whip/app/room/ann", []string{"Authorization", bearer("app", "key", "room", "ann", -time.Minute)}, []string{stun}},
+		{"/whip/app/room/ann", []string{"Authorization", annToken(), "Access-Control-Request-Method", "POST"}, nil},
+		{"/whip/session/0123", []string{"Authorization", annToken()}, nil},
+		{"/whip/address/nowhere", nil, []string{stun}},
+	} {
+		resp, _ := b.do("OPTIONS", c.path, "", c.headers...)
+		if resp.StatusCode != 200 || !slices.Equal(resp.Header.Values("Link"), c.want) {
+			t.Errorf("OPTIONS %s %q: got %s %q, want %q", c.path, c.headers, resp.Status, resp.Header.Values("Link"), c.want)
+		}
 	}
 }
