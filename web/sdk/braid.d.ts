@@ -104,7 +104,10 @@ export interface CameraOptions extends PublishOptions {
   height?: number;
   frameRate?: number;
   constraints?: MediaTrackConstraints;
-  /** Sends three layers (rids q, h, f: quarter, half, full size). Default false. */
+  /**
+   * Sends three layers (rids q, h, f: quarter, half, full size), so that each viewer gets what fits its element and its
+   * network; those that nobody takes rest. Default true with VP8 and H.264.
+   */
   simulcast?: boolean;
 }
 

@@ -229,6 +229,7 @@ export class Room extends Emitter {
       case 'role': if (message.user === this.me.id) this.#role(message.role); else users.role(message.user, message.role); break;
       case 'levels': users.levels(new Map(Object.entries(message.users ?? {})), message.speakers ?? []); break;
       case 'quality': this.#quality(new Map(Object.entries(message.users ?? {}))); break;
+      case 'layers': this.#up?.rest(message.source, message.active ?? []); break;
       case 'data': this.emit('data', { from: message.from, topic: message.topic ?? '', payload: message.payload }); break;
       case 'draining': this.emit('draining', { withinMs: message.within_ms }); break;
     }
@@ -290,7 +291,7 @@ export class Room extends Emitter {
   async #send(local) {
     const { codec, simulcast, maxBitrate, degradation } = local.options;
     let encodings;
-    if (local.source === 'camera' && simulcast) encodings = layers(maxBitrate);
+    if (local.source === 'camera' && (simulcast ?? inLayers(codec))) encodings = layers(maxBitrate);
     else if (maxBitrate) encodings = [{ maxBitrate }];
     await this.#connectUp().publish(local.source, local.track, { codec, encodings, degradation });
     if (local.muted) await this.#tellMuted(local);
@@ -403,6 +404,9 @@ export class Room extends Emitter {
     this.#quality(new Map([[this.me.id, { up, down, reasons: reasons.filter((r) => r !== 'cpu') }]]));
   }
 }
+
+/** The codecs in whose layers the server can move a viewer; others are sent in one. @param {string} [codec] */
+function inLayers(codec = 'vp8') { return ['vp8', 'h264'].includes(codec.toLowerCase()); }
 
 /** The socket's address; a server's address alone means its /v1/rtc. The default is the server that the SDK came from. @param {string | URL} url */
 function endpoint(url = new URL('/v1/rtc', import.meta.url)) {

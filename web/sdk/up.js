@@ -55,6 +55,18 @@ export class Up {
     await this.#slots.get(source)?.transceiver.sender.replaceTrack(track);
   }
 
+  /**
+   * Lets the layers of a source rest that nobody takes.
+   * @param {string} source @param {string[]} active rids of those that are taken
+   */
+  rest(source, active) {
+    const sender = this.#slots.get(source)?.transceiver.sender;
+    const parameters = sender?.getParameters();
+    if (!parameters?.encodings?.some((e) => e.rid && e.active !== active.includes(e.rid))) return;
+    for (const e of parameters.encodings) e.active = active.includes(e.rid);
+    sender.setParameters(parameters).catch(() => {}); // they go on, which costs something and spoils nothing
+  }
+
   restart() {
     this.#restart = true;
     this.negotiate().catch(() => {}); // the guard sees whether it helped

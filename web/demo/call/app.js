@@ -7,7 +7,7 @@ entrance((room) => {
     problem(`There are two in ${room.channel} already. Choose another channel.`);
     return;
   }
-  const bar = new Bar(room, { camera: { width: 1280, height: 720 }, onchange: own });
+  const bar = new Bar(room, { camera: { width: 1280, height: 720, simulcast: false }, onchange: own });
   face($('leave'), 'end', 'Hang up');
   let other = null;
   let detach = null;
