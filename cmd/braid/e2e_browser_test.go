@@ -25,7 +25,7 @@ type chrome struct {
 	story *story
 }
 
-func startChrome(t testing.TB, f clipFiles) *chrome {
+func startChrome(t testing.TB, f clipFiles, more ...chromedp.ExecAllocatorOption) *chrome {
 	t.Helper()
 	program := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -49,6 +49,7 @@ func startChrome(t testing.TB, f clipFiles) *chrome {
 	}
 	options = append(options, chromedp.Flag("autoplay-policy", "no-user-gesture-required"),
 		chromedp.Flag("use-file-for-fake-video-capture", f.MJPEG), chromedp.Flag("use-file-for-fake-audio-capture", f.WAV))
+	options = append(options, more...)
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, cancel := chromedp.NewContext(allocator)
 	t.Cleanup(func() {
