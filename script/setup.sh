@@ -13,7 +13,10 @@ packages=(gcc libc6-dev pkg-config libavcodec-dev libavutil-dev libswresample-de
   libx264-dev libyuv-dev libjpeg-dev libopus-dev)
 case "${1:-}" in
 run) ;;
-test) packages+=(ffmpeg chromium nginx-light libnginx-mod-rtmp espeak-ng postgresql) ;;
+test)
+  packages+=(ffmpeg chromium nginx-light libnginx-mod-rtmp espeak-ng postgresql iproute2 firefox-esr python3-aiortc
+    gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice gstreamer1.0-plugins-{good,bad,ugly} python3-gi)
+  ;;
 *)
   echo "usage: $0 run|test" >&2
   exit 2
@@ -27,7 +30,16 @@ fi
 
 # dpkg -s also succeeds for a removed package whose configuration stayed behind.
 installed() {
-  dpkg -s "$1" 2>/dev/null | grep -q '^Status: install ok installed$'
+  case " $(dpkg-query -W -f='${db:Status-Status} ' "$1" 2>/dev/null) " in
+  *" installed "*) return 0 ;;
+  esac
+  return 1
+}
+
+# gst tells whether the system's Python sees a GStreamer element.
+gst() {
+  /usr/bin/python3 -c 'import sys, gi; gi.require_version("Gst", "1.0"); from gi.repository import Gst; Gst.init(None)
+sys.exit(Gst.ElementFactory.find(sys.argv[1]) is None)' "$1"
 }
 
 # ready is the question asked where dpkg cannot answer: is the thing there under
@@ -35,6 +47,15 @@ installed() {
 ready() {
   case "$1" in
   gcc | ffmpeg | chromium | espeak-ng) command -v "$1" >/dev/null ;;
+  iproute2) command -v ip >/dev/null ;;
+  firefox-esr) command -v firefox-esr firefox >/dev/null ;;
+  python3-aiortc) /usr/bin/python3 -c 'import aiortc' ;;
+  python3-gi) /usr/bin/python3 -c 'import gi' ;;
+  gir1.2-gst-plugins-bad-1.0) /usr/bin/python3 -c 'import gi; gi.require_version("GstWebRTC", "1.0"); from gi.repository import GstWebRTC' ;;
+  gstreamer1.0-nice) gst nicesrc ;;
+  gstreamer1.0-plugins-good) gst vp8enc ;;
+  gstreamer1.0-plugins-bad) gst webrtcbin ;;
+  gstreamer1.0-plugins-ugly) gst x264enc ;;
   pkg-config) command -v pkg-config >/dev/null ;;
   nginx-light) command -v nginx >/dev/null ;;
   postgresql) command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ;;

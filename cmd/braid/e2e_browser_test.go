@@ -68,6 +68,7 @@ type page struct {
 	t    testing.TB
 	ctx  context.Context
 	name string
+	fire *firefoxTab // set: a tab of Firefox, not of Chromium
 }
 
 // open opens a tab. What the page writes to its console, and what it throws,
@@ -76,7 +77,7 @@ func (c *chrome) open(name, url string) *page {
 	c.t.Helper()
 	ctx, cancel := chromedp.NewContext(c.ctx)
 	c.t.Cleanup(cancel)
-	p := &page{c.t, ctx, name}
+	p := &page{t: c.t, ctx: ctx, name: name}
 	messages := chromedp.Console(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -110,6 +111,11 @@ func eval[T any](p *page, js string) T {
 func tryEval[T any](p *page, js string) (T, error) {
 	ctx, stop := context.WithTimeout(p.ctx, 30*time.Second)
 	defer stop()
+	if p.fire != nil {
+		var v T
+		err := p.fire.eval(ctx, js, &v)
+		return v, err
+	}
 	return chromedp.Run(ctx, chromedp.Evaluate[T]("(async () => {"+js+"})()", chromedp.EvalAwaitPromise))
 }
 
@@ -143,7 +149,7 @@ func (p *page) shot(name string) {
 	if dir == "" {
 		return
 	}
-	b, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
+	b, err := p.picture()
 	if err != nil {
 		p.t.Errorf("screenshot %s: %v", name, err)
 		return
@@ -151,6 +157,15 @@ func (p *page) shot(name string) {
 	if err := os.WriteFile(filepath.Join(dir, name+".png"), smaller(b), 0o644); err != nil {
 		p.t.Error(err)
 	}
+}
+
+func (p *page) picture() ([]byte, error) {
+	ctx, stop := context.WithTimeout(p.ctx, 30*time.Second)
+	defer stop()
+	if p.fire != nil {
+		return p.fire.screenshot(ctx)
+	}
+	return chromedp.Run(ctx, chromedp.CaptureScreenshot())
 }
 
 // smaller stores a screenshot with its 256 most frequent colours: a third of

@@ -15,17 +15,23 @@ import (
 )
 
 // moving is JavaScript that tells whether a <video>, found by an expression,
-// shows pictures that move on.
+// shows pictures that move on. Firefox counts no pictures of a MediaStream.
 func moving(video string) string {
 	return fmt.Sprintf(`await (async () => { const v = %s; if (!v?.videoWidth || v.hidden) return false;
-		const from = v.getVideoPlaybackQuality().totalVideoFrames;
-		await new Promise((r) => setTimeout(r, 400)); return v.getVideoPlaybackQuality().totalVideoFrames > from; })()`, video)
+		const count = () => v.getVideoPlaybackQuality().totalVideoFrames, from = count();
+		let shown = 0; const next = () => { shown++; v.requestVideoFrameCallback(next); }; v.requestVideoFrameCallback(next);
+		await new Promise((r) => setTimeout(r, 400)); return count() > from || shown > 1; })()`, video)
 }
 
 // enter opens one of the SDK's demo pages at a base URL and joins.
 func (c *chrome) enter(base, kind, channel, user, more string) *page {
 	c.t.Helper()
-	p := c.open(user, fmt.Sprintf("%s/demo/%s/?channel=%s&user=%s", base, kind, channel, user))
+	return enter(c.open, base, kind, channel, user, more)
+}
+
+func enter(open func(name, url string) *page, base, kind, channel, user, more string) *page {
+	p := open(user, fmt.Sprintf("%s/demo/%s/?channel=%s&user=%s", base, kind, channel, user))
+	p.t.Helper()
 	eval[bool](p, more+`; document.querySelector('#join button').click(); return true`)
 	p.until(15*time.Second, "is in the room", `window.room?.state === 'joined'`)
 	return p

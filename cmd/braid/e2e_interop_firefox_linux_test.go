@@ -1,0 +1,146 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// TestFirefox is Firefox as users have it, media settings and all, against the
+// server and against Chromium: by WHIP and WHEP, and in a call on the SDK.
+func TestFirefox(t *testing.T) {
+	if !inSpace(t) {
+		return
+	}
+	s := startSpaceBraid(t)
+	f := people(t, 1)[0]
+	fox, chrome := startFirefox(t), startChrome(t, f)
+	run := func(name string, test func(t *testing.T)) {
+		t.Run(name, func(t *testing.T) {
+			s.t, fox.t, chrome.t = t, t, t
+			test(t)
+		})
+	}
+	run("publishes", func(t *testing.T) { firefoxPublishes(t, s, fox, chrome) })
+	run("plays", func(t *testing.T) { firefoxPlays(t, s, fox, chrome, f) })
+	run("call", func(t *testing.T) { firefoxCalls(t, s, fox, chrome) })
+	s.t = t
+}
+
+// firefoxPublishes has Firefox publish by WHIP what Chromium plays by WHEP.
+func firefoxPublishes(t *testing.T, s *braidServer, fox *firefox, chrome *chrome) {
+	for _, codec := range []string{"vp8"} {
+		t.Run(codec, func(t *testing.T) {
+			fox.t, chrome.t = t, t
+			user := "fox-" + codec
+			from := fox.open(user, s.http+"/demo/")
+			from.camera(s.whip("whip", user), s.token("whip", user), codec)
+			to := chrome.open("chrome", s.http+"/demo/")
+			to.watch(s.whep("whip", user), s.token("whip", "chrome"), "v")
+			to.plays("v", codec)
+			from.leave()
+			to.leave()
+		})
+	}
+}
+
+// firefoxPlays has Firefox play by WHEP what Chromium and Pion publish.
+func firefoxPlays(t *testing.T, s *braidServer, fox *firefox, chrome *chrome, f clipFiles) {
+	for _, from := range []string{"chromium", "pion"} {
+		for _, codec := range []string{"h264", "vp8"} {
+			t.Run(codec+" of "+from, func(t *testing.T) {
+				fox.t, chrome.t, s.t = t, t, t
+				user := from + "-" + codec
+				if from == "pion" {
+					s.publish("whep", user, f, 30, codec)
+				} else {
+					p := chrome.open(user, s.http+"/demo/")
+					p.camera(s.whip("whep", user), s.token("whep", user), codec)
+					defer p.leave()
+				}
+				to := fox.open("fox", s.http+"/demo/")
+				to.watch(s.whep("whep", user), s.token("whep", "fox"), "v")
+				to.plays("v", codec)
+				to.shot("firefox-" + user)
+				to.leave()
+			})
+		}
+	}
+}
+
+// plays waits until a watched user's pictures of a codec are decoded and shown,
+// not black, not grey, and its sound has energy.
+func (p *page) plays(id, codec string) {
+	p.t.Helper()
+	eventually(p.t, 15*time.Second, p.name+" plays "+codec, func() (bool, string) {
+		got := p.received(id)
+		return got.Frames >= 20 && got.Width > 0 && got.Energy > 0, fmt.Sprintf("%+v", got)
+	})
+	if got := p.received(id); got.Codec != map[string]string{"h264": "video/H264", "vp8": "video/VP8", "vp9": "video/VP9", "av1": "video/AV1"}[codec] {
+		p.t.Errorf("%s: got codec %s, want %s", p.name, got.Codec, codec)
+	}
+	p.until(5*time.Second, "shows moving pictures", moving(fmt.Sprintf(`document.getElementById(%q)`, id)))
+	p.until(5*time.Second, "shows colours", colours(fmt.Sprintf(`document.getElementById(%q)`, id)))
+}
+
+// colours is JavaScript that tells whether a <video> shows something: a picture
+// in which a channel of colour differs by a quarter of its range at least, or is
+// far from grey.
+func colours(video string) string {
+	return fmt.Sprintf(`(() => { const c = new OffscreenCanvas(32, 18).getContext('2d'); c.drawImage(%s, 0, 0, 32, 18);
+		const d = c.getImageData(0, 0, 32, 18).data; let low = 255, high = 0, colour = 0;
+		for (let i = 0; i < d.length; i += 4) {
+			for (const v of [d[i], d[i + 1], d[i + 2]]) { low = Math.min(low, v); high = Math.max(high, v); }
+			colour = Math.max(colour, Math.max(d[i], d[i + 1], d[i + 2]) - Math.min(d[i], d[i + 1], d[i + 2]));
+		}
+		return high - low > 64 || colour > 64; })()`, video)
+}
+
+// leave ends the page's sessions of the demo's WHIP and WHEP modules.
+func (p *page) leave() {
+	p.t.Helper()
+	eval[bool](p, `for (const s of [window.session, ...Object.values(window.sessions ?? {})]) s?.close(); return true`)
+}
+
+// firefoxCalls is a call between ada on Firefox and ben on Chromium.
+func firefoxCalls(t *testing.T, s *braidServer, fox *firefox, chrome *chrome) {
+	wire := newCord(t, s)
+	a := enter(fox.open, wire.url, "call", "call", "ada", "")
+	a.until(10*time.Second, "waits", `document.getElementById('nobody').innerText.includes('Nobody else')`)
+	b := chrome.enter(s.http, "call", "call", "ben", "")
+	for _, p := range []struct {
+		*page
+		other string
+	}{{a, "ben"}, {b, "ada"}} {
+		p.until(15*time.Second, "sees the other", moving(`document.getElementById('far')`)+" && "+colours(`document.getElementById('far')`))
+		p.until(5*time.Second, "sees itself", moving(`document.getElementById('near')`))
+		p.hears(p.other)
+		p.until(10*time.Second, "knows when the other speaks", `document.getElementById('remote').classList.contains('talking')`)
+	}
+	a.shot("firefox-call")
+	b.shot("firefox-call-chromium")
+
+	a.click("mic")
+	b.until(5*time.Second, "sees that ada is muted", `document.getElementById('name').textContent === 'ada, muted'`)
+	a.click("mic")
+	b.until(5*time.Second, "sees that ada is heard again", `document.getElementById('name').textContent === 'ada'`)
+	b.hears("ada")
+	a.click("cam")
+	b.until(5*time.Second, "sees that ada's camera is off", `document.getElementById('nobody').innerText.includes('camera off')`)
+	a.until(5*time.Second, "has let the camera go", `!document.getElementById('cam').disabled && !room.tracks.get('camera').track`)
+	a.click("cam")
+	b.until(10*time.Second, "sees ada again", moving(`document.getElementById('far')`))
+
+	resumes(t, s, wire, a)
+	newPath(t, a)
+	b.sees("ada", "camera")
+
+	a.click("leave")
+	b.until(5*time.Second, "is alone", `document.getElementById('nobody').innerText.includes('ada has hung up')`)
+	again := enter(fox.open, s.http, "call", "call", "ada", "")
+	b.until(15*time.Second, "sees ada again", moving(`document.getElementById('far')`))
+	if err := again.fire.shut(again.ctx); err != nil { // a closed tab says goodbye
+		t.Fatal(err)
+	}
+	b.until(5*time.Second, "is alone again", `document.getElementById('nobody').innerText.includes('ada has hung up')`)
+}
