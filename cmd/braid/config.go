@@ -33,10 +33,13 @@ type config struct {
 		PublicURL string `yaml:"public_url"`
 	} `yaml:"rtmp"`
 	Media struct {
-		Listen    string   `yaml:"listen"`
-		PublicIPs []string `yaml:"public_ips"`
+		Listen      string   `yaml:"listen"`
+		PublicIPs   []string `yaml:"public_ips"`   // "auto" asks STUNServers
+		STUNServers []string `yaml:"stun_servers"` // host or host:port
 	} `yaml:"media"`
-	Mixer struct {
+	ICEServers []iceServer   `yaml:"ice_servers"`
+	Drain      time.Duration `yaml:"drain"`
+	Mixer      struct {
 		Program   string `yaml:"program"`
 		MaxWidth  int    `yaml:"max_width"`
 		MaxHeight int    `yaml:"max_height"`
@@ -81,6 +84,7 @@ func defaults() config {
 	c.RTMP.Listen = "127.0.0.1:1935"
 	c.Media.Listen = ":8189"
 	c.Mixer.MaxWidth, c.Mixer.MaxHeight = 1920, 1088
+	c.Drain = time.Second
 	c.Callbacks.Timeout, c.Callbacks.FirstRetry = 5*time.Second, time.Second
 	c.Callbacks.MaxRetry, c.Callbacks.KeepTrying = time.Minute, 72*time.Hour
 	c.API.RateLimits = true
@@ -121,10 +125,8 @@ func (c *config) check() error {
 			return fmt.Errorf("%s: %q is not host:port", l.field, l.addr)
 		}
 	}
-	for i, ip := range c.Media.PublicIPs {
-		if net.ParseIP(ip) == nil {
-			return fmt.Errorf("media.public_ips[%d]: %q is not an IP address", i, ip)
-		}
+	if err := c.checkICE(); err != nil {
+		return err
 	}
 	for _, m := range []struct {
 		field string
@@ -182,6 +184,7 @@ func (c *config) checkOutside() error {
 		v          time.Duration
 		least, top time.Duration
 	}{
+		{"drain", c.Drain, 0, time.Hour},
 		{"callbacks.timeout", c.Callbacks.Timeout, 100 * time.Millisecond, time.Minute},
 		{"callbacks.first_retry", c.Callbacks.FirstRetry, 10 * time.Millisecond, time.Minute},
 		{"callbacks.max_retry", c.Callbacks.MaxRetry, c.Callbacks.FirstRetry, time.Hour},

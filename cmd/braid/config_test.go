@@ -8,8 +8,10 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func writeConfig(t *testing.T, text string) string {
@@ -26,7 +28,12 @@ func TestConfig(t *testing.T) {
 data_dir: /var/lib/braid
 http: {listen: "0.0.0.0:80"}
 media:
-  public_ips: [203.0.113.7, "2001:db8::7"]
+  public_ips: [203.0.113.7, "2001:db8::7", auto]
+  stun_servers: [stun.example.com, "192.0.2.1:19302", "[2001:db8::1]"]
+ice_servers:
+  - urls: ["stun:stun.example.com"]
+  - {urls: ["turn:turn.example.com?transport=tcp", "turns:[2001:db8::2]:443"], secret: shared, ttl: 1h}
+drain: 5s
 access_keys: [{id: k, secret: s}]
 applications:
   - {id: app-1, key: key, name: First}
@@ -35,8 +42,17 @@ applications:
 		t.Fatal(err)
 	}
 	if c.DataDir != "/var/lib/braid" || c.HTTP.Listen != "0.0.0.0:80" || c.RTMP.Listen != "127.0.0.1:1935" ||
-		c.Media.Listen != ":8189" || len(c.Media.PublicIPs) != 2 || c.AccessKeys[0].Secret != "s" || c.Applications[0].Name != "First" {
+		c.Media.Listen != ":8189" || len(c.publicIPs()) != 2 || c.Drain != 5*time.Second || c.AccessKeys[0].Secret != "s" || c.Applications[0].Name != "First" {
 		t.Errorf("got %+v", c)
+	}
+	if got, want := c.stunServers(), []string{"stun.example.com:3478", "192.0.2.1:19302", "[2001:db8::1]:3478"}; !slices.Equal(got, want) {
+		t.Errorf("STUN servers: got %q, want %q", got, want)
+	}
+	if ice := c.ice(); len(ice) != 2 || ice[0].TTL != 24*time.Hour || ice[1].TTL != time.Hour || ice[1].Secret != "shared" {
+		t.Errorf("ICE servers: got %+v", ice)
+	}
+	if d := defaults(); d.stunServers() != nil || d.ice() != nil {
+		t.Error("a server that was told nothing asks others for its address")
 	}
 	if c.demo() {
 		t.Error("the demo, which gives tokens to everyone, is on although HTTP is not on loopback")
@@ -55,6 +71,20 @@ func TestConfigMistakes(t *testing.T) {
 		{"data_dir: x\ndata_dir: y\n", "[2:1]"},
 		{"http: {listen: 80}\n", `http.listen: "80" is not host:port`},
 		{"media: {public_ips: [example.com]}\n", `media.public_ips[0]: "example.com" is not an IP address`},
+		{"media: {public_ips: [auto, 0.0.0.0]}\n", `media.public_ips[1]: "0.0.0.0" is not an IP address`},
+		{"media: {stun_servers: [stun.example.com]}\n", `media.stun_servers: they are asked only when media.public_ips has "auto"`},
+		{"media: {public_ips: [auto], stun_servers: [a, \"b:c\"]}\n", `media.stun_servers[1]: "b:c" is not host or host:port`},
+		{"ice_servers: [{username: u}]\n", "ice_servers[0].urls: at least one"},
+		{"ice_servers: [{urls: [\"stun:a\"]}, {urls: [\"http://a\"]}]\n", `ice_servers[1].urls[0]: "http://a" is not stun:host`},
+		{"ice_servers: [{urls: [\"stun:a?transport=udp\"]}]\n", "ice_servers[0].urls[0]"},
+		{"ice_servers: [{urls: [\"turn:a:99999\"], secret: s}]\n", "ice_servers[0].urls[0]"},
+		{"ice_servers: [{urls: [\"stun:a>\"]}]\n", "ice_servers[0].urls[0]"},
+		{"ice_servers: [{urls: [\"turn:a\"]}]\n", "ice_servers[0].username: a TURN server needs"},
+		{"ice_servers: [{urls: [\"turn:a\", \"stun:a\"], secret: s}]\n", "ice_servers[0].urls[1]: STUN and TURN"},
+		{"ice_servers: [{urls: [\"stun:a\"], secret: s}]\n", "ice_servers[0].urls: a STUN server has no"},
+		{"ice_servers: [{urls: [\"turn:a\"], secret: s, username: u}]\n", "ice_servers[0].secret: either"},
+		{"ice_servers: [{urls: [\"turn:a\"], secret: s, ttl: 1s}]\n", "ice_servers[0].ttl: 1s is not from 1m to 168h"},
+		{"drain: 2h\n", "drain: 2h0m0s is not from 0s to 1h0m0s"},
 		{"mixer: {max_width: 100000}\n", "mixer.max_width: 100000 is not from 16 to 4096 pixels"},
 		{"access_keys: [{id: a}]\n", "access_keys[0]: id and secret are both needed"},
 		{"access_keys: [{id: a, secret: b}, {id: a, secret: c}]\n", `access_keys[1].id: "a" is there twice`},

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"braid/callback"
@@ -20,6 +21,7 @@ import (
 	"braid/mixer"
 	"braid/origin"
 	"braid/relay"
+	"braid/signaling"
 	"braid/signaling/admin"
 	"braid/signaling/artc"
 	"braid/signaling/ingest"
@@ -58,6 +60,7 @@ type server struct {
 	http      net.Listener
 	web       *http.Server
 	end       context.CancelFunc // of every request
+	draining  atomic.Bool
 }
 
 // newServer opens the store and the sockets and wires the parts; run serves.
@@ -88,7 +91,7 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 		return nil, err
 	}
 	s.sfu, err = sfu.New(sfu.Config{
-		Listen: cfg.Media.Listen, PublicIPs: cfg.Media.PublicIPs, Log: log.With("part", "sfu"),
+		Listen: cfg.Media.Listen, PublicIPs: cfg.publicIPs(), STUNServers: cfg.stunServers(), Log: log.With("part", "sfu"),
 		Events: func(e event.Event) { s.recorder.queue.Put(e) },
 	})
 	if err != nil {
@@ -139,17 +142,17 @@ func (s *server) serveHTTP() {
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", s.front(api))
-	ways := whip.New(whip.Config{SFU: s.sfu, Apps: keys, Addresses: keys.address, Log: s.log.With("part", "whip")})
-	mux.Handle("/whip/", ways)
-	mux.Handle("/whep/", ways)
-	s.rtc = rtc.New(rtc.Config{SFU: s.sfu, Apps: keys, Layout: s.layout, Log: s.log.With("part", "rtc")})
+	ways := whip.New(whip.Config{SFU: s.sfu, Apps: keys, Addresses: keys.address, ICEServers: s.iceServers, Log: s.log.With("part", "whip")})
+	mux.Handle("/whip/", s.unlessDraining(ways))
+	mux.Handle("/whep/", s.unlessDraining(ways))
+	s.rtc = rtc.New(rtc.Config{SFU: s.sfu, Apps: keys, Layout: s.layout, ICEServers: s.iceServers, Log: s.log.With("part", "rtc")})
 	mux.Handle("GET /v1/rtc", s.rtc)
 	mux.Handle("/v1/", admin.New(admin.Config{
 		Store: s.store, Callbacks: s.callbacks, SFU: s.sfu, Tasks: s.relay, Keys: keys,
 		AdminTokens: s.cfg.AdminTokens, Log: s.log.With("part", "rest"),
 	}))
 	mux.Handle("/sdk/", web.SDK())
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /healthz", s.health)
 	if app, ok := s.demoApp(); ok {
 		key := s.cfg.AccessKeys[0]
 		demo := web.NewDemo(web.DemoConfig{
@@ -271,9 +274,44 @@ func (s *server) runDurable() (end func()) {
 	}
 }
 
-// drain stops taking work, then ends what runs: requests, relays, and with them
-// the streams that viewers watch.
+// health tells who balances load or watches over the server whether it takes
+// sessions, and braid doctor which version runs.
+func (s *server) health(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Server", version())
+	if s.draining.Load() {
+		http.Error(w, "draining", http.StatusServiceUnavailable)
+		return
+	}
+	io.WriteString(w, "ok\n")
+}
+
+// unlessDraining opens no session that would end at once; those that are open
+// may be changed and ended.
+func (s *server) unlessDraining(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && s.draining.Load() {
+			w.Header().Set("Retry-After", "5")
+			signaling.WriteProblem(w, http.StatusServiceUnavailable, "the server ends: it takes no new sessions")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// iceServers is what a user is told to use.
+func (s *server) iceServers(user string) []signaling.ICEServer {
+	return signaling.ICEServersFor(s.cfg.ice(), user, time.Now())
+}
+
+// drain stops taking work and tells the sessions, which have cfg.Drain to leave,
+// then ends what runs: requests, relays, and with them the streams that viewers
+// watch.
 func (s *server) drain() {
+	s.draining.Store(true)
+	if s.cfg.Drain > 0 {
+		s.rtc.Drain(context.Background(), s.cfg.Drain)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
 	defer cancel()
 	s.http.Close()
