@@ -43,6 +43,9 @@ type Tasks interface {
 type Rooms interface {
 	// Snapshot lists the channels of all applications, by application and channel.
 	Snapshot() []sfu.ChannelInfo
+	// Sessions lists the open WebRTC sessions and those that failed lately, the
+	// newest first, those of one time by id.
+	Sessions() []sfu.SessionInfo
 	// Kick ends all sessions of a user; media.ErrNotFound when it is not there.
 	Kick(app, channel, user string) error
 	// Dismiss sends everyone out and closes the channel; media.ErrNotFound.

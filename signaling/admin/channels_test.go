@@ -55,6 +55,45 @@ func TestChannels(t *testing.T) {
 	}
 }
 
+func TestSessions(t *testing.T) {
+	s := start(t)
+	at := time.Date(2026, 11, 22, 12, 0, 0, 5, time.UTC)
+	bad := sfu.Diagnosis{Code: sfu.NothingArrived, Says: "Nothing came.", Do: "Open port 8189."}
+	s.rooms.seen = []sfu.SessionInfo{
+		{ID: "s4", App: "app1", Channel: "ch1", User: "u1", Agent: "OBS\xff", Began: at.Add(time.Second), Connections: []sfu.ConnectionInfo{{
+			Kind: "publish", State: "connected", Began: at, Told: []string{"1 1 udp 2130706431 203.0.113.5 8189 typ host"},
+			Arrivals:  []sfu.Arrival{{Transport: "udp", Address: "198.51.100.7:50000", Requests: 3, Answered: 2, First: at, Last: at}},
+			Transport: "udp", Local: "203.0.113.5:8189", Remote: "198.51.100.7:50000", Selected: at, DTLS: "connected", DTLSBegan: at, DTLSFinished: at,
+			SRTP: "SRTP_AEAD_AES_128_GCM", Received: 7, LastReceived: at, Diagnosis: sfu.Diagnosis{Code: sfu.OK, Says: "It is connected."},
+		}}},
+		{ID: "s2", App: "app1", Channel: "ch1", User: "u2", Began: at},
+		{ID: "s3", App: "app1", Channel: "ch2", User: "u1", Began: at, Ended: at.Add(15 * time.Second), Reason: "did not connect",
+			Connections: []sfu.ConnectionInfo{{Kind: "down", Began: at, DTLS: "new", Diagnosis: bad}}},
+		{ID: "s1", App: "app2", Channel: "ch1", User: "u1", Began: at.Add(-time.Second)},
+	}
+	const path = "/v1/sessions"
+	a := s.do("GET", path+"?limit=2", nil).expect(200, `"srtp":"SRTP_AEAD_AES_128_GCM"`, `"agent":"OBS?"`, `"remote":"198.51.100.7:50000"`)
+	if got := a.ids("id"); !slices.Equal(got, []string{"s4", "s2"}) {
+		t.Errorf("first page: got %v", got)
+	}
+	s.rooms.seen = append([]sfu.SessionInfo{{ID: "s5", App: "app1", Channel: "ch1", User: "u5", Began: at.Add(time.Minute)}}, s.rooms.seen...)
+	if got := s.do("GET", path+"?limit=2"+a.next(), nil).ids("id"); !slices.Equal(got, []string{"s3", "s1"}) {
+		t.Errorf("second page, after somebody came: got %v", got)
+	}
+	for query, want := range map[string]string{
+		"state=failed": "[s3]", "state=open": "[s5 s4 s2 s1]", "app=app2": "[s1]", "channel=ch2": "[s3]", "user=u1&app=app1": "[s4 s3]", "user=nobody": "[]",
+	} {
+		if got := fmt.Sprint(s.do("GET", path+"?"+query, nil).ids("id")); got != want {
+			t.Errorf("%s: got %s, want %s", query, got, want)
+		}
+	}
+	s.do("GET", path+"/s3", nil).expect(200, `"code":"nothing_arrived"`, `"do":"Open port 8189."`, `"reason":"did not connect"`)
+	s.do("GET", path+"/s9", nil).expect(404, "s9")
+	s.do("GET", path+"?state=closed", nil).field("state", "open, failed")
+	s.do("GET", path+"?cursor="+writeCursor("sessions", "x"), nil).field("cursor", "not a cursor")
+	s.do("GET", path+"?cursor="+writeCursor("tasks", "1 s"), nil).field("cursor", "not a cursor")
+}
+
 func TestTasks(t *testing.T) {
 	s := start(t)
 	s.app("app1")

@@ -41,7 +41,14 @@ func (k keyring) Secret(id string) (string, bool) { s, ok := k[id]; return s, ok
 type rooms struct {
 	mu   sync.Mutex
 	open []sfu.ChannelInfo
+	seen []sfu.SessionInfo
 	did  []string
+}
+
+func (r *rooms) Sessions() []sfu.SessionInfo {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.seen)
 }
 
 func (r *rooms) Snapshot() []sfu.ChannelInfo {

@@ -44,6 +44,9 @@ func (h *Handler) table() []route {
 		{post, app + "/tokens", needBody, h.makeToken},
 		{get, app + "/usage", noBody, h.getUsage},
 
+		{get, "sessions", noBody, h.listSessions},
+		{get, "sessions/{session}", noBody, h.getSession},
+
 		{get, "events", noBody, h.listEvents},
 	}
 }
