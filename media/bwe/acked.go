@@ -59,3 +59,11 @@ func (a *acked) now() float64 {
 	}
 	return (a.samples[0] + a.samples[1]) / 2
 }
+
+// newest is the last sample; 0: unknown.
+func (a *acked) newest() float64 {
+	if a.n == 0 {
+		return a.mean
+	}
+	return a.samples[(a.n-1)&1]
+}

@@ -24,17 +24,20 @@ type Estimator struct {
 	control control
 	prober  prober
 
-	rtt     time.Duration
-	nextNum int64         // the number after the last that was told about; 0: none yet
-	highest int64         // highest number that arrived
-	heard   time.Duration // last feedback that told of something new
-	waits   time.Duration // first packet sent since
-	open    bool          // waits is valid
-	deaf    bool
-	deafAt  time.Duration // last fall
-	before  float64       // rate before it fell
-	grown   int           // trend's groups when it was last asked
+	rtt       time.Duration
+	nextNum   int64         // the number after the last that was told about; 0: none yet
+	highest   int64         // highest number that arrived
+	heard     time.Duration // last feedback that told of something new
+	waits     time.Duration // first packet sent since
+	open      bool          // waits is valid
+	deaf      bool
+	deafSince time.Duration
+	deafAt    time.Duration // last fall
+	before    float64       // rate before it fell
+	grown     int           // trend's groups when it was last asked
 }
+
+const remoteJump = time.Hour
 
 // remote unwraps the receiver's reference times.
 type remote struct {
@@ -46,8 +49,10 @@ type remote struct {
 func (r *remote) unwrap(ref uint32) time.Duration {
 	if !r.known {
 		r.known = true
+	} else if d := time.Duration(int32((ref-r.ref)<<8)>>8) * refUnit; d.Abs() < remoteJump {
+		r.time += d
 	} else {
-		r.time += time.Duration(int32((ref-r.ref)<<8)>>8) * refUnit
+		r.time = 0 // the clock was set: queue sees it too
 	}
 	r.ref = ref
 	return r.time
@@ -195,7 +200,7 @@ func (e *Estimator) delay(sentAt, came time.Duration) {
 	if e.prober.blind(sentAt) {
 		return
 	}
-	if e.queue.add(sentAt, int64((came-sentAt)/time.Microsecond)) {
+	if e.queue.add(sentAt, came) {
 		e.trend.reset()
 		e.acked.cut()
 	}
@@ -226,18 +231,32 @@ func (e *Estimator) update(at time.Duration) {
 		c.sign(at)
 		c.limit.full(arrives)
 	}
-	if e.over() && e.trend.groups != e.grown {
+	sharp := e.queue.growing(at) && at-c.drainAt > max(sharpAfter, e.rtt) &&
+		e.loss.sentRate(at) > sharpShare*e.acked.newest()/(1-accepted)
+	if sharp || e.over() && e.trend.groups != e.grown {
 		e.loss.trial.on = false
-		c.cut(at, e.acked.now()/(1-accepted), e.rtt)
-		e.prober.next = max(e.prober.next, at+probeCalm)
-	} else if v.hold || e.trend.state != normal || standing > drainFrom && at-c.cutAt < drainWithin {
+		e.cut(at, sharp)
+	} else if v.hold || e.trend.state != normal || c.draining(at, standing) {
 		c.hold(at)
 	} else {
-		c.grow(at, arrives, e.rtt)
+		c.grow(at, arrives, e.rtt, !e.queue.real())
 	}
 	e.grown = e.trend.groups
 	e.probed(at)
 	e.bound()
+}
+
+// cut lowers the rate to under what arrives. After a sharp drop that is what
+// arrived last: the samples before it are of the link as it was.
+func (e *Estimator) cut(at time.Duration, sharp bool) {
+	arrives := e.acked.now()
+	least := min(max(e.rtt, cutLeast), cutMost)
+	if sharp {
+		arrives, least = e.acked.newest(), cutLeast
+		e.control.drainAt = at
+	}
+	e.control.cut(at, arrives/(1-e.loss.accepted), least)
+	e.prober.next = max(e.prober.next, at+probeCalm)
 }
 
 // over says that queues grow, and that it is not jitter.
@@ -274,7 +293,7 @@ func (e *Estimator) hear(at time.Duration) {
 	e.acked.cut()
 	e.trend.reset()
 	back := deafBack * e.before
-	if at-e.deafAt > deafLong {
+	if at-e.deafSince > deafLong {
 		back = min(back, float64(e.config.Start))
 	}
 	e.control.rate = max(e.control.rate, back)
@@ -290,7 +309,7 @@ func (e *Estimator) listen(at time.Duration) {
 		return
 	}
 	if !e.deaf {
-		e.deaf, e.before, e.deafAt = true, e.control.rate, at
+		e.deaf, e.before, e.deafSince = true, e.control.rate, at
 	} else if at-e.deafAt < deafStep {
 		return
 	}
@@ -328,7 +347,7 @@ func (e *Estimator) Probe(want int, at time.Duration) Probe {
 	e.listen(at)
 	e.probed(at)
 	c := &e.control
-	quiet := !c.started || at-c.cutAt > probeCalm
+	quiet := !c.started || at-c.cutAt > probeCalm && e.loss.sentRate(at) < probeIdle*c.rate
 	if e.nextNum == 0 || e.deaf || e.loss.trial.on || e.loss.nagging > 0 || !quiet || e.over() {
 		return Probe{}
 	}

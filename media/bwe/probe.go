@@ -20,7 +20,8 @@ const (
 	probeUnder   = 0.95                  // of what a full link let through
 	probeHalf    = 0.5                   // share of a train that has to arrive
 	probeWait    = 2 * time.Second       // after a train that did not come through, doubled each time
-	probeWaitMax = 30 * time.Second
+	probeWaitMax = 15 * time.Second
+	probeIdle    = 0.85                   // of the estimate sent: above it the media itself shows what fits
 	probeCalm    = time.Second            // after a limit showed
 	probeLate    = 500 * time.Millisecond // beyond two round trips: the train's feedback is lost
 	probeQueue   = 300 * time.Millisecond // what a train does to delays is over by then

@@ -18,10 +18,13 @@ const (
 	packetBits  = 1200 * 8.0
 	cutLeast    = 100 * time.Millisecond // between two cuts: the first has to show
 	cutMost     = 300 * time.Millisecond
-	idleShare   = 0.7 // of the estimate sent: below it the rate is the application's
+	idleShare   = 0.7         // of the estimate sent: below it the rate is the application's
+	sharpShare  = 1.3         // ours: sent this much more than arrives, the link has shrunk; it is not others who fill it
+	sharpAfter  = time.Second // until then the rate sent still has in it what was sent before
 	drainFrom   = 60 * time.Millisecond
-	drainLeast  = 0.6             // ours: a queue of some 100 ms is emptied in a second, not in five
-	drainWithin = 3 * time.Second // of the last cut; a longer path is not a queue
+	drainLeast  = 0.3             // ours: a queue of some 100 ms is emptied in a second, not in five
+	drainOver   = 0.7             // s
+	drainWithin = 3 * time.Second // a longer path is not a queue
 )
 
 // control moves the rate: up while the path is calm, down to under what arrives
@@ -32,10 +35,12 @@ type control struct {
 	started bool // a limit has shown: the fast start is over
 	changed time.Duration
 	cutAt   time.Duration // last time a limit showed
+	drainAt time.Duration // last time much more was sent than came out; 0: never
 }
 
-// grow raises the rate for the time since it last changed.
-func (c *control) grow(at time.Duration, arrives float64, rtt time.Duration) {
+// grow raises the rate for the time since it last changed; clear says that no
+// queue stands.
+func (c *control) grow(at time.Duration, arrives float64, rtt time.Duration, clear bool) {
 	dt := min(at-c.changed, time.Second).Seconds()
 	c.changed = at
 	if dt <= 0 || arrives == 0 {
@@ -51,7 +56,7 @@ func (c *control) grow(at time.Duration, arrives float64, rtt time.Duration) {
 		to = c.rate + dt*max(growLeast, packetBits/response)
 	case !c.started:
 		to = c.rate * math.Pow(growStart, dt)
-	case calm > calmAfter:
+	case calm > calmAfter && clear:
 		to = c.rate * math.Pow(growCalm, dt)
 	default:
 		to = c.rate * math.Pow(growSteady, dt)
@@ -62,10 +67,11 @@ func (c *control) grow(at time.Duration, arrives float64, rtt time.Duration) {
 // hold lets time pass without growth.
 func (c *control) hold(at time.Duration) { c.changed = at }
 
-// cut lowers the rate because queues grow; arrives is what the link delivers.
-func (c *control) cut(at time.Duration, arrives float64, rtt time.Duration) {
+// cut lowers the rate because queues grow; arrives is what the link delivers,
+// least the time since the last cut.
+func (c *control) cut(at time.Duration, arrives float64, least time.Duration) {
 	c.changed = at
-	if c.started && at-c.cutAt < min(max(rtt, cutLeast), cutMost) {
+	if c.started && at-c.cutAt < least {
 		return
 	}
 	c.sign(at)
@@ -80,10 +86,16 @@ func (c *control) cut(at time.Duration, arrives float64, rtt time.Duration) {
 // sign notes that a limit showed.
 func (c *control) sign(at time.Duration) { c.started, c.cutAt = true, at }
 
+// draining says that a link lost much of its capacity and has still to deliver
+// what was sent before that showed.
+func (c *control) draining(at, standing time.Duration) bool {
+	return c.drainAt > 0 && at-c.drainAt < drainWithin && standing > drainFrom
+}
+
 // drained is the rate less what a queue that stands needs to go away.
 func (c *control) drained(at, standing time.Duration) float64 {
-	if !c.started || at-c.cutAt > drainWithin || standing < drainFrom {
+	if !c.draining(at, standing) {
 		return c.rate
 	}
-	return c.rate * max(1-(standing-drainFrom).Seconds(), drainLeast)
+	return c.rate * max(1-(standing-drainFrom).Seconds()/drainOver, drainLeast)
 }

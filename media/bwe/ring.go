@@ -74,7 +74,7 @@ func (r *ring) grow() {
 	}
 }
 
-// age is how long ago a packet was sent; what is over 71 minutes wraps.
+// age is how long ago a packet was sent; what is over 35 minutes is gone.
 func (p *packet) age(at time.Duration) time.Duration {
-	return time.Duration(uint32(at/time.Microsecond)-p.at) * time.Microsecond
+	return max(time.Duration(int32(uint32(at/time.Microsecond)-p.at)), 0) * time.Microsecond
 }
