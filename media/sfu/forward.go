@@ -25,6 +25,7 @@ type forward struct {
 	stream  string                       // groups tracks that play in step; "" for all of a viewer's
 	reports func([]rtcp.ReceptionReport) // is told how packets arrive; nil: nobody is
 	told    atomic.Pointer[toldReport]   // newest sender report that went out
+	red     redundancy
 
 	out atomic.Pointer[outlet] // set by Bind, nil after Unbind
 
@@ -80,6 +81,11 @@ func (f *forward) pass(p *media.Packet, b *beginning) bool {
 	}
 	var replaced int
 	f.head, replaced = b.vp8.append(f.head[:0], p.Payload)
+	if payload := uint8(f.red.payload.Load()); payload != 0 {
+		if f.head = f.red.append(f.head, p, f.payload); len(f.head) > 0 {
+			f.header.PayloadType = payload
+		}
+	}
 	if err := f.wire.send(out, &f.header, f.head, p.Payload[replaced:]); err != nil {
 		return false
 	}

@@ -168,13 +168,15 @@ func (l *layer) read(remote *webrtc.TrackRemote, levelID uint8) {
 		}
 		if err == nil {
 			bad = 0
-			if p := in.packet(buf[:n], time.Now()); p != nil && l.place(p) {
-				burst = append(burst, p)
+			for _, p := range in.packets(buf[:n], time.Now()) {
+				if l.place(p) {
+					burst = append(burst, p)
+				}
 			}
 		} else { // one packet that Pion cannot place, or too long for buf
 			bad++
 		}
-		if len(burst) > 0 && (err != nil || len(burst) == maxBurst || !waiting(attrs)) {
+		if len(burst) > 0 && (err != nil || len(burst) >= maxBurst || !waiting(attrs)) {
 			l.deliver(burst...)
 			clear(burst)
 			burst = burst[:0]

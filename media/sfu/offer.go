@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -208,6 +209,7 @@ type codec struct {
 	name    media.Codec
 	payload uint8
 	rtx     uint8  // payload type of its retransmissions (RFC 4588); 0: none
+	red     uint8  // payload type of packets that repeat earlier ones (RFC 2198); 0: none
 	fmtp    string // as offered
 	rtpmap  string // as offered, without the payload type
 }
@@ -226,18 +228,46 @@ func (c codec) channels() int {
 	return 1
 }
 
-// profile is H.264's profile_idc and constraint flags in hex, "" when not given.
+// profile is H.264's profile_idc and constraint flags in hex, "" when not given;
+// of other codecs the number, with the default that its payload format has.
 func (c codec) profile() string {
-	if id := parameter(c.fmtp, "profile-level-id"); len(id) >= 4 {
-		return strings.ToLower(id[:4])
+	switch c.name {
+	case media.H264:
+		if id := parameter(c.fmtp, "profile-level-id"); len(id) >= 4 {
+			return strings.ToLower(id[:4])
+		}
+	case media.VP9: // RFC 9628 section 6.1
+		return cmp.Or(parameter(c.fmtp, "profile-id"), "0")
+	case media.AV1: // AOM's payload format section 7.2.1
+		return cmp.Or(parameter(c.fmtp, "profile"), "0")
+	case media.H265: // RFC 7798 section 7.1
+		return cmp.Or(parameter(c.fmtp, "profile-id"), "1")
 	}
 	return ""
 }
 
+// carries tells whether a client that offers to receive c can be sent what is
+// published as p. An H.264 profile need not be the same: browsers decode what they
+// do not list (a High stream under 42e01f), but fragments need packetization-mode
+// 1. Levels are not compared: an offer tells the highest a client knows, not what
+// it sends.
+func (c codec) carries(p codec) bool {
+	switch {
+	case c.name != p.name:
+		return false
+	case c.name == media.H264:
+		return !p.mode1() || c.mode1()
+	}
+	return c.profile() == p.profile()
+}
+
 // String names a codec as error messages do.
 func (c codec) String() string {
-	if c.name == media.H264 {
+	switch c.name {
+	case media.H264:
 		return fmt.Sprintf("H264 (packetization-mode %d)", map[bool]int{false: 0, true: 1}[c.mode1()])
+	case media.VP9, media.AV1, media.H265:
+		return fmt.Sprintf("%s (profile %s)", c.name, c.profile())
 	}
 	return string(c.name)
 }
@@ -255,7 +285,7 @@ func knownCodecs(kind string) string {
 	if kind == "audio" {
 		return "opus"
 	}
-	return "H264 with packetization-mode 0 or 1, VP8"
+	return "H264 with packetization-mode 0 or 1, VP8, VP9 with profile-id 0 or 2, AV1 with profile 0, H265 with profile-id 1 or 2"
 }
 
 // readCodecs lists the known codecs of a section in the client's order, and
@@ -279,17 +309,26 @@ func readCodecs(m *sdp.MediaDescription) (known []codec, names string) {
 		known = append(known, c)
 	}
 	for _, format := range m.MediaName.Formats {
-		if !strings.HasPrefix(strings.ToLower(rtpmap[format]), "rtx/") {
-			continue
-		}
-		rtx, err := strconv.ParseUint(format, 10, 7)
+		payload, err := strconv.ParseUint(format, 10, 7)
 		for i := range known {
-			if err == nil && parameter(fmtp[format], "apt") == strconv.Itoa(int(known[i].payload)) {
-				known[i].rtx = uint8(rtx)
+			own := strconv.Itoa(int(known[i].payload))
+			switch name := strings.ToLower(rtpmap[format]); {
+			case err != nil:
+			case strings.HasPrefix(name, "rtx/") && parameter(fmtp[format], "apt") == own:
+				known[i].rtx = uint8(payload)
+			case known[i].name == media.Opus && name == "red/48000/2" && repeats(fmtp[format], own):
+				known[i].red = uint8(payload)
 			}
 		}
 	}
 	return known, strings.Join(all, ", ")
+}
+
+// repeats tells whether the parameters of redundant audio, "111/111" for one repeat
+// (RFC 2198 section 5), name one payload type alone.
+func repeats(fmtp, payload string) bool {
+	types := strings.Split(fmtp, "/")
+	return len(types) > 1 && !slices.ContainsFunc(types, func(t string) bool { return t != payload })
 }
 
 func knownName(kind string, c codec) media.Codec {
@@ -302,8 +341,33 @@ func knownName(kind string, c codec) media.Codec {
 		}
 	case kind == "video" && m == "vp8/90000":
 		return media.VP8
+	case kind == "video" && m == "vp9/90000":
+		return c.as(media.VP9, "0", "2") // 8 and 10 bits, 4:2:0
+	case kind == "video" && m == "av1/90000":
+		return c.as(media.AV1, "0")
+	case kind == "video" && m == "h265/90000" && c.plainH265():
+		return c.as(media.H265, "1", "2") // Main, Main 10
 	}
 	return ""
+}
+
+// as is name if the profile is one of those given.
+func (c codec) as(name media.Codec, profiles ...string) media.Codec {
+	if c.name = name; !slices.Contains(profiles, c.profile()) {
+		return ""
+	}
+	return name
+}
+
+// plainH265 leaves out what browsers do not know either: other profile spaces, the
+// high tier, several streams, units out of order (RFC 7798 section 7.1).
+func (c codec) plainH265() bool {
+	for name, only := range map[string]string{"profile-space": "0", "tier-flag": "0", "tx-mode": "SRST", "sprop-max-don-diff": "0"} {
+		if v := parameter(c.fmtp, name); v != "" && !strings.EqualFold(v, only) {
+			return false
+		}
+	}
+	return true
 }
 
 // values collects attributes of the form name:format value.
@@ -318,14 +382,13 @@ func values(m *sdp.MediaDescription, name string) map[string]string {
 	return found
 }
 
-// match finds the payload type under which a viewer can take a codec. An H.264
-// profile need not be the same: browsers decode what they do not list
-// (a High stream under 42e01f), but fragments need packetization-mode 1.
+// match finds the payload type under which a viewer can take a codec, if there is
+// one with the same profile.
 func (sec *section) match(c codec) (codec, bool) {
 	var best codec
 	found := false
 	for _, o := range sec.codecs {
-		if o.name != c.name || (c.name == media.H264 && c.mode1() && !o.mode1()) {
+		if !o.carries(c) {
 			continue
 		}
 		if o.profile() == c.profile() && o.mode1() == c.mode1() {

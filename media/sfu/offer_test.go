@@ -95,7 +95,7 @@ func badOffers(t testing.TB) []badOffer {
 		{change(t, good, "a=sendonly", "a=inactive"), ErrUnsupported, "active"},
 		{change(t, good, "a=group:BUNDLE 0 1", "a=group:BUNDLE 0"), ErrUnsupported, "BUNDLE"},
 		{change(t, good, "a=setup:actpass", "a=setup:actpass\r\na=ice-lite"), ErrUnsupported, "ICE-lite"},
-		{change(t, good, "H264/90000", "H265/90000"), ErrUnsupported, "H265"},
+		{change(t, good, "H264/90000", "H266/90000"), ErrUnsupported, "H266"},
 		{change(t, good, "opus/48000/2", "PCMU/8000"), ErrUnsupported, "opus"},
 		{change(t, good, "packetization-mode=1", "packetization-mode=2"), ErrUnsupported, "packetization-mode"},
 		{change(t, good, "BUNDLE 0 1", "BUNDLE 0 1 2") + change(t, second, "a=mid:1", "a=mid:2"), ErrUnsupported, "more than one video"},

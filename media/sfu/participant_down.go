@@ -51,9 +51,10 @@ type down struct {
 	pc      *webrtc.PeerConnection // nil before the first subscription
 	wire    *wire                  // over pc
 	lanes   []*lane
-	number  int  // of the newest offer
-	waiting bool // for its answer
-	restart bool // the next offer has new ICE credentials
+	formats map[string][]string // payload types of the first answer, by kind: Pion takes no others later
+	number  int                 // of the newest offer
+	waiting bool                // for its answer
+	restart bool                // the next offer has new ICE credentials
 	offer   Offer
 }
 
@@ -73,10 +74,16 @@ type lane struct {
 // downCodecs are what the server offers; a track's own comes first.
 func downCodecs() []codec {
 	return []codec{
-		{name: media.Opus, payload: 111, fmtp: "minptime=10;useinbandfec=1"},
+		{name: media.Opus, payload: 111, red: 110, fmtp: "minptime=10;useinbandfec=1"},
 		{name: media.VP8, payload: 96, rtx: 97},
 		{name: media.H264, payload: 102, rtx: 103, fmtp: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"},
 		{name: media.H264, payload: 104, rtx: 105, fmtp: "level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=42e01f"},
+		{name: media.VP9, payload: 98, rtx: 99, fmtp: "profile-id=0"},
+		{name: media.VP9, payload: 100, rtx: 101, fmtp: "profile-id=2"},
+		{name: media.AV1, payload: 106, rtx: 107, fmtp: "level-idx=5;profile=0;tier=0"},
+		// Level 6: what a client's answer has instead is its own affair.
+		{name: media.H265, payload: 108, rtx: 109, fmtp: "level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST"},
+		{name: media.H265, payload: 112, rtx: 113, fmtp: "level-id=180;profile-id=2;tier-flag=0;tx-mode=SRST"},
 	}
 }
 
@@ -340,7 +347,15 @@ func (d *down) openLocked(p *Participant) error {
 
 // putLocked lets a lane carry a track: an idle one of the same kind, or a new one.
 func (d *down) putLocked(p *Participant, k wanted, t *track) error {
-	own, codecs := sendable(t.codec)
+	own, codecs, ok := sendable(t.codec, d.formats)
+	if len(codecs) == 0 {
+		return errors.New("sfu: the first answer has no codec of this kind")
+	}
+	if !ok {
+		p.session.log.Info("the client cannot take a track", "of", k.user, "source", k.source, "codec", t.codec)
+		p.refuse(k, t)
+		return nil
+	}
 	f := newForward(t, own.payload)
 	f.session, f.wire, f.stream, f.socket = p.session, d.wire, streamOf(k), p.session.srv.net.socket
 	var s *lane
@@ -382,22 +397,40 @@ func (d *down) byTrack(f *forward) *lane {
 	return nil
 }
 
-// sendable is the codec under which a track is sent, and all of its kind, this
-// one first: what the first answer does not have, later ones cannot.
-func sendable(c codec) (own codec, all []webrtc.RTPCodecParameters) {
+// sendable is the codec under which a track is sent, if there is one, and all of
+// its kind, this one first: what the first answer does not have, later ones cannot,
+// so that formats bounds both once there was one.
+func sendable(c codec, formats map[string][]string) (own codec, all []webrtc.RTPCodecParameters, ok bool) {
 	known := downCodecs()
 	slices.SortStableFunc(known, func(a, b codec) int { return fits(b, c) - fits(a, c) })
+	kind := lineOf(c.name)
+	agreed := formats[kind]
 	for _, k := range known {
-		if k.name.Video() == c.name.Video() {
-			all = append(all, parameters(k)...)
+		if lineOf(k.name) != kind {
+			continue
+		}
+		for _, p := range parameters(k) {
+			if agreed == nil || slices.Contains(agreed, fmt.Sprint(p.PayloadType)) {
+				all = append(all, p)
+				if !ok && uint8(p.PayloadType) == k.payload && k.carries(c) {
+					own, ok = k, true
+				}
+			}
 		}
 	}
-	return known[0], all
+	return own, all, ok
+}
+
+func lineOf(c media.Codec) string {
+	if c.Video() {
+		return "video"
+	}
+	return "audio"
 }
 
 func fits(k, c codec) int {
 	switch {
-	case k.name != c.name:
+	case !k.carries(c):
 		return 0
 	case k.name == media.H264 && k.mode1() != c.mode1():
 		return 1
@@ -483,6 +516,7 @@ func (p *Participant) Answer(number int, text string) error {
 		return fmt.Errorf("sfu: %w: take the answer: %w", media.ErrInvalid, err)
 	}
 	d.waiting = false
+	d.keepFormatsLocked(&desc)
 	for _, s := range d.lanes {
 		s.agreed = s.forward != nil
 		s.free = s.forward == nil && !s.refused
@@ -490,6 +524,18 @@ func (p *Participant) Answer(number int, text string) error {
 	d.flowLocked(p.wants())
 	p.poke()
 	return nil
+}
+
+// keepFormatsLocked remembers the first answer's payload types of each kind.
+func (d *down) keepFormatsLocked(answer *sdp.SessionDescription) {
+	for _, m := range answer.MediaDescriptions {
+		if d.formats[m.MediaName.Media] == nil {
+			if d.formats == nil {
+				d.formats = map[string][]string{}
+			}
+			d.formats[m.MediaName.Media] = m.MediaName.Formats
+		}
+	}
 }
 
 // fitsLocked checks that an answer has the offer's media sections (RFC 3264
@@ -534,6 +580,7 @@ func (d *down) heedLocked(p *Participant, answer *sdp.SessionDescription) {
 			m := answer.MediaDescriptions[i]
 			_, inactive := m.Attribute("inactive")
 			if m.MediaName.Port.Value != 0 && !inactive && slices.Contains(m.MediaName.Formats, fmt.Sprint(s.forward.payload)) {
+				s.forward.repeatAs(m.MediaName.Formats)
 				continue
 			}
 		}
@@ -577,7 +624,7 @@ func (d *down) dropLocked(p *Participant) {
 		}
 	}
 	pc := d.pc
-	d.pc, d.lanes, d.waiting, d.restart = nil, nil, false, false
+	d.pc, d.lanes, d.formats, d.waiting, d.restart = nil, nil, nil, false, false
 	p.session.start(func() { p.closePeer(pc) })
 }
 

@@ -66,7 +66,8 @@ func register(engine *webrtc.MediaEngine, c codec) error {
 	return nil
 }
 
-// parameters are a codec's in Pion's words, and those of its retransmissions.
+// parameters are a codec's in Pion's words, and those of its retransmissions or of
+// packets that repeat others.
 func parameters(c codec) []webrtc.RTPCodecParameters {
 	params := webrtc.RTPCodecParameters{
 		PayloadType: webrtc.PayloadType(c.payload),
@@ -79,7 +80,14 @@ func parameters(c codec) []webrtc.RTPCodecParameters {
 	if !c.name.Video() {
 		params.Channels = 2
 		params.RTCPFeedback = []webrtc.RTCPFeedback{{Type: "transport-cc"}}
-		return []webrtc.RTPCodecParameters{params}
+		if c.red == 0 {
+			return []webrtc.RTPCodecParameters{params}
+		}
+		redundant := params
+		redundant.PayloadType = webrtc.PayloadType(c.red)
+		redundant.MimeType = "audio/red"
+		redundant.SDPFmtpLine = fmt.Sprintf("%d/%[1]d", c.payload)
+		return []webrtc.RTPCodecParameters{params, redundant}
 	}
 	params.RTCPFeedback = []webrtc.RTCPFeedback{
 		{Type: "nack"}, {Type: "nack", Parameter: "pli"}, {Type: "ccm", Parameter: "fir"}, {Type: "transport-cc"},

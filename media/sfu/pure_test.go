@@ -192,18 +192,20 @@ func FuzzPacket(f *testing.F) {
 	}
 	f.Add([]byte{0xb0, 96, 0, 1, 0, 0, 0, 9, 0, 0, 0, 7, 0xbe, 0xde, 0, 1, 0x10, 0x80, 0, 0, 1, 2, 3, 3})
 	f.Add([]byte{0xa0, 96, 0, 1, 0, 0, 0, 9, 0, 0, 0, 7, 255})
+	f.Add([]byte{0x80, 97, 0, 1, 0, 0, 0, 9, 0, 0, 0, 7, 0xe0, 0x0f, 0, 2, 0x60, 0xf8, 1, 0xf8, 2})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, name := range []media.Codec{media.H264, media.VP8, media.VP9, media.AV1, media.H265, media.Opus} {
 			in := intake{codec: codec{name: name, payload: 96}, levelID: 1}
-			p := in.packet(b, time.Now())
-			if p == nil {
-				continue
+			if name == media.Opus {
+				in.codec.red = 97
 			}
-			if len(p.Payload) == 0 || len(p.Payload) > len(b)-12 || p.Level < -1 {
-				t.Fatalf("% x became %+v", b, p)
+			for _, p := range in.packets(b, time.Now()) {
+				if len(p.Payload) == 0 || len(p.Payload) > len(b)-12 || p.Level < -1 {
+					t.Fatalf("% x became %+v", b, p)
+				}
+				keyFrameStart(name, p.Payload)
 			}
-			keyFrameStart(name, p.Payload)
-			if in.packet(b, time.Now()) != nil {
+			if len(in.packets(b, time.Now())) > 0 {
 				t.Fatal("a duplicate got through")
 			}
 		}
@@ -214,10 +216,10 @@ func TestPacketTooLong(t *testing.T) {
 	in := intake{codec: codec{name: media.VP8, payload: 96}}
 	b := make([]byte, maxPacket+1)
 	b[0], b[1] = 0x80, 96
-	if in.packet(b, time.Now()) != nil {
+	if len(in.packets(b, time.Now())) > 0 {
 		t.Error("a packet of 1501 bytes got through")
 	}
-	if in.packet(b[:maxPacket], time.Now()) == nil {
+	if len(in.packets(b[:maxPacket], time.Now())) == 0 {
 		t.Error("a packet of 1500 bytes was dropped")
 	}
 }

@@ -16,7 +16,11 @@ import (
 // taken.
 func (sec *section) take(c codec) {
 	sec.taken = []codec{c}
-	formats := []string{strconv.Itoa(int(c.payload))}
+	var formats []string
+	if c.red != 0 { // in front: browsers repeat what they send when the answer prefers it
+		formats = append(formats, strconv.Itoa(int(c.red)))
+	}
+	formats = append(formats, strconv.Itoa(int(c.payload)))
 	if c.rtx != 0 {
 		formats = append(formats, strconv.Itoa(int(c.rtx)))
 	}

@@ -37,9 +37,15 @@ func (f *forward) request(h rtcp.Header, packet []byte, again *resender) {
 		}
 	case h.Type == rtcp.TypePayloadSpecificFeedback && (h.Count == rtcp.FormatPLI || h.Count == rtcp.FormatFIR):
 		f.requestKeyFrame()
-	case h.Type == rtcp.TypeReceiverReport && f.reports != nil:
+	case h.Type == rtcp.TypeReceiverReport && (f.reports != nil || f.red.payload.Load() != 0):
 		var report rtcp.ReceiverReport
-		if report.Unmarshal(packet) == nil {
+		if report.Unmarshal(packet) != nil {
+			return
+		}
+		if out := f.out.Load(); out != nil {
+			f.red.report(report.Reports, out.ssrc)
+		}
+		if f.reports != nil {
 			f.reports(report.Reports)
 		}
 	}

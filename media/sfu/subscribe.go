@@ -69,7 +69,9 @@ func plan(o *offer, pub *publication) ([]*forward, error) {
 				ErrUnsupported, sec.kind, t.codec, sec.names)
 		}
 		sec.take(c)
-		sends = append(sends, newForward(t, c.payload))
+		f := newForward(t, c.payload)
+		f.red.payload.Store(uint32(c.red))
+		sends = append(sends, f)
 	}
 	if len(sends) == 0 {
 		return nil, fmt.Errorf("%w: the offer has no media section for what is published", ErrUnsupported)

@@ -27,9 +27,9 @@ type track struct {
 	reference atomic.Pointer[layer] // whose timestamps are the track's; nil before the first packet
 	muted     atomic.Bool           // as its participant says
 
-	mu   sync.Mutex // for insiders and the end
+	mu       sync.Mutex // for insiders and the end
 	insiders []*insider
-	done chan struct{} // closed by end
+	done     chan struct{} // closed by end
 }
 
 func newTrack(c codec, rids ...string) *track {
@@ -122,17 +122,24 @@ type intake struct {
 	header  rtp.Header // reused
 	numbers renumber
 	slab    slab
+	repair  repair
+	out     []*media.Packet // given to the caller until the next packet
 }
 
-// packet returns nil for what nobody needs: padding, duplicates, other payload
-// types, and what is not RTP.
-func (in *intake) packet(b []byte, now time.Time) *media.Packet {
+// packets is what a packet from the wire brings: nothing when nobody needs it
+// (padding, duplicates, other payload types, what is not RTP), and in front of the
+// packet itself, those lost ones that it repeats. The slice is valid until the next
+// call.
+func (in *intake) packets(b []byte, now time.Time) []*media.Packet {
+	clear(in.out)
+	in.out = in.out[:0]
 	if len(b) > maxPacket {
 		return nil
 	}
 	in.header = rtp.Header{Extensions: in.header.Extensions[:0]}
 	n, err := in.header.Unmarshal(b)
-	if err != nil || in.header.PayloadType != in.codec.payload {
+	redundant := in.codec.red != 0 && in.header.PayloadType == in.codec.red
+	if err != nil || in.header.PayloadType != in.codec.payload && !redundant {
 		return nil
 	}
 	payload := b[n:]
@@ -142,13 +149,26 @@ func (in *intake) packet(b []byte, now time.Time) *media.Packet {
 		}
 		payload = payload[:len(payload)-int(payload[len(payload)-1])]
 	}
-	seq, ok := in.numbers.next(in.header.SequenceNumber, len(payload) == 0)
-	if !ok {
-		return nil
+	if in.codec.red != 0 {
+		for _, f := range in.repair.push(&in.header, payload, in.codec.payload, redundant) {
+			in.add(f.Seq, f.Timestamp, f.Data, now)
+		}
+	} else {
+		in.add(in.header.SequenceNumber, in.header.Timestamp, payload, now)
 	}
-	level, voice := audioLevel(&in.header, in.levelID)
+	return in.out
+}
+
+func (in *intake) add(number uint16, timestamp uint32, payload []byte, now time.Time) {
+	seq, ok := in.numbers.next(number, len(payload) == 0)
+	if !ok {
+		return
+	}
 	p := in.slab.packet(payload, in.codec.name.Video())
-	p.Seq, p.Timestamp, p.Marker = seq, in.header.Timestamp, in.header.Marker
-	p.Arrival, p.Level, p.Voice = now, level, voice
-	return p
+	p.Seq, p.Timestamp, p.Arrival, p.Level = seq, timestamp, now, -1
+	if number == in.header.SequenceNumber { // the header tells of the packet's own payload
+		p.Marker = in.header.Marker
+		p.Level, p.Voice = audioLevel(&in.header, in.levelID)
+	}
+	in.out = append(in.out, p)
 }
