@@ -37,7 +37,10 @@ type Estimator struct {
 	grown     int           // trend's groups when it was last asked
 }
 
-const remoteJump = time.Hour
+const (
+	remoteJump = time.Hour
+	sentMost   = 1.2 // times what was sent: a queue that empties delivers a little more
+)
 
 // remote unwraps the receiver's reference times.
 type remote struct {
@@ -222,6 +225,9 @@ func (e *Estimator) update(at time.Duration) {
 	c := &e.control
 	accepted := e.loss.accepted
 	arrives := e.acked.mean / (1 - accepted)
+	if out := e.loss.sentRate(at); out > 0 {
+		arrives = min(arrives, sentMost*out) // who claims more got what was never sent
+	}
 	standing := e.queue.standing()
 	v := e.loss.judge(at, c.rate, standing)
 	if v.rate > 0 {

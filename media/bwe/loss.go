@@ -24,6 +24,8 @@ type step struct {
 type loss struct {
 	steps  [lossSteps]step
 	newest int64
+	first  int64 // step of the first packet; valid once begun
+	begun  bool
 
 	covered  int64   // newest step that feedback tells of
 	judged   int64   // newest step that was judged
@@ -48,7 +50,11 @@ func (l *loss) at(sent time.Duration) *step {
 }
 
 func (l *loss) sent(size int, at time.Duration) {
-	if s := l.at(at); s != nil && s.sent < 1<<16-1 {
+	s := l.at(at)
+	if !l.begun {
+		l.begun, l.first = true, l.newest
+	}
+	if s != nil && s.sent < 1<<16-1 {
 		s.sent++
 		s.bytes += int32(min(size, 1<<16))
 	}
@@ -89,11 +95,12 @@ func (s sums) rate() float64 {
 	return float64(s.bytes) * 8 / (float64(max(s.steps, 1)) * lossStep.Seconds())
 }
 
-// over adds up the steps from first to last, outages left out.
-func (l *loss) over(first, last int64) (s sums) {
+// over adds up the steps from first to last; those of which nothing can be
+// learned of loss only when all is asked for.
+func (l *loss) over(first, last int64, all bool) (s sums) {
 	for n := max(first, l.newest-lossSteps+1, 0); n <= min(last, l.newest); n++ {
 		st := &l.steps[n%lossSteps]
-		if st.void || st.told > 2 && float64(st.lost) > lossOutage*float64(st.told) {
+		if !all && (st.void || st.told > 2 && float64(st.lost) > lossOutage*float64(st.told)) {
 			continue
 		}
 		s.bytes += int(st.bytes)
@@ -105,15 +112,16 @@ func (l *loss) over(first, last int64) (s sums) {
 	return s
 }
 
-// sentRate is what was sent in the last second of whole steps, in bits/s.
+// sentRate is what was sent in the last second of whole steps, in bits/s; 0
+// before the first step is whole.
 func (l *loss) sentRate(at time.Duration) float64 {
 	l.at(at)
-	var bytes int
-	for n := max(l.newest-4, 0); n < l.newest; n++ {
-		bytes += int(l.steps[n%lossSteps].bytes)
+	first := max(l.newest-4, l.first)
+	if !l.begun || first >= l.newest {
+		return 0
 	}
-	return float64(bytes) * 8 / (4 * lossStep.Seconds())
+	return l.over(first, l.newest-1, true).rate()
 }
 
 // share is the loss of all steps that are known.
-func (l *loss) share() float64 { return l.over(0, l.newest).share() }
+func (l *loss) share() float64 { return l.over(0, l.newest, false).share() }

@@ -12,9 +12,10 @@ const (
 	growStart   = 1.6  // a second, until the first sign of a limit (ours: probes do the rest)
 	growCalm    = 1.20 // a second, after calmAfter without a sign (ours: 20 s from 0.5 to 2.5 Mbit/s is too long at 8 %)
 	calmAfter   = 4 * time.Second
-	growLeast   = 4000.0 // bits/s in a second, near where queues grew
-	growMost    = 1.5    // times what arrives, and
-	growBeside  = 10_000 // bits/s: what is not proven is not estimated
+	growLeast   = 4000.0          // bits/s in a second, near where queues grew
+	growMost    = 1.5             // times what arrives, and
+	growBeside  = 10_000          // bits/s: what is not proven is not estimated
+	clearAfter  = 8 * time.Second // without any queue: whoever filled the link with us has left (ours)
 	packetBits  = 1200 * 8.0
 	cutLeast    = 100 * time.Millisecond // between two cuts: the first has to show
 	cutMost     = 300 * time.Millisecond
@@ -35,6 +36,7 @@ type control struct {
 	started bool // a limit has shown: the fast start is over
 	changed time.Duration
 	cutAt   time.Duration // last time a limit showed
+	dirty   time.Duration // last time a queue stood while the rate grew
 	drainAt time.Duration // last time much more was sent than came out; 0: never
 }
 
@@ -48,6 +50,11 @@ func (c *control) grow(at time.Duration, arrives float64, rtt time.Duration, cle
 	}
 	if c.limit.mean > 0 && arrives > c.limit.upper() {
 		c.limit.forget()
+	}
+	if !clear {
+		c.dirty = at
+	} else if c.limit.mean > 0 && at-max(c.dirty, c.cutAt) > clearAfter {
+		c.limit.forget() // here it was full and is not: others have left
 	}
 	var to float64
 	switch calm := at - c.cutAt; {

@@ -5,6 +5,7 @@ import "time"
 // Numbers of a trial.
 const (
 	trialQueue = 30 * time.Millisecond // loss beside this much standing delay is a full queue: no question
+	trialRate  = 150_000               // bits/s: below, an answer takes too long, and there is nothing to save
 	trialMost  = 4 * time.Second       // for a path that carries few packets
 	trialCount = 80                    // packets sent at the lower rate that tell
 	trialSteps = 3                     // and at least so many steps
@@ -47,9 +48,9 @@ func (l *loss) judge(at time.Duration, estimate float64, standing time.Duration)
 	if l.trial.on {
 		return l.conclude(at, last)
 	}
-	s := l.over(max(last-3, l.fresh), last)
+	s := l.over(max(last-3, l.fresh), last, false)
 	if s.told < lossPackets {
-		s = l.over(max(last-lossSteps/2, l.fresh), last)
+		s = l.over(max(last-lossSteps/2, l.fresh), last, false)
 	}
 	if s.told < lossPackets {
 		return verdict{hold: l.nagging > 0}
@@ -69,6 +70,9 @@ func (l *loss) judge(at time.Duration, estimate float64, standing time.Duration)
 		l.fresh = l.newest + 1
 		return verdict{hold: true, full: true, rate: estimate * (1 - excess/2)}
 	}
+	if estimate < trialRate {
+		return verdict{}
+	}
 	return l.try(at, s, estimate)
 }
 
@@ -81,7 +85,7 @@ func (l *loss) try(at time.Duration, s sums, estimate float64) verdict {
 
 // conclude ends a trial when enough packets have told.
 func (l *loss) conclude(at time.Duration, last int64) verdict {
-	t, s := &l.trial, l.over(l.trial.from, last)
+	t, s := &l.trial, l.over(l.trial.from, last, false)
 	overdue := at-t.began > trialMost
 	if (s.told < trialCount || s.steps < trialSteps) && !overdue {
 		return verdict{hold: true}
