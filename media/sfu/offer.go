@@ -76,8 +76,45 @@ func readOffer(text string, r role) (*offer, error) {
 		}
 		o.sections = append(o.sections, sec)
 	}
-	return o, nil
+	return o, o.share()
 }
+
+// share gives all sections the transport of the first that is bundled. Until a
+// bundle is agreed on, each may have its own (RFC 9143 section 7.2.1), as those
+// of aiortc have; an answer that takes the bundle takes that first one's.
+func (o *offer) share() error {
+	group, _ := o.desc.Attribute("group")
+	var first *section
+	for _, mid := range strings.Fields(group) {
+		i := slices.IndexFunc(o.sections, func(sec *section) bool {
+			name, _ := sec.desc.Attribute("mid")
+			return name == mid && sec.desc.MediaName.Port.Value != 0
+		})
+		if i >= 0 {
+			first = o.sections[i]
+			break
+		}
+	}
+	if first == nil {
+		first = o.sections[0]
+	}
+	own := slices.DeleteFunc(slices.Clone(first.desc.Attributes), func(a sdp.Attribute) bool { return !slices.Contains(transport, a.Key) })
+	for _, sec := range o.sections {
+		if sec != first {
+			sec.desc.Attributes = append(without(sec.desc.Attributes, transport...), own...)
+		}
+	}
+	for i, sec := range o.sections {
+		if err := o.readTransport(sec.desc); err != nil {
+			return fmt.Errorf("%w (media section %d)", err, i+1)
+		}
+	}
+	o.ufrag, _ = o.attribute(first.desc, "ice-ufrag")
+	return nil
+}
+
+// transport names what the sections of a bundle share.
+var transport = []string{"ice-ufrag", "ice-pwd", "fingerprint"}
 
 // check looks at the sections together.
 func (o *offer) check() error {
@@ -129,9 +166,6 @@ func (o *offer) readSection(m *sdp.MediaDescription) (*section, error) {
 	if sec.active, err = direction(o.desc, m, o.role); err != nil {
 		return nil, err
 	}
-	if err := o.readTransport(m); err != nil {
-		return nil, err
-	}
 	sec.codecs, sec.names = readCodecs(m)
 	return sec, nil
 }
@@ -149,16 +183,11 @@ func live(m *sdp.MediaDescription) {
 
 // readTransport checks ICE credentials, DTLS fingerprint and role, and rtcp-mux.
 func (o *offer) readTransport(m *sdp.MediaDescription) error {
-	for _, name := range []string{"ice-ufrag", "ice-pwd", "fingerprint"} {
+	for _, name := range transport {
 		if _, ok := o.attribute(m, name); !ok {
 			return fmt.Errorf("%w: a=%s is missing", media.ErrInvalid, name)
 		}
 	}
-	ufrag, _ := o.attribute(m, "ice-ufrag")
-	if o.ufrag != "" && ufrag != o.ufrag {
-		return fmt.Errorf("%w: the ICE credentials differ between sections that share a connection", media.ErrInvalid)
-	}
-	o.ufrag = ufrag
 	if setup, ok := o.attribute(m, "setup"); ok && setup != "actpass" && setup != "active" && setup != "passive" {
 		return fmt.Errorf("%w: a=setup:%s in an offer", media.ErrInvalid, setup)
 	}

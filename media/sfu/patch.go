@@ -90,11 +90,11 @@ func withCredentials(text string, f fragment) (string, error) {
 	if err := desc.UnmarshalString(text); err != nil {
 		return "", fmt.Errorf("sfu: read the offer again: %w", err)
 	}
-	changed := set(desc.Attributes, f)
+	known := set(desc.Attributes, f)
 	for _, m := range desc.MediaDescriptions {
-		changed = set(m.Attributes, f) || changed
+		known = set(m.Attributes, f) || known
 	}
-	if f.ufrag == "" || !changed {
+	if f.ufrag == "" || known {
 		return "", nil
 	}
 	if len(f.ufrag) < 4 || len(f.pwd) < 22 { // RFC 8839 section 5.4
@@ -105,17 +105,18 @@ func withCredentials(text string, f fragment) (string, error) {
 	return string(b), err
 }
 
-func set(attrs []sdp.Attribute, f fragment) (changed bool) {
+// set writes a fragment's credentials and tells whether they stood there.
+func set(attrs []sdp.Attribute, f fragment) (known bool) {
 	for i := range attrs {
 		switch attrs[i].Key {
 		case "ice-ufrag":
-			changed = changed || attrs[i].Value != f.ufrag
+			known = known || attrs[i].Value == f.ufrag
 			attrs[i].Value = f.ufrag
 		case "ice-pwd":
 			attrs[i].Value = f.pwd
 		}
 	}
-	return changed
+	return known
 }
 
 // answerFragment cuts an answer down to credentials and one candidate; some
