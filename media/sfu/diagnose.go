@@ -40,7 +40,7 @@ type ConnectionInfo struct {
 	Selected                 time.Time
 	DTLS                     string // new, connecting, connected, failed, closed
 	DTLSBegan, DTLSFinished  time.Time
-	SRTP                     string // the protection profile
+	SRTP                     string // the protection profile; "" unknown, as where the client wants to be the DTLS server
 	Received, Sent           uint32 // packets without STUN; Sent only those that Pion sends
 	LastReceived             time.Time
 	State                    string // Pion's: new, connecting, connected, disconnected, failed, closed
@@ -168,12 +168,6 @@ func (t *trace) show() ConnectionInfo {
 		c.Received, c.Sent = stats.PacketsReceived, stats.PacketsSent
 		c.LastReceived = stats.LastPacketReceivedTimestamp.Time()
 	}
-	if c.SRTP == "" && c.State == "connected" {
-		c.SRTP = srtpProfile(pc)
-		t.mu.Lock()
-		t.profile = c.SRTP
-		t.mu.Unlock()
-	}
 	return c
 }
 
@@ -182,17 +176,6 @@ func hostPort(c *webrtc.ICECandidate) string {
 		return netip.AddrPortFrom(ip.Unmap(), c.Port).String()
 	}
 	return fmt.Sprintf("%s:%d", c.Address, c.Port)
-}
-
-// srtpProfile asks for all statistics, since the profile is only there: once a
-// connection.
-func srtpProfile(pc *webrtc.PeerConnection) string {
-	for _, s := range pc.GetStats() {
-		if t, ok := s.(webrtc.TransportStats); ok {
-			return t.SRTPCipher
-		}
-	}
-	return ""
 }
 
 // circumstances are what a diagnosis needs besides the connection.

@@ -8,6 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pion/dtls/v3"
+	"github.com/pion/dtls/v3/pkg/protocol/extension"
+	"github.com/pion/dtls/v3/pkg/protocol/handshake"
 	"github.com/pion/ice/v4"
 	"github.com/pion/logging"
 	"github.com/pion/stun/v4"
@@ -86,6 +89,7 @@ func (x *traces) recordLocked(s *Session) *record {
 func (x *traces) begin(s *Session, settings *webrtc.SettingEngine) *trace {
 	t := &trace{in: x, kind: kindOf(s), began: time.Now()}
 	settings.SetICEBindingRequestHandler(t.proved)
+	settings.SetDTLSServerHelloMessageHook(t.greeted)
 	settings.LoggerFactory = traceLogs{settings.LoggerFactory, t}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -240,6 +244,30 @@ func (t *trace) secure(state webrtc.DTLSTransportState) {
 	case webrtc.DTLSTransportStateConnected:
 		t.secured = time.Now()
 	}
+}
+
+// greeted is Pion's callback for its ServerHello, which says what was agreed on.
+// We are the DTLS server, unless the client insists.
+func (t *trace) greeted(hello handshake.MessageServerHello) handshake.Message {
+	for _, e := range hello.Extensions {
+		if use, ok := e.(*extension.UseSRTP); ok && len(use.ProtectionProfiles) == 1 {
+			t.mu.Lock()
+			t.profile = profileName(use.ProtectionProfiles[0])
+			t.mu.Unlock()
+		}
+	}
+	return &hello
+}
+
+// profileName is the name in IANA's registry.
+func profileName(p dtls.SRTPProtectionProfile) string {
+	switch p {
+	case dtls.SRTP_AEAD_AES_128_GCM:
+		return "SRTP_AEAD_AES_128_GCM"
+	case dtls.SRTP_AES128_CM_HMAC_SHA1_80:
+		return "SRTP_AES128_CM_SHA1_80"
+	}
+	return fmt.Sprintf("0x%04x", uint16(p))
 }
 
 // end forgets a session's traces; what failed is remembered for a while. It is
