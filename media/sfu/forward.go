@@ -29,6 +29,15 @@ type forward struct {
 
 	out atomic.Pointer[outlet] // set by Bind, nil after Unbind
 
+	rtxNumber atomic.Uint32 // of the next retransmission packet
+
+	// Owned by Server.steer.
+	options []*layer
+	held    time.Time     // not to be raised before
+	hold    time.Duration // length of the newest hold
+	raised  time.Time
+	padder  *resender
+
 	// The rest is owned by follower.mu.
 	header  rtp.Header
 	head    []byte
@@ -55,7 +64,7 @@ type toldReport struct {
 // addTo gives the track to the session's connection and listens for the
 // viewer's requests.
 func (f *forward) addTo(s *Session) error {
-	f.session, f.wire, f.socket = s, &s.wire, s.srv.net.socket
+	f.session, f.wire, f.socket = s, s.wire, s.srv.net.socket
 	t, err := s.pc.AddTransceiverFromTrack(f, webrtc.RTPTransceiverInit{
 		Direction: webrtc.RTPTransceiverDirectionSendonly,
 	})

@@ -118,7 +118,6 @@ func lastLayer(all []*media.Packet) int {
 	return int(p[len(p)-1])
 }
 
-
 // TestSimulcast: three layers are taken. A receiver inside gets the largest that
 // flows, as one stream.
 func TestSimulcast(t *testing.T) {

@@ -70,6 +70,9 @@ func (d *directory) measure(c *channel, m *meter, now time.Time, quality bool) {
 	var news []Notice
 	if n, changed := m.levels(people, now); changed {
 		news = append(news, n)
+		if len(n.Speakers) > 0 {
+			c.room.speaker.Store(&n.Speakers[0])
+		}
 	}
 	if quality {
 		if n, changed := m.qualities(people, now); changed {
@@ -269,6 +272,7 @@ const reportHolds = 8 * time.Second
 //	jitter <30   <60    <100   <200  more   ms
 //	rtt   <150   <250   <400   <800  more   ms
 //
+// Pictures smaller than wanted, for want of bandwidth, make it 3 at most.
 // The worst counts; Reasons names those that make it less than 4, or
 // "disconnected".
 type Quality struct {
@@ -355,6 +359,9 @@ func (p *Participant) quality(lost float64, jitter time.Duration, now time.Time)
 			worst.rtt = rtt
 		}
 		q.Down = add(rate(worst.lost, worst.jitter, worst.rtt))
+		if worst.limited {
+			q.Down = min(q.Down, add(3, []string{"bandwidth"}))
+		}
 	}
 	slices.Sort(reasons)
 	q.Reasons = slices.Compact(reasons)
@@ -372,6 +379,7 @@ func (u *up) look() (sends bool, state webrtc.PeerConnectionState) {
 type measures struct {
 	lost        float64
 	jitter, rtt time.Duration
+	limited     bool // pictures are smaller than they are wanted, or left out
 }
 
 // look tells whether anything is sent to the participant, how its connection is
@@ -382,6 +390,7 @@ func (d *down) look(now time.Time) (receives bool, state webrtc.PeerConnectionSt
 	if d.pc == nil {
 		return false, 0, worst
 	}
+	worst.limited = d.limited
 	for _, s := range d.lanes {
 		if !s.flows {
 			continue

@@ -75,6 +75,7 @@ type JoinRequest struct {
 // directory.mu → mu, and up.mu, down.mu → directory.mu.
 type Participant struct {
 	session *Session
+	room    *room // of its channel; set by directory.join
 	up      up
 	down    down
 

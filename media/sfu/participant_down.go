@@ -56,6 +56,8 @@ type down struct {
 	waiting bool                // for its answer
 	restart bool                // the next offer has new ICE credentials
 	offer   Offer
+	shows   []show // reused
+	limited bool   // the path does not carry all that is wanted
 }
 
 // lane is a media section: it carries a source, or waits for another.
@@ -260,17 +262,35 @@ func (d *down) flowLocked(want map[wanted]subscription) {
 	}
 }
 
-// steer gives the client the layers that fit.
-func (d *down) steer(now time.Time) {
+// steerDown gives the client the layers that fit.
+func (p *Participant) steerDown(now time.Time) {
+	d := &p.down
 	if !d.mu.TryLock() { // at an offer or an answer; next time
 		return
 	}
 	defer d.mu.Unlock()
+	if d.wire == nil {
+		return
+	}
+	speaker := p.room.speaker.Load()
+	d.shows, d.limited = d.shows[:0], false
+	sound := 0.0
 	for _, s := range d.lanes {
-		if s.flows {
-			s.forward.follow(now, s.how)
+		switch {
+		case !s.flows:
+		case !s.of.source.Video():
+			sound += s.forward.track.layers[0].bitrate()
+		default:
+			rank := rankOther
+			if s.of.source == ShareScreen {
+				rank = rankScreen
+			} else if speaker != nil && s.of.user == *speaker {
+				rank = rankSpeaker
+			}
+			d.shows = append(d.shows, show{s.forward, s.how, rank})
 		}
 	}
+	d.limited = d.wire.share(now, d.shows, sound)
 }
 
 // removeLocked makes lanes idle whose source is not wanted.
@@ -341,7 +361,7 @@ func (d *down) openLocked(p *Participant) error {
 		return err
 	}
 	pc.OnConnectionStateChange(func(webrtc.PeerConnectionState) { p.poke() })
-	d.pc, d.wire = pc, &wire{srv: p.session.srv, pc: pc}
+	d.pc, d.wire = pc, newWire(p.session.srv, pc)
 	return nil
 }
 

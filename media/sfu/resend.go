@@ -26,7 +26,6 @@ type resender struct {
 	tokens  float64
 	filled  time.Time
 	header  rtp.Header
-	number  uint16 // of retransmission packets
 	head    []byte
 }
 
@@ -72,11 +71,36 @@ func (r *resender) send(out *outlet, p *media.Packet, b *beginning, seq uint16) 
 	}
 	r.head = r.head[:0]
 	if out.rtx != 0 {
-		r.header.PayloadType, r.header.SSRC, r.header.SequenceNumber = out.rtxPayload, out.rtx, r.number
-		r.number++
+		r.header.PayloadType, r.header.SSRC = out.rtxPayload, out.rtx
+		r.header.SequenceNumber = uint16(r.forward.rtxNumber.Add(1) - 1)
 		r.head = binary.BigEndian.AppendUint16(r.head, seq) // RFC 4588 section 4
 	}
 	var replaced int
 	r.head, replaced = b.vp8.append(r.head, p.Payload)
 	_ = r.forward.wire.send(out, &r.header, r.head, p.Payload[replaced:])
 }
+
+// pad sends the newest packets again, up to a number of bytes, and tells how many
+// went out; none to a viewer that did not negotiate retransmission packets.
+func (f *forward) pad(bytes int, now time.Time) (sent int) {
+	out := f.out.Load()
+	if out == nil || out.rtx == 0 {
+		return 0
+	}
+	if f.padder == nil {
+		f.padder = newResender(f, now)
+	}
+	f.mu.Lock()
+	last := f.last
+	f.mu.Unlock()
+	for back := uint16(0); sent < bytes && back < padBack; back++ {
+		if p, b := f.sent(last - back); p != nil {
+			f.padder.send(out, p, b, last-back)
+			sent += len(p.Payload) + 30 // headers
+		}
+	}
+	return sent
+}
+
+// padBack is how far back pad goes: what is older may not be kept.
+const padBack = historySize / 2

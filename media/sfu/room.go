@@ -3,6 +3,7 @@ package sfu
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"braid/event"
 	"braid/media"
@@ -12,7 +13,8 @@ import (
 // It is owned by directory.mu.
 type room struct {
 	members []*Participant
-	stop    chan struct{} // ends the channel's meters; nil while there is nobody to tell
+	stop    chan struct{}          // ends the channel's meters; nil while there is nobody to tell
+	speaker atomic.Pointer[string] // who was heard last; not owned by anyone
 }
 
 // shown is a source as participants were told of it.
@@ -37,6 +39,7 @@ func (d *directory) join(p *Participant) (replaced *Session, users []UserState, 
 		c.keep()
 		c.keep = nil
 	}
+	p.room = &c.room
 	m := c.member(s.user)
 	if m == nil {
 		m = d.joinLocked(c, s)

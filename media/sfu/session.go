@@ -33,7 +33,7 @@ type Session struct {
 	role   event.Role // as the participant says; 0: by what is published; under directory.mu
 	log    *slog.Logger
 	pc     *webrtc.PeerConnection
-	wire   wire // over pc, of a viewer
+	wire   *wire // over pc, of a viewer
 
 	pub     *publication // what it publishes; nil for a viewer
 	watched *publication // what it watches; nil for a publisher

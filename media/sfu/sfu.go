@@ -88,6 +88,8 @@ type Server struct {
 	closed   bool
 	sessions map[string]*Session
 
+	started  time.Time
+	hurried  chan struct{} // asks steer for a look; one place
 	stop     chan struct{} // closed by the first Close
 	steering sync.WaitGroup
 }
@@ -128,6 +130,8 @@ func New(cfg Config) (*Server, error) {
 		cert:     *cert,
 		dir:      newDirectory(cfg.Events, cfg.Linger),
 		sessions: map[string]*Session{},
+		started:  time.Now(),
+		hurried:  make(chan struct{}, 1),
 		stop:     make(chan struct{}),
 	}
 	s.steering.Go(func() { s.steer(s.stop) })

@@ -10,29 +10,48 @@ import (
 	"braid/media"
 )
 
-// steerEvery is how often layers are looked at and viewers given those that fit.
-const steerEvery = 200 * time.Millisecond
+// How often layers are looked at and viewers given those that fit, and how soon
+// again when a path is full.
+const (
+	steerEvery = 200 * time.Millisecond
+	steerSoon  = 50 * time.Millisecond
+)
+
+// hurry asks for a look before its time.
+func (s *Server) hurry() {
+	select {
+	case s.hurried <- struct{}{}:
+	default:
+	}
+}
+
+// clock is the time since the server's start, as estimators have it.
+func (s *Server) clock(now time.Time) time.Duration { return now.Sub(s.started) }
 
 // steer runs until stop is closed. It looks at what publishers send, then moves
 // viewers, insiders and publishers to what is wanted.
 func (s *Server) steer(stop <-chan struct{}) {
-	tick := time.NewTicker(steerEvery)
-	defer tick.Stop()
+	next := time.NewTimer(steerEvery)
+	defer next.Stop()
 	var all []*Session
-	for {
+	for looked := time.Now(); ; {
 		select {
 		case <-stop:
 			return
-		case now := <-tick.C:
-			all = s.dir.appendSessions(all[:0])
-			for _, o := range all {
-				o.steerTracks(now)
-			}
-			for _, o := range all {
-				o.steerViews(now)
-			}
-			clear(all)
+		case <-s.hurried:
+			next.Reset(max(0, steerSoon-time.Since(looked)))
+			continue
+		case looked = <-next.C:
 		}
+		next.Reset(steerEvery)
+		all = s.dir.appendSessions(all[:0])
+		for _, o := range all {
+			o.steerTracks(looked)
+		}
+		for _, o := range all {
+			o.steerViews(looked)
+		}
+		clear(all)
 	}
 }
 
@@ -51,6 +70,7 @@ func (d *directory) appendSessions(all []*Session) []*Session {
 // steerTracks looks at what a session publishes.
 func (s *Session) steerTracks(now time.Time) {
 	if s.pub != nil {
+		s.pub.audio.steer(now)
 		s.pub.video.steer(now)
 	}
 	if s.participant != nil {
@@ -60,12 +80,20 @@ func (s *Session) steerTracks(now time.Time) {
 
 // steerViews moves what a session watches.
 func (s *Session) steerViews(now time.Time) {
-	for _, f := range s.sends {
-		f.follow(now, Wanted{})
-	}
 	if s.participant != nil {
-		s.participant.down.steer(now)
+		s.participant.steerDown(now)
+		return
 	}
+	var shows []show
+	sound := 0.0
+	for _, f := range s.sends {
+		if f.track.codec.name.Video() {
+			shows = append(shows, show{forward: f, rank: rankOther})
+		} else {
+			sound += f.track.layers[0].bitrate()
+		}
+	}
+	s.wire.share(now, shows, sound)
 }
 
 // pace measures a layer. It is owned by Server.steer, but rate.
@@ -119,11 +147,14 @@ func (l *layer) flows() bool {
 
 // steer looks at a track's layers, and moves the insiders to the best.
 func (t *track) steer(now time.Time) {
-	if t == nil || len(t.layers) == 1 {
+	if t == nil {
 		return
 	}
 	for _, l := range t.layers {
 		l.pace.measure(l, now)
+	}
+	if len(t.layers) == 1 {
+		return
 	}
 	best := t.best()
 	t.mu.Lock()
@@ -149,40 +180,37 @@ func (t *track) ordered() []*layer {
 // best is the largest layer that flows.
 func (t *track) best() *layer { return t.fitting(0, 0) }
 
-// fitting is the layer for a picture of some pixels, of which 0 are as many as there
-// are: the smallest that fills it in one direction, else the largest. An element
-// crops or leaves a margin in the other.
+// fitting is the layer for an element of some pixels, of which 0 are as many as
+// there are: the smallest that fills it, else the largest.
 func (t *track) fitting(width, height int) *layer {
+	var room [maxLayers]*layer
+	all := t.options(room[:0], width, height)
+	return all[len(all)-1]
+}
+
+// options lists the layers that a viewer may get, the smallest picture first, up
+// to the fitting one; at least one.
+func (t *track) options(all []*layer, width, height int) []*layer {
 	if len(t.layers) == 1 {
-		return t.layers[0]
+		return append(all, t.layers[0])
 	}
-	var found *layer
 	for _, l := range t.ordered() {
 		if !l.flows() && !l.resting.Load() {
 			continue
 		}
-		found = l
+		all = append(all, l)
 		if w, h := l.size(); w > 0 && (width > 0 || height > 0) && fills(w, width) && fills(h, height) {
 			break
 		}
 	}
-	if found == nil {
-		return t.layers[0]
+	if len(all) == 0 {
+		return append(all, t.layers[0])
 	}
-	return found
+	return all
 }
 
 // fills allows for an eighth of enlarging, which nobody sees.
 func fills(has, want int) bool { return has*9 >= want*8 }
-
-// follow moves a forward to the layer that is wanted of its track. While that
-// does not flow, what flows is shown.
-func (f *forward) follow(_ time.Time, how Wanted) {
-	if len(f.track.layers) == 1 {
-		return
-	}
-	f.aim(f.track.fitting(how.Width, how.Height))
-}
 
 // insider attaches a receiver inside the server.
 func (t *track) insider(r media.Receiver) (detach func()) {

@@ -14,6 +14,7 @@ type wire struct {
 	srv      *Server
 	pc       *webrtc.PeerConnection
 	estimate estimator // set before anything is sent; nil: nobody estimates
+	budget   *budget   // is estimate
 }
 
 // estimator is told what goes out to a viewer and what arrived there
@@ -26,6 +27,11 @@ type estimator interface {
 	// Feedback is given a transport-wide feedback packet, with its RTCP header. raw is
 	// valid during the call alone.
 	Feedback(raw []byte, at time.Duration)
+}
+
+func newWire(s *Server, pc *webrtc.PeerConnection) *wire {
+	b := newBudget(s)
+	return &wire{srv: s, pc: pc, estimate: b, budget: b}
 }
 
 // outlet is one forward's part of a wire, as it was negotiated.

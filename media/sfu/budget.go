@@ -1,0 +1,174 @@
+package sfu
+
+import (
+	"math"
+	"sync"
+	"time"
+
+	"braid/media/bwe"
+)
+
+// budget is what is known about the path to one viewer: the estimator of its
+// wire, which it implements, behind a lock.
+type budget struct {
+	srv *Server
+
+	mu        sync.Mutex
+	estimator *bwe.Estimator // guarded by mu
+	heard     bool           // feedback came; guarded by mu
+}
+
+// newBudget makes one that allows everything until the viewer tells what arrives:
+// many never do.
+func newBudget(s *Server) *budget {
+	return &budget{srv: s, estimator: bwe.New(bwe.Config{})}
+}
+
+// Sent and Feedback implement estimator.
+func (b *budget) Sent(number uint16, size int, at time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.estimator.Sent(number, size, at)
+}
+
+func (b *budget) Feedback(raw []byte, at time.Duration) {
+	b.mu.Lock()
+	err := b.estimator.Feedback(raw, at)
+	if err == nil {
+		b.heard = true
+	}
+	over := b.heard && b.estimator.Estimate(at).Over
+	b.mu.Unlock()
+	if over {
+		b.srv.hurry()
+	}
+}
+
+// rate is what may be sent, in bits/s; infinite while nobody knows.
+func (b *budget) rate(at time.Duration) float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.heard {
+		return math.Inf(1)
+	}
+	return float64(b.estimator.Estimate(at).Rate)
+}
+
+// probe says how many bytes to send now beside media, to see whether want bits/s
+// would arrive.
+func (b *budget) probe(want float64, at time.Duration) (bytes int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.heard {
+		return 0
+	}
+	return b.estimator.Probe(int(want), at).Bytes
+}
+
+// show is a picture on a viewer's connection.
+type show struct {
+	forward *forward
+	how     Wanted
+	rank    int
+}
+
+// share gives each show the layer that fits its element and, all together, the
+// path. sound is what else is sent, in bits/s; limited tells that somebody gets
+// less than it wants.
+func (w *wire) share(now time.Time, shows []show, sound float64) (limited bool) {
+	if len(shows) == 0 || w.budget == nil {
+		return false
+	}
+	at := w.srv.clock(now)
+	claims := make([]claim, len(shows))
+	for i := range shows {
+		claims[i] = shows[i].claim(now)
+	}
+	given := allocate(w.budget.rate(at)-sound, claims)
+	for i := range shows {
+		shows[i].take(given[i], claims[i].current, now)
+		limited = limited || given[i] < len(claims[i].rates)-1
+	}
+	if want := next(claims, given); want > 0 {
+		w.pad(shows, w.budget.probe(want+sound, at), now)
+	}
+	return limited
+}
+
+// headers is what a packet has around its payload, on average as a share of it.
+const headers = 1.05
+
+// claim lists what the show may get.
+func (s *show) claim(now time.Time) claim {
+	f := s.forward
+	c := claim{rank: s.rank, area: s.how.Width * s.how.Height, current: -1, held: now.Before(f.held)}
+	if c.area == 0 {
+		c.area = math.MaxInt
+	}
+	f.options = f.track.options(f.options[:0], s.how.Width, s.how.Height)
+	on := f.aimed()
+	rate := 0.0
+	for i, l := range f.options {
+		switch measured := l.bitrate() * headers; {
+		case measured > 0:
+			rate = measured
+		default: // as browsers divide it
+			rate *= 3
+		}
+		c.rates = append(c.rates, rate)
+		if l == on {
+			c.current = i
+		}
+	}
+	if on != nil && c.current < 0 { // it went away, or the element became smaller
+		c.current = len(c.rates) - 1
+	}
+	return c
+}
+
+// How long a picture stays small after the path could not carry it: longer each
+// time that a try in between failed.
+const (
+	holdLeast = 2 * time.Second
+	holdMost  = 30 * time.Second
+	holdTry   = 10 * time.Second // what lasts so long was no failure
+)
+
+// take moves the forward to what it was given.
+func (s *show) take(given, current int, now time.Time) {
+	f := s.forward
+	switch {
+	case given < current:
+		if now.Sub(f.raised) < holdTry {
+			f.hold = min(2*f.hold, holdMost)
+		} else {
+			f.hold = holdLeast
+		}
+		f.hold = max(f.hold, holdLeast)
+		f.held = now.Add(f.hold)
+	case given > current && current >= 0:
+		f.raised = now
+	}
+	if given < 0 {
+		f.aim(nil)
+	} else {
+		f.aim(f.options[given])
+	}
+}
+
+// pad sends what a probe needs: the newest pictures once more, by retransmission
+// packets, which receivers throw away. Where these were not negotiated there are
+// no probes.
+func (w *wire) pad(shows []show, bytes int, now time.Time) {
+	if bytes == 0 {
+		return
+	}
+	socket := w.srv.net.socket
+	socket.Cork()
+	defer socket.Uncork()
+	for i := range shows {
+		if bytes -= shows[i].forward.pad(bytes, now); bytes <= 0 {
+			return
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package sfu
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"braid/media"
+	"braid/media/bwe"
+)
+
+// watching makes a viewer of several tracks of three layers of 100, 300 and 1000
+// kbit/s whose path carries rate bits/s; 0: nobody knows.
+func watchingAt(t *testing.T, rate, tracks int) (*wire, []show, []*rtpSink) {
+	t.Helper()
+	w := &wire{}
+	var shows []show
+	var sinks []*rtpSink
+	for range tracks {
+		f, sink := testForward(t, outlet{ssrc: 5, rtx: 6, rtxPayload: 97})
+		f.track = layered(media.VP8)
+		for i, l := range f.track.layers {
+			l.deliver(picture(i, 1, true))
+			l.pace.rate.Store(math.Float64bits([]float64{100e3, 300e3, 1000e3}[i]))
+		}
+		w.srv = f.session.srv
+		f.wire = w
+		shows = append(shows, show{forward: f, rank: rankOther})
+		sinks = append(sinks, sink)
+	}
+	w.srv.started, w.srv.hurried = time.Unix(0, 0), make(chan struct{}, 1)
+	w.budget = newBudget(w.srv)
+	if rate > 0 {
+		w.budget.estimator, w.budget.heard = bwe.New(bwe.Config{Start: rate}), true
+	}
+	return w, shows, sinks
+}
+
+func aims(shows []show) (all string) {
+	for i := range shows {
+		if l := shows[i].forward.aimed(); l != nil {
+			all += l.rid
+		} else {
+			all += "-"
+		}
+	}
+	return all
+}
+
+func TestShare(t *testing.T) {
+	now := time.Unix(100, 0)
+	for _, tt := range []struct {
+		rate, sound int
+		how         Wanted
+		rank        int // of the second
+		want        string
+		limited     bool
+	}{
+		{0, 0, Wanted{}, rankOther, "fff", false},
+		{0, 0, Wanted{Width: 320, Height: 180}, rankOther, "hff", false},
+		{5e6, 0, Wanted{}, rankOther, "fff", false},
+		{1e6, 300e3, Wanted{}, rankOther, "hqq", true},
+		{1.6e6, 0, Wanted{}, rankSpeaker, "qfq", true},
+		{1.6e6, 0, Wanted{Width: 160, Height: 90}, rankSpeaker, "qfq", true},
+		{250e3, 0, Wanted{}, rankSpeaker, "qq-", true},
+	} {
+		w, shows, _ := watchingAt(t, tt.rate, 3)
+		shows[0].how, shows[1].rank = tt.how, tt.rank
+		if limited := w.share(now, shows, float64(tt.sound)); aims(shows) != tt.want || limited != tt.limited {
+			t.Errorf("%d bit/s, %d of it sound, first %v, rank %d: got %s, limited=%v, want %s", tt.rate, tt.sound, tt.how, tt.rank, aims(shows), limited, tt.want)
+		}
+	}
+}
+
+// TestShareHolds: what did not last is tried again later each time.
+func TestShareHolds(t *testing.T) {
+	w, shows, _ := watchingAt(t, 5e6, 1)
+	now := time.Unix(100, 0)
+	at := func(rate int, d time.Duration) string {
+		now = now.Add(d)
+		w.budget.estimator = bwe.New(bwe.Config{Start: rate})
+		w.share(now, shows, 0)
+		return aims(shows)
+	}
+	const much, little = 5e6, 500e3
+	for i, tt := range []struct {
+		rate  int
+		after time.Duration
+		want  string
+	}{
+		{much, 0, "f"}, {little, time.Second, "h"},
+		{much, time.Second, "h"}, {much, time.Second, "f"}, // after 2 s
+		{little, time.Second, "h"}, {much, 3 * time.Second, "h"}, {much, time.Second, "f"}, // after 4
+		{little, time.Second, "h"}, {much, 7 * time.Second, "h"}, {much, time.Second, "f"}, // after 8
+		{little, 11 * time.Second, "h"}, {much, 2 * time.Second, "f"}, // it had lasted
+	} {
+		if got := at(tt.rate, tt.after); got != tt.want {
+			t.Fatalf("step %d: got %s, want %s", i, got, tt.want)
+		}
+	}
+}
+
+// TestPad: probes are packets that were sent already, as retransmissions.
+func TestPad(t *testing.T) {
+	w, shows, sinks := watchingAt(t, 300e3, 1)
+	f := shows[0].forward
+	w.share(time.Unix(100, 0), shows, 0)
+	for n := 2; n < 30; n++ {
+		f.track.layers[0].deliver(picture(0, n, n == 2))
+	}
+	sent := len(sinks[0].packets)
+	if sent != 28 {
+		t.Fatalf("%d packets were sent, want 28", sent)
+	}
+	if bytes := f.pad(200, time.Unix(100, 0)); bytes < 200 || bytes > 300 {
+		t.Errorf("%d bytes instead of 200", bytes)
+	}
+	for i, p := range sinks[0].packets[sent:] {
+		again := sinks[0].packets[sent-1-i]
+		if p.SSRC != 6 || p.PayloadType != 97 || p.Timestamp != again.Timestamp || len(p.Payload) != len(again.Payload)+2 {
+			t.Errorf("padding %d is %v, want %v again", i, p, again)
+		}
+	}
+	if f.pad(1<<20, time.Unix(100, 0)) == 0 || len(sinks[0].packets) > 28+padBack+10 {
+		t.Errorf("%d packets, want no more than are kept", len(sinks[0].packets))
+	}
+	f.out.Store(&outlet{ssrc: 5, writer: sinks[0]})
+	if f.pad(200, time.Unix(100, 0)) != 0 {
+		t.Error("padding without retransmission packets")
+	}
+}
