@@ -1,10 +1,12 @@
 package packet
 
 import (
+	"slices"
 	"time"
 
 	"braid/media"
 	"braid/media/h264"
+	"braid/media/h265"
 )
 
 // Bounds of one frame. A 4 MiB picture is 1 Gbit/s at 30 fps: more is an attack
@@ -12,7 +14,7 @@ import (
 const (
 	maxBytes   = 4 << 20
 	maxPackets = 2048
-	maxUnits   = 2048 // H.264 NAL units; a STAP-A packet holds hundreds of tiny ones
+	maxUnits   = 2048 // NAL units or OBUs; a STAP-A packet holds hundreds of tiny ones
 )
 
 // Frame is one coded picture or audio frame of a track, complete and in order.
@@ -30,10 +32,12 @@ type Frame struct {
 //
 // Video: a marker ends a frame, and so does a new timestamp. A frame with a
 // packet missing is dropped, and then all up to the next key frame, whose Lost
-// is true. H.264 access unit delimiters and filler are left out. An IDR without
-// its SPS and PPS gets the last ones in front of it; without any known it is
-// dropped. No unit holds a start code: one that did would pass for one unit here
-// and for several in a decoder, so it is split.
+// is true. H.264 and H.265 access unit delimiters and filler are left out, and of
+// H.265 all layers but the first. A key frame without its parameter sets gets the
+// last ones in front of it; without any known it is dropped. No unit holds a start
+// code: one that did would pass for one unit here and for several in a decoder, so
+// it is split. The layers of a VP9 picture become one superframe, the OBUs of an AV1
+// temporal unit one unit with a delimiter in front.
 //
 // Audio: a packet is a frame. One after a gap has Lost set.
 type Assembler struct {
@@ -47,6 +51,7 @@ type Assembler struct {
 
 	cur  pending
 	sets parameterSets
+	h265 h265Sets
 }
 
 // pending is the video frame under construction.
@@ -58,8 +63,8 @@ type pending struct {
 	arrival   time.Time
 	packets   int
 	bytes     int
-	units     [][]byte // H.264: complete NAL units; VP8: the payloads
-	parts     [][]byte // H.264: the fragments of an unfinished FU-A, header first
+	units     [][]byte // complete: H.264 and H.265 NAL units, VP9 layers, AV1 OBUs; VP8: the payloads
+	parts     [][]byte // of an unfinished one; H.264, H.265: header first
 }
 
 // AssemblerStats are counts since the Assembler was made.
@@ -84,7 +89,8 @@ func (a *Assembler) Stats() AssemblerStats { return a.stats }
 func (a *Assembler) NeedKey() bool { return a.needKey }
 
 // AddParameterSets remembers H.264 parameter sets that came out of band
-// (sprop-parameter-sets, RFC 6184 section 8.1). Other units are ignored.
+// (sprop-parameter-sets, RFC 6184 section 8.1). Other units are ignored. It is for
+// H.264 tracks.
 func (a *Assembler) AddParameterSets(units [][]byte) {
 	for _, u := range units {
 		a.sets.add(u)
@@ -162,9 +168,18 @@ func (a *Assembler) marker() {
 	}
 }
 
-// headless tells whether the open frame has whole H.264 units, but no slice yet.
+// headless tells whether the open frame has whole NAL units, but no slice yet.
 func (a *Assembler) headless() bool {
-	return a.codec == media.H264 && !a.cur.bad && len(a.cur.parts) == 0 && !a.cur.hasSlice()
+	c := &a.cur
+	switch {
+	case c.bad || len(c.parts) > 0:
+		return false
+	case a.codec == media.H264:
+		return !slices.ContainsFunc(c.units, h264.IsSlice)
+	case a.codec == media.H265:
+		return !slices.ContainsFunc(c.units, h265.IsSlice)
+	}
+	return false
 }
 
 func (a *Assembler) begin(p *media.Packet) {
@@ -183,13 +198,7 @@ func (a *Assembler) add(p *media.Packet) {
 	if a.cur.bad {
 		return
 	}
-	ok := false
-	if a.codec == media.H264 {
-		ok = a.addH264(p.Payload)
-	} else {
-		ok = a.addVP8(p.Payload)
-	}
-	if ok {
+	if a.addPayload(p.Payload) {
 		return
 	}
 	if !a.cur.suspect { // else it is what a loss leaves of a frame
@@ -198,23 +207,49 @@ func (a *Assembler) add(p *media.Packet) {
 	a.fail()
 }
 
+// addPayload takes a packet's payload into the open frame; false when it cannot be
+// part of it.
+func (a *Assembler) addPayload(b []byte) bool {
+	switch a.codec {
+	case media.H264:
+		return a.addH264(b)
+	case media.VP9:
+		return a.addVP9(b)
+	case media.AV1:
+		return a.addAV1(b)
+	case media.H265:
+		return a.addH265(b)
+	}
+	return a.addVP8(b)
+}
+
+// finish makes a frame of the units. ok is false when it cannot be decoded.
+func (a *Assembler) finish(units [][]byte) (_ [][]byte, key, ok bool) {
+	switch a.codec {
+	case media.H264:
+		return a.finishH264(units)
+	case media.VP9:
+		return a.finishVP9(units)
+	case media.AV1:
+		return a.finishAV1(units)
+	case media.H265:
+		return a.finishH265(units)
+	}
+	return a.finishVP8(units)
+}
+
 // end gives the open frame out, or drops it.
 func (a *Assembler) end() {
 	c := &a.cur
 	c.open = false
-	if len(c.parts) > 0 { // an FU-A without its end
+	if len(c.parts) > 0 { // a unit without its end
 		a.fail()
 	}
 	units, key := c.units, false
 	c.units = nil
 	if !c.bad {
 		var ok bool
-		if a.codec == media.H264 {
-			units, key, ok = a.finishH264(units)
-		} else {
-			units, key, ok = a.finishVP8(units)
-		}
-		if !ok {
+		if units, key, ok = a.finish(units); !ok {
 			a.fail()
 		}
 	}
@@ -229,17 +264,8 @@ func (a *Assembler) end() {
 	a.needKey, a.lost = false, false
 }
 
-// dropParts forgets an unfinished FU-A.
+// dropParts forgets an unfinished unit.
 func (c *pending) dropParts() {
 	clear(c.parts)
 	c.parts = c.parts[:0]
-}
-
-func (c *pending) hasSlice() bool {
-	for i := len(c.units) - 1; i >= 0; i-- {
-		if h264.IsSlice(c.units[i]) {
-			return true
-		}
-	}
-	return false
 }

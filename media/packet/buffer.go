@@ -1,7 +1,7 @@
 // Package packet puts one track's RTP packets in order (Buffer) and joins them
-// to frames (Assembler). It knows RTP payloads (RFC 6184, 7741, 7587) and no
-// connection. Buffer and Assembler have no clock, no lock and no goroutine:
-// each belongs to the one goroutine that calls it.
+// to frames (Assembler). It knows RTP payloads (RFC 6184, 7741, 9628, 7798, 7587,
+// AOM's for AV1) and no connection. Buffer and Assembler have no clock, no lock and
+// no goroutine: each belongs to the one goroutine that calls it.
 //
 //	packets as they came → Buffer → packets in order, gaps marked → Assembler → Frames
 package packet
