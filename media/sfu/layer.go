@@ -157,10 +157,11 @@ func (l *layer) askForKeyFrames(ask func()) {
 
 // read takes the stream's packets until its connection closes. What is waiting
 // goes on together.
-func (l *layer) read(remote *webrtc.TrackRemote, levelID uint8) {
+func (l *layer) read(remote *webrtc.TrackRemote, levelID uint8, again func(lost []uint16)) {
 	buf := make([]byte, maxPacket+500)
 	in := intake{codec: l.track.codec, levelID: levelID}
 	burst := make([]*media.Packet, 0, maxBurst)
+	var lost []uint16
 	for bad := 0; bad < maxBadReads; {
 		n, attrs, err := remote.Read(buf)
 		if ended(err) {
@@ -173,6 +174,7 @@ func (l *layer) read(remote *webrtc.TrackRemote, levelID uint8) {
 					burst = append(burst, p)
 				}
 			}
+			lost = l.repair(&in.missing, lost[:0], again)
 		} else { // one packet that Pion cannot place, or too long for buf
 			bad++
 		}
@@ -182,6 +184,19 @@ func (l *layer) read(remote *webrtc.TrackRemote, levelID uint8) {
 			burst = burst[:0]
 		}
 	}
+}
+
+// repair asks for lost packets, whose numbers it appends; where they were given
+// up, for a key frame.
+func (l *layer) repair(m *missing, lost []uint16, again func(lost []uint16)) []uint16 {
+	lost, hopeless := m.due(time.Now(), lost)
+	if len(lost) > 0 {
+		again(lost)
+	}
+	if hopeless {
+		l.requestKeyFrame()
+	}
+	return lost
 }
 
 // alignPatience is how long a layer waits for sender reports, of which browsers

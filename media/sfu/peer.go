@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/pion/interceptor"
-	"github.com/pion/interceptor/pkg/nack"
 	"github.com/pion/interceptor/pkg/report"
 	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/rtp"
@@ -116,8 +115,9 @@ func mimeType(c media.Codec) string {
 // connection.
 type interceptorsFunc func(*webrtc.MediaEngine, *interceptor.Registry) error
 
-// publisherInterceptors ask for lost packets, report what arrived, and send
-// transport-wide feedback, without which browsers stay at 300 kbit/s.
+// publisherInterceptors report what arrived and send transport-wide feedback,
+// without which browsers stay at 300 kbit/s. Lost packets are asked for by layer:
+// Pion would not see that retransmissions have come.
 func publisherInterceptors(engine *webrtc.MediaEngine, registry *interceptor.Registry) error {
 	both := []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo}
 	for _, kind := range both {
@@ -136,10 +136,6 @@ func publisherInterceptors(engine *webrtc.MediaEngine, registry *interceptor.Reg
 	if err := engine.RegisterHeaderExtension(level, webrtc.RTPCodecTypeAudio); err != nil {
 		return err
 	}
-	generator, err := nack.NewGeneratorInterceptor()
-	if err != nil {
-		return err
-	}
 	receiver, err := report.NewReceiverInterceptor()
 	if err != nil {
 		return err
@@ -148,7 +144,6 @@ func publisherInterceptors(engine *webrtc.MediaEngine, registry *interceptor.Reg
 	if err != nil {
 		return err
 	}
-	registry.Add(generator)
 	registry.Add(receiver)
 	registry.Add(feedback)
 	return nil

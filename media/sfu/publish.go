@@ -117,7 +117,14 @@ func (s *Session) take(pc *webrtc.PeerConnection, t *track, remote *webrtc.Track
 		return
 	}
 	ssrc := uint32(remote.SSRC())
-	s.start(func() { l.read(remote, audioLevelID(receiver)) })
+	s.start(func() {
+		l.read(remote, audioLevelID(receiver), func(lost []uint16) {
+			nack := &rtcp.TransportLayerNack{MediaSSRC: ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(lost)}
+			if err := pc.WriteRTCP([]rtcp.Packet{nack}); err != nil {
+				s.log.Debug("ask for lost packets", "err", err)
+			}
+		})
+	})
 	s.start(func() { l.readReports(receiver, ssrc) })
 	if t.Codec().Video() {
 		s.start(func() {

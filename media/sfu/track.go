@@ -121,6 +121,7 @@ type intake struct {
 	levelID uint8
 	header  rtp.Header // reused
 	numbers renumber
+	missing missing // pictures alone: sound is over before an answer comes
 	slab    slab
 	repair  repair
 	out     []*media.Packet // given to the caller until the next packet
@@ -141,6 +142,9 @@ func (in *intake) packets(b []byte, now time.Time) []*media.Packet {
 	redundant := in.codec.red != 0 && in.header.PayloadType == in.codec.red
 	if err != nil || in.header.PayloadType != in.codec.payload && !redundant {
 		return nil
+	}
+	if in.codec.name.Video() {
+		in.missing.saw(in.header.SequenceNumber, now)
 	}
 	payload := b[n:]
 	if in.header.Padding {

@@ -1,0 +1,114 @@
+package sfu
+
+import (
+	"slices"
+	"time"
+)
+
+// missing knows which packets of a publisher's stream have not come, and when to
+// ask for them (RFC 4585 section 6.2.1): at once when a newer one has come, again
+// when an answer is overdue, until somebody who waits for it has frozen.
+//
+// It is told of all that arrives, retransmissions too, which come as another
+// stream: who counts only the first stream's packets asks for each lost one as
+// long as it remembers it.
+type missing struct {
+	begun  bool
+	newest uint16
+	absent []absent      // in the order in which they were missed
+	answer time.Duration // from a request to its packet, smoothed; 0: none came yet
+}
+
+// absent is a packet that has not come.
+type absent struct {
+	seq   uint16
+	since time.Time
+	asked time.Time // last; zero: not yet
+	times int
+}
+
+const (
+	firstAnswer  = 100 * time.Millisecond // until one has been measured
+	leastAnswer  = 20 * time.Millisecond
+	mostAnswer   = 500 * time.Millisecond
+	askLongest   = time.Second // viewers ask for a key frame then, if they have not before
+	askMost      = 10          // times
+	maxAbsent    = 300         // packets; more is an outage, which only a key frame ends
+	farthestLeap = 1000        // ahead: the sender has begun to count anew
+)
+
+// saw is told of each packet that arrives. repaired tells that it was asked for.
+func (m *missing) saw(seq uint16, now time.Time) (repaired bool) {
+	if !m.begun {
+		m.begun, m.newest = true, seq
+		return false
+	}
+	ahead := int(int16(seq - m.newest))
+	if ahead <= 0 {
+		return m.found(seq, now)
+	}
+	if ahead > farthestLeap {
+		m.absent = m.absent[:0]
+	} else {
+		for n := m.newest + 1; n != seq; n++ {
+			m.absent = append(m.absent, absent{seq: n, since: now})
+		}
+	}
+	m.newest = seq
+	return false
+}
+
+// found takes a packet off the list. What comes soon after a second request is
+// taken for the answer to the first: so an estimate that is too short can grow.
+func (m *missing) found(seq uint16, now time.Time) (repaired bool) {
+	i := slices.IndexFunc(m.absent, func(a absent) bool { return a.seq == seq })
+	if i < 0 {
+		return false
+	}
+	a := m.absent[i]
+	m.absent = slices.Delete(m.absent, i, i+1)
+	if a.times == 1 || a.times == 2 {
+		took := now.Sub(a.asked)
+		if a.times == 2 && took < m.expected()/2 {
+			took = now.Sub(a.since)
+		}
+		took = min(max(took, leastAnswer), mostAnswer)
+		m.answer = m.expected() + (took-m.expected())/8
+	}
+	return a.times > 0
+}
+
+// expected is how long an answer takes.
+func (m *missing) expected() time.Duration {
+	if m.answer == 0 {
+		return firstAnswer
+	}
+	return m.answer
+}
+
+// due appends the numbers to ask for now. hopeless tells that some were given
+// up: what follows them needs a key frame.
+func (m *missing) due(now time.Time, numbers []uint16) (due []uint16, hopeless bool) {
+	if len(m.absent) == 0 {
+		return numbers, false
+	}
+	if len(m.absent) > maxAbsent {
+		m.absent = m.absent[:0]
+		return numbers, true
+	}
+	wait := m.expected() * 5 / 4
+	m.absent = slices.DeleteFunc(m.absent, func(a absent) bool {
+		over := a.times >= askMost && now.Sub(a.asked) >= wait || now.Sub(a.since) >= askLongest
+		hopeless = hopeless || over
+		return over
+	})
+	for i := range m.absent {
+		a := &m.absent[i]
+		if a.times == 0 || now.Sub(a.asked) >= wait {
+			a.times++
+			a.asked = now
+			numbers = append(numbers, a.seq)
+		}
+	}
+	return numbers, hopeless
+}
