@@ -51,13 +51,14 @@ func (a *acked) settle() {
 	a.bytes, a.from = 0, a.until
 }
 
-// now is the rate of the last 300 ms: what a link that is full delivers. The
-// mean still has in it what the link delivered before it became narrow.
-func (a *acked) now() float64 {
+// full is what a link delivers whose queue grows: the better of the last two
+// samples, for the other may begin before the queue did. The mean still has in
+// it what was sent before.
+func (a *acked) full() float64 {
 	if a.n < 2 {
 		return a.mean
 	}
-	return (a.samples[0] + a.samples[1]) / 2
+	return max(a.samples[0], a.samples[1])
 }
 
 // newest is the last sample; 0: unknown.

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// trial of the table: flows over links for some seconds, and what came of it.
+// simCase is a line of the table: flows over links for some seconds, and what
+// came of it. go test -v prints it, with Pion's figures beside ours.
 type simCase struct {
 	name    string
 	seconds float64
@@ -252,6 +253,20 @@ var simCases = []simCase{
 			v.most("probes", float64(f[0].probes), 15)
 			v.most("most ms", ms(most(f[0].between(5, 120))), 150)
 		}},
+	{name: "layers with key frames each 2 s, 2.5 Mbit/s", seconds: 120, plain: true,
+		build: one(&flow{layers: []int{150_000, 500_000, 1_500_000}, keys: 60, path: wired(constant(2.5e6))}),
+		judge: func(f []*flow, v *findings) {
+			v.most("switches", float64(f[0].switches(5)), 0)
+			v.least("layer kbit/s", mean(f[0].between(5, 120), sending)/1000, 1500)
+			v.most("queue p95 ms", ms(worst95(f[0].between(5, 120))), 200)
+		}},
+	{name: "layers with key frames each 10 s, 600 kbit/s (too tight)", seconds: 120, plain: true,
+		build: one(&flow{layers: []int{150_000, 500_000, 1_500_000}, keys: 300, path: wired(constant(600e3))}),
+		judge: func(f []*flow, v *findings) {
+			v.most("switches", float64(f[0].switches(5)), 15)
+			v.least("layer kbit/s", mean(f[0].between(5, 120), sending)/1000, 300)
+			v.most("queue p95 ms", ms(worst95(f[0].between(5, 120))), 200)
+		}},
 	{name: "layers, 20 % random loss", seconds: 60, plain: true,
 		build: func() ([]*flow, func(time.Duration)) {
 			l := wired(constant(10e6))
@@ -273,7 +288,7 @@ func lossCase(name string, loss func(*rand.Rand, time.Duration) bool, goal float
 		},
 		judge: func(f []*flow, v *findings) {
 			s := f[0].between(10, 60)
-			v.least("sent of 2.5 Mbit/s", mean(s, func(s sample) float64 { return float64(s.sending) })/2.5e6, goal)
+			v.least("sent of 2.5 Mbit/s", mean(s, sending)/2.5e6, goal)
 		}}
 }
 
@@ -285,6 +300,17 @@ func (f *flow) drained(from float64) float64 {
 		}
 	}
 	return math.Inf(1)
+}
+
+// switches counts changes of layer from a second on.
+func (f *flow) switches(from float64) (n int) {
+	s := f.between(from, math.Inf(1))
+	for i := range s[1:] {
+		if s[i].sending != s[i+1].sending {
+			n++
+		}
+	}
+	return n
 }
 
 func most(s []sample) (d time.Duration) {
@@ -324,7 +350,7 @@ func TestSimulated(t *testing.T) {
 			for _, f := range mine.fails {
 				t.Error(f)
 			}
-			if c.plain || testing.Short() {
+			if c.plain || !testing.Verbose() { // a table is for who reads it
 				return
 			}
 			synctest.Test(t, func(t *testing.T) {
@@ -337,5 +363,28 @@ func TestSimulated(t *testing.T) {
 			})
 			t.Logf("Pion  %s", strings.Join(other.text, ", "))
 		})
+	}
+}
+
+// What random loss does is no luck of one seed, of one round trip or one pace of feedback.
+func TestLossSeeds(t *testing.T) {
+	for _, share := range []float64{.05, .1, .2, .3} {
+		sum, worst, n := 0.0, 1.0, 0
+		for seed := range uint64(4) {
+			for _, delay := range []time.Duration{5, 50, 100} {
+				for _, every := range []time.Duration{50, 100} {
+					l := &link{capacity: constant(10e6), delay: delay * time.Millisecond, limit: 300 * time.Millisecond,
+						loss: random(share), random: rand.New(rand.NewPCG(seed, 9))}
+					f := &flow{most: 2_500_000, path: l, every: every * time.Millisecond}
+					run(40*time.Second, nil, f)
+					v := mean(f.between(10, 40), sending) / 2.5e6
+					sum, worst, n = sum+v, min(worst, v), n+1
+				}
+			}
+		}
+		t.Logf("%2.0f %% random loss: %.2f of 2.5 Mbit/s, at worst %.2f of %d runs", share*100, sum/float64(n), worst, n)
+		if sum/float64(n) < .9 || worst < .7 {
+			t.Errorf("%.0f %%: got %.2f, at worst %.2f, want 0.9 and 0.7", share*100, sum/float64(n), worst)
+		}
 	}
 }

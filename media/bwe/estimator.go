@@ -235,7 +235,9 @@ func (e *Estimator) update(at time.Duration) {
 	}
 	if v.full {
 		c.sign(at)
-		c.limit.full(arrives)
+		if standing > trialQueue { // else chance may have had a part in it
+			c.limit.full(arrives)
+		}
 	}
 	sharp := e.queue.growing(at) && at-c.drainAt > max(sharpAfter, e.rtt) &&
 		e.loss.sentRate(at) > sharpShare*e.acked.newest()/(1-accepted)
@@ -255,14 +257,14 @@ func (e *Estimator) update(at time.Duration) {
 // cut lowers the rate to under what arrives. After a sharp drop that is what
 // arrived last: the samples before it are of the link as it was.
 func (e *Estimator) cut(at time.Duration, sharp bool) {
-	arrives := e.acked.now()
+	arrives := e.acked.full()
 	least := min(max(e.rtt, cutLeast), cutMost)
 	if sharp {
 		arrives, least = e.acked.newest(), cutLeast
 		e.control.drainAt = at
 	}
 	e.control.cut(at, arrives/(1-e.loss.accepted), least)
-	e.prober.next = max(e.prober.next, at+probeCalm)
+	e.prober.cut(at)
 }
 
 // over says that queues grow, and that it is not jitter.

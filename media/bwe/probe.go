@@ -14,7 +14,6 @@ const (
 	probeUp      = 2.0                   // times the estimate
 	probeUpStart = 3.0                   // until a limit has shown, as browsers
 	probeOver    = 1.1                   // times what is wanted: measured is a little less than sent
-	probeWorth   = 1.05                  // less above the estimate is not worth a probe
 	probeGood    = 0.85                  // of the train's rate came through: the next may follow
 	probeFull    = 0.9                   // less than this of what was sent came: the link was full
 	probeUnder   = 0.95                  // of what a full link let through
@@ -22,6 +21,7 @@ const (
 	probeWait    = 2 * time.Second       // after a train that did not come through, doubled each time
 	probeWaitMax = 15 * time.Second
 	probeIdle    = 0.85                   // of the estimate sent: above it the media itself shows what fits
+	probeStands  = 15 * time.Second       // without a limit: what a train proved holds
 	probeCalm    = time.Second            // after a limit showed
 	probeLate    = 500 * time.Millisecond // beyond two round trips: the train's feedback is lost
 	probeQueue   = 300 * time.Millisecond // what a train does to delays is over by then
@@ -48,11 +48,16 @@ type prober struct {
 	train train
 	next  time.Duration // not before
 	wait  time.Duration // after the next failure
+
+	proved time.Duration // when a train last came through; 0: that stood the test, or failed it
 }
 
 // plan begins a train towards want, or returns nothing.
 func (p *prober) plan(rate, want float64, started bool, jitter, at time.Duration) Probe {
-	if p.train.sending || p.train.waiting || at < p.next || want < probeWorth*rate {
+	if p.proved > 0 && at-p.proved > probeStands {
+		p.proved, p.wait = 0, probeWait
+	}
+	if p.train.sending || p.train.waiting || at < p.next || want <= rate {
 		return Probe{}
 	}
 	up := probeUp
@@ -130,12 +135,21 @@ func (p *prober) done(rate, accepted float64, rtt, at time.Duration) (proved flo
 	proved, full = t.measure(accepted)
 	t.sending, t.waiting = false, false
 	if proved > probeGood*float64(t.plan.Rate) {
-		p.wait = probeWait
-		p.next = at
+		p.next, p.proved = at, at
 		return proved, full
 	}
 	p.fail(at)
 	return proved, full
+}
+
+// cut takes note that a limit showed. Soon after a train came through, what it
+// proved did not hold: key frames may be more than the link takes.
+func (p *prober) cut(at time.Duration) {
+	p.next = max(p.next, at+probeCalm)
+	if p.proved > 0 && at-p.proved < probeStands {
+		p.proved = 0
+		p.fail(at)
+	}
 }
 
 // fail puts the next train off.

@@ -16,6 +16,10 @@ const (
 	growMost    = 1.5             // times what arrives, and
 	growBeside  = 10_000          // bits/s: what is not proven is not estimated
 	clearAfter  = 8 * time.Second // without any queue: whoever filled the link with us has left (ours)
+	growBack    = 2.5             // a second, back to backTo of what was before others took the link for a moment (ours)
+	backTo      = 0.7
+	backAfter   = time.Second     // without any queue
+	episode     = 3 * time.Second // cuts that are nearer to each other are of one cause
 	packetBits  = 1200 * 8.0
 	cutLeast    = 100 * time.Millisecond // between two cuts: the first has to show
 	cutMost     = 300 * time.Millisecond
@@ -36,6 +40,7 @@ type control struct {
 	started bool // a limit has shown: the fast start is over
 	changed time.Duration
 	cutAt   time.Duration // last time a limit showed
+	peak    float64       // the rate before the cuts of the last episode
 	dirty   time.Duration // last time a queue stood while the rate grew
 	drainAt time.Duration // last time much more was sent than came out; 0: never
 }
@@ -68,6 +73,9 @@ func (c *control) grow(at time.Duration, arrives float64, rtt time.Duration, cle
 	default:
 		to = c.rate * math.Pow(growSteady, dt)
 	}
+	if c.rate < backTo*c.peak && at-max(c.dirty, c.cutAt) > backAfter {
+		to = max(to, min(c.rate*math.Pow(growBack, dt), backTo*c.peak))
+	}
 	c.rate = max(c.rate, min(to, growMost*arrives+growBeside))
 }
 
@@ -80,6 +88,9 @@ func (c *control) cut(at time.Duration, arrives float64, least time.Duration) {
 	c.changed = at
 	if c.started && at-c.cutAt < least {
 		return
+	}
+	if !c.started || at-c.cutAt > episode {
+		c.peak = c.rate
 	}
 	c.sign(at)
 	if arrives == 0 {

@@ -137,6 +137,7 @@ type flow struct {
 	path    *link
 	back    *link         // of feedback; nil: as long as path, empty
 	delay   time.Duration // one way, beside that of the links
+	keys    int           // frames from a key frame, of eight times the size, to the next; 0: none
 	burst   bool          // probes leave at once, not spread
 
 	pacer    Pacer
@@ -213,6 +214,9 @@ func (f *flow) produce(rate int, at time.Duration) {
 	}
 	f.frames++
 	size := int(float64(f.target(rate)) / 8 / 30 * (0.8 + 0.4*f.random.Float64()))
+	if f.keys > 0 && f.frames%f.keys == 1 {
+		size *= 8
+	}
 	for size > 0 {
 		f.queue = append(f.queue, min(size, simPacket))
 		f.queued += min(size, simPacket)
@@ -402,6 +406,7 @@ func mean(s []sample, v func(sample) float64) float64 {
 
 func got(s sample) float64      { return s.got }
 func estimate(s sample) float64 { return s.estimate }
+func sending(s sample) float64  { return float64(s.sending) }
 
 // worst95 is the 95th percentile of the longest wait of each 100 ms.
 func worst95(s []sample) time.Duration {

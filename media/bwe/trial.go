@@ -7,7 +7,8 @@ const (
 	trialQueue = 30 * time.Millisecond // loss beside this much standing delay is a full queue: no question
 	trialRate  = 150_000               // bits/s: below, an answer takes too long, and there is nothing to save
 	trialMost  = 4 * time.Second       // for a path that carries few packets
-	trialCount = 80                    // packets sent at the lower rate that tell
+	trialSure  = 25                    // packets sent at the lower rate, times the odds of no loss: 2.5 sigma are half the loss
+	trialAlike = 0.4                   // of the way from no loss to as much as before: a trial begins when loss is above its mean
 	trialSteps = 3                     // and at least so many steps
 	trialUnder = 0.95                  // of what was delivered: a link that was only too small now loses nothing
 	trialAfter = 8                     // steps of loss between 3 and 10 % before it is asked about
@@ -48,6 +49,10 @@ func (l *loss) judge(at time.Duration, estimate float64, standing time.Duration)
 	if l.trial.on {
 		return l.conclude(at, last)
 	}
+	if estimate < trialRate && standing < trialQueue {
+		l.nagging = 0
+		return verdict{}
+	}
 	s := l.over(max(last-3, l.fresh), last, false)
 	if s.told < lossPackets {
 		s = l.over(max(last-lossSteps/2, l.fresh), last, false)
@@ -70,9 +75,6 @@ func (l *loss) judge(at time.Duration, estimate float64, standing time.Duration)
 		l.fresh = l.newest + 1
 		return verdict{hold: true, full: true, rate: estimate * (1 - excess/2)}
 	}
-	if estimate < trialRate {
-		return verdict{}
-	}
 	return l.try(at, s, estimate)
 }
 
@@ -87,7 +89,8 @@ func (l *loss) try(at time.Duration, s sums, estimate float64) verdict {
 func (l *loss) conclude(at time.Duration, last int64) verdict {
 	t, s := &l.trial, l.over(l.trial.from, last, false)
 	overdue := at-t.began > trialMost
-	if (s.told < trialCount || s.steps < trialSteps) && !overdue {
+	count := int(trialSure * (1 - t.share) / t.share)
+	if (s.told < count || s.steps < trialSteps) && !overdue {
 		return verdict{hold: true}
 	}
 	t.on = false
@@ -97,7 +100,7 @@ func (l *loss) conclude(at time.Duration, last int64) verdict {
 		return verdict{}
 	}
 	full := max(1-(1-t.share)*t.rate/max(s.rate(), 1), l.accepted) // what a link that was too small loses now
-	if full < t.share && s.share() > (t.share+full)/2 {
+	if full < t.share && s.share() > full+trialAlike*(t.share-full) {
 		l.accepted = min((t.share+s.share())/2, acceptMost)
 		return verdict{rate: t.estimate}
 	}
