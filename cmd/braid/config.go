@@ -36,6 +36,7 @@ type config struct {
 		Listen      string   `yaml:"listen"`
 		PublicIPs   []string `yaml:"public_ips"`   // "auto" asks STUNServers
 		STUNServers []string `yaml:"stun_servers"` // host or host:port
+		Voices      int      `yaml:"voices"`       // negative: all
 	} `yaml:"media"`
 	ICEServers []iceServer   `yaml:"ice_servers"`
 	Drain      time.Duration `yaml:"drain"`

@@ -91,7 +91,7 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 		return nil, err
 	}
 	s.sfu, err = sfu.New(sfu.Config{
-		Listen: cfg.Media.Listen, PublicIPs: cfg.publicIPs(), STUNServers: cfg.stunServers(), Log: log.With("part", "sfu"),
+		Listen: cfg.Media.Listen, PublicIPs: cfg.publicIPs(), STUNServers: cfg.stunServers(), Voices: cfg.Media.Voices, Log: log.With("part", "sfu"),
 		Events: func(e event.Event) { s.recorder.queue.Put(e) },
 	})
 	if err != nil {

@@ -23,6 +23,7 @@ type key struct{ app, channel string }
 type directory struct {
 	events func(event.Event) // called with mu held: the order of calls is the order of events
 	linger time.Duration     // negative: a channel closes with its last user
+	voices int               // how many microphones are heard at once; 0 or less: all
 
 	mu       sync.Mutex
 	closed   bool
@@ -33,10 +34,11 @@ type directory struct {
 	timers sync.WaitGroup // those that afterLocked set
 }
 
-func newDirectory(events func(event.Event), linger time.Duration) *directory {
+func newDirectory(events func(event.Event), linger time.Duration, voices int) *directory {
 	return &directory{
 		events:   events,
 		linger:   linger,
+		voices:   voices,
 		channels: map[key]*channel{},
 		list:     make(chan struct{}),
 		any:      make(chan struct{}),
@@ -51,6 +53,7 @@ type channel struct {
 	members []*member // in join order
 	keep    func()    // takes back the closing; nil when there are members
 	room    room      // those who are told what happens
+	stage   stage     // whom these hear
 	view    atomic.Pointer[view]
 }
 
@@ -236,7 +239,7 @@ func (d *directory) close() {
 }
 
 func (d *directory) openLocked(k key) *channel {
-	c := &channel{where: k, opened: time.Now()}
+	c := &channel{where: k, opened: time.Now(), stage: stage{places: d.voices}}
 	c.view.Store(&view{changed: make(chan struct{})})
 	d.channels[k] = c
 	d.listLocked()
@@ -276,9 +279,14 @@ func (d *directory) listLocked() {
 // swapLocked publishes a channel's members as a new view.
 func (d *directory) swapLocked(c *channel) {
 	next := &view{users: make([]*media.User, len(c.members)), changed: make(chan struct{})}
+	var microphones []*track
 	for i, m := range c.members {
 		next.users[i] = m.user()
+		if t := m.track(Microphone); t.flowing() != nil {
+			microphones = append(microphones, t)
+		}
 	}
+	c.stage.cast(microphones)
 	old := c.view.Swap(next)
 	close(old.changed)
 	close(d.any)

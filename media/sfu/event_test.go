@@ -443,7 +443,7 @@ func TestLinger(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRecorder()
-				d := newDirectory(r.put, c.linger)
+				d := newDirectory(r.put, c.linger, 8)
 				ann := fake("ann", nil)
 				mustEnter(t, d, ann)
 				ann.end(event.Normal, "")
@@ -467,7 +467,7 @@ func TestLinger(t *testing.T) {
 func TestComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRecorder()
-		d := newDirectory(r.put, 10*time.Second)
+		d := newDirectory(r.put, 10*time.Second, 8)
 		visit := func() {
 			s := fake("ann", nil)
 			mustEnter(t, d, s)
@@ -502,7 +502,7 @@ func TestComeBack(t *testing.T) {
 func TestReplacementThatSendsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRecorder()
-		d := newDirectory(r.put, -1)
+		d := newDirectory(r.put, -1, 8)
 		video := func() *publication { return &publication{video: newTrack(codec{name: media.VP8})} }
 		first, second, third := fake("ann", video()), fake("ann", video()), fake("ann", video())
 		first.pub.video.layers[0].begin()

@@ -18,6 +18,7 @@ import (
 type follower struct {
 	track  *track
 	socket *udp.Conn // that to writes to, if any
+	staged bool      // it leaves out what is backstage
 	to     passer
 
 	begun atomic.Pointer[beginning] // newest one
@@ -26,6 +27,7 @@ type follower struct {
 	now      *leg       // passed on; nil before the first key frame and in pauses
 	next     *leg       // awaited; nil: nobody
 	any      bool       // something was passed on
+	left     bool       // something was left out
 	settling int        // packets for which stragglers from before the beginning are looked for
 	last     uint16     // highest number passed on
 	lastTime uint32     // highest timestamp passed on
@@ -116,8 +118,15 @@ func (g *leg) Receive(p *media.Packet) {
 	if g != f.now && g != f.next || !f.to.ready() {
 		return
 	}
+	if f.staged && f.track.backstage.Load() {
+		f.left = true
+		return
+	}
 	if g == f.next && !f.arrive(p) {
 		return
+	}
+	if f.left {
+		f.begin(g.layer, p)
 	}
 	b := f.begun.Load()
 	if f.settling > 0 {
@@ -148,7 +157,17 @@ func (f *follower) arrive(p *media.Packet) bool {
 		f.next.layer.requestKeyFrame()
 		return false
 	}
-	b := &beginning{layer: f.next.layer, first: p.Seq, at: p.Arrival}
+	f.begin(f.next.layer, p)
+	if f.now != nil {
+		f.now.leave()
+	}
+	f.now, f.next = f.next, nil
+	return true
+}
+
+// begin lets a packet follow what was passed on before, whatever that was.
+func (f *follower) begin(l *layer, p *media.Packet) {
+	b := &beginning{layer: l, first: p.Seq, at: p.Arrival}
 	if f.any {
 		b.shift = f.last + 1 - p.Seq
 		// The same picture in two layers has one time: the second is made younger.
@@ -163,12 +182,7 @@ func (f *follower) arrive(p *media.Packet) bool {
 		}
 	}
 	f.begun.Store(b)
-	f.settling = window
-	if f.now != nil {
-		f.now.leave()
-	}
-	f.now, f.next = f.next, nil
-	return true
+	f.settling, f.left = window, false
 }
 
 // sent finds a packet by the number under which it was passed on, with its

@@ -377,6 +377,7 @@ func (d *down) putLocked(p *Participant, k wanted, t *track) error {
 		return nil
 	}
 	f := newForward(t, own.payload)
+	f.staged = k.source == Microphone
 	f.session, f.wire, f.stream, f.socket = p.session, d.wire, streamOf(k), p.session.srv.net.socket
 	var s *lane
 	for _, o := range d.lanes {

@@ -72,6 +72,10 @@ type Config struct {
 	// Linger is how long a channel stays open after its last user has left; 0
 	// means 10 s, a negative value that it closes at once.
 	Linger time.Duration
+	// Voices is how many microphones of a channel its participants receive at
+	// once: the loudest, by the levels that publishers tell (RFC 6464). 0 means 8,
+	// a negative value all.
+	Voices int
 	Log    *slog.Logger // nil: nowhere
 }
 
@@ -108,6 +112,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Linger == 0 {
 		cfg.Linger = 10 * time.Second
 	}
+	if cfg.Voices == 0 {
+		cfg.Voices = 8
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -128,7 +135,7 @@ func New(cfg Config) (*Server, error) {
 		log:      cfg.Log,
 		net:      network,
 		cert:     *cert,
-		dir:      newDirectory(cfg.Events, cfg.Linger),
+		dir:      newDirectory(cfg.Events, cfg.Linger, cfg.Voices),
 		sessions: map[string]*Session{},
 		started:  time.Now(),
 		hurried:  make(chan struct{}, 1),

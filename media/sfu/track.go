@@ -26,6 +26,7 @@ type track struct {
 	layers    []*layer              // immutable, the smallest picture first as far as its offer tells
 	reference atomic.Pointer[layer] // whose timestamps are the track's; nil before the first packet
 	muted     atomic.Bool           // as its participant says
+	backstage atomic.Bool           // others are louder: participants do not get it
 
 	mu       sync.Mutex // for insiders and the end
 	insiders []*insider
