@@ -20,10 +20,11 @@ import (
 const usage = `braid is a real-time media server.
 
   braid serve [--config braid.yaml]   runs the server (the default)
+  braid doctor                        says in words what works and what does not
   braid bot load                      loads a server with publishers and watchers, and measures it
   braid version                       prints the version
 
-braid serve --help and braid bot load --help explain their flags.
+braid serve --help, braid doctor --help and braid bot load --help explain their flags.
 `
 
 func main() {
@@ -47,6 +48,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	switch command {
 	case "serve":
 		return serve(ctx, args, stdout, stderr)
+	case "doctor":
+		return runDoctor(ctx, args, stdout, stderr)
 	case "bot":
 		return bot(ctx, args, stdout, stderr)
 	case "version":
