@@ -9,7 +9,6 @@ package codec
 import "C"
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -17,7 +16,6 @@ import (
 	"unsafe"
 
 	"braid/media"
-	"braid/media/h264"
 )
 
 var (
@@ -36,9 +34,10 @@ const (
 	maxAccessUnit = 8 << 20
 )
 
-// VideoDecoder decodes H.264 or VP8 into 8 bit 4:2:0 pictures of limited range.
-// It has no delay: a picture comes out of the call that put it in. Only one made
-// by NewFeedDecoder puts pictures that were coded out of order back into it, and
+// VideoDecoder decodes into 8 bit 4:2:0 pictures of limited range; VP9, AV1 and
+// H.265 of 10 bits are taken, too. It has no delay: a picture comes out of the call
+// that put it in. Only one made by NewFeedDecoder puts pictures that were coded out
+// of order back into it, and one of an H.265 stream that says it has such pictures;
 // then they come some calls later.
 type VideoDecoder struct {
 	c                   *C.braid_decoder // nil after Flush until the next key frame
@@ -48,11 +47,11 @@ type VideoDecoder struct {
 	needKey, closed     bool
 }
 
-// NewVideoDecoder opens a decoder of media.H264 or media.VP8 for pictures of at
-// most maxWidth x maxHeight (16..4096 each, counted in macroblocks of 16x16),
-// upright or turned by 90 degrees.
+// NewVideoDecoder opens a decoder of any video codec for pictures of at most
+// maxWidth x maxHeight (16..4096 each, counted in macroblocks of 16x16), upright or
+// turned by 90 degrees. AV1 wants a libavcodec with libdav1d.
 func NewVideoDecoder(c media.Codec, maxWidth, maxHeight int) (*VideoDecoder, error) {
-	err := errors.Join(oneOf("codec", c, media.H264, media.VP8),
+	err := errors.Join(oneOf("codec", c, media.H264, media.VP8, media.VP9, media.AV1, media.H265),
 		inRange("maximum width", maxWidth, 16, maxSide), inRange("maximum height", maxHeight, 16, maxSide))
 	if err != nil {
 		return nil, fmt.Errorf("codec: video decoder: %w", err)
@@ -80,8 +79,19 @@ func NewFeedDecoder(maxWidth, maxHeight int) (*VideoDecoder, error) {
 	return d, nil
 }
 
+// decoderName is libavcodec's. Its own "av1" works with hardware alone.
+func decoderName(c media.Codec) string {
+	switch c {
+	case media.AV1:
+		return "libdav1d"
+	case media.H265:
+		return "hevc"
+	}
+	return strings.ToLower(string(c))
+}
+
 func (d *VideoDecoder) open() error {
-	name := C.CString(strings.ToLower(string(d.codec)))
+	name := C.CString(decoderName(d.codec))
 	defer C.free(unsafe.Pointer(name))
 	// libavcodec compares with sides that it has aligned for its vectors.
 	d.c = C.braid_decoder_open(name, C.int64_t((d.maxWidth+63)&^63*((d.maxHeight+63)&^63)), flag(!d.feed))
@@ -108,9 +118,9 @@ func (d *Decoded) Free() {
 	d.Picture = Picture{}
 }
 
-// Decode takes one access unit: H.264 NAL units without start codes, SPS and PPS
-// before each IDR, or one VP8 frame. It returns the newest picture, which the caller frees, or nil when none
-// came of it. units are not kept.
+// Decode takes one access unit, as media.AccessUnit has them. It returns the newest
+// picture, which the caller frees, or nil when none came of it: of several layers
+// of one picture the highest. units are not kept.
 //
 // Errors: ErrTooLarge, before anything is allocated for the size. ErrNeedKey
 // after loss or damage: the damaged picture is not returned, and each call up to
@@ -180,16 +190,29 @@ func (d *VideoDecoder) decode(units [][]byte, size int, pts time.Duration) (*Dec
 	if pic.frame == nil {
 		return nil, nil
 	}
-	if err := pic.view(d.feed); err != nil {
+	if err := pic.view(d.converts()); err != nil {
+		pic.Free()
+		return nil, err
+	}
+	if err := d.checkSize(pic.W, pic.H); err != nil { // an AV1 frame may be larger than its sequence says
 		pic.Free()
 		return nil, err
 	}
 	return pic, nil
 }
 
+// converts tells whether other formats than 8 bit 4:2:0 are made that.
+func (d *VideoDecoder) converts() bool {
+	return d.feed || d.codec == media.VP9 || d.codec == media.AV1 || d.codec == media.H265
+}
+
+// nal tells whether the codec has NAL units, which libavcodec wants behind start
+// codes.
+func (d *VideoDecoder) nal() bool { return d.codec == media.H264 || d.codec == media.H265 }
+
 func (d *VideoDecoder) write(dst []byte, units [][]byte) {
 	for _, u := range units {
-		if d.codec == media.H264 && len(u) > 0 {
+		if d.nal() && len(u) > 0 {
 			dst = dst[copy(dst, startCode):]
 		}
 		dst = dst[copy(dst, u):]
@@ -232,110 +255,4 @@ func reason(code C.int) string {
 	var text [C.AV_ERROR_MAX_STRING_SIZE]C.char
 	C.av_strerror(code, &text[0], C.AV_ERROR_MAX_STRING_SIZE)
 	return C.GoString(&text[0])
-}
-
-var startCode = []byte{0, 0, 0, 1}
-
-func macroblocks(side int) int { return (side + 15) / 16 }
-
-// content is what Decode must know of an access unit before libavcodec sees it.
-type content struct {
-	picture bool // it holds (part of) a picture
-	key     bool // a decoder can start here
-	size    int  // bytes in the form that libavcodec takes
-}
-
-// look checks the access unit in Go: sizes that are announced, and nothing that
-// libavcodec would read differently than we do.
-func (d *VideoDecoder) look(units [][]byte) (content, error) {
-	if d.codec == media.VP8 {
-		return d.lookVP8(units)
-	}
-	return d.lookH264(units)
-}
-
-func (d *VideoDecoder) lookH264(units [][]byte) (content, error) {
-	var c content
-	for _, u := range units {
-		if len(u) == 0 {
-			continue
-		}
-		if c.size += len(startCode) + len(u); c.size > maxAccessUnit {
-			return c, fmt.Errorf("%w: access unit over %d bytes", media.ErrLimit, maxAccessUnit)
-		}
-		// libavcodec would see another unit there, an unchecked SPS for one.
-		// H.264 clause 7.4.1 forbids it.
-		if bytes.Contains(u, startCode[1:]) {
-			return c, fmt.Errorf("%w: start code inside a NAL unit", media.ErrInvalid)
-		}
-		switch t := h264.Type(u); t {
-		case 1, 2, 3, 4, 5: // slices (H.264 table 7-1); 5 is of an IDR
-			c.picture = true
-			c.key = c.key || t == h264.TypeIDR
-		case h264.TypeSEI:
-			c.key = c.key || d.feed && h264.IsRecoveryPoint([][]byte{u})
-		case h264.TypeSPS:
-			if err := d.checkSPS(u); err != nil {
-				return c, err
-			}
-		}
-	}
-	return c, nil
-}
-
-// h264Profiles are those whose SPS libavcodec and media/h264 read alike: what
-// one takes for a scaling list must not be a size to the other.
-var h264Profiles = []byte{44, 66, 77, 88, 100, 110, 122, 244}
-
-func (d *VideoDecoder) checkSPS(nal []byte) error {
-	s, err := h264.ParseSPS(nal)
-	if err != nil {
-		return fmt.Errorf("%w: %w", media.ErrInvalid, err)
-	}
-	if err := oneOf("H.264 profile", s.Profile, h264Profiles...); err != nil {
-		return err
-	}
-	deep := s.BitDepthLuma == 10 && s.BitDepthChroma == 10
-	if d.feed && (deep || s.BitDepthLuma == 8 && s.BitDepthChroma == 8) {
-		return d.checkSize(s.MbWidth*16, s.MbHeight*16)
-	}
-	if s.ChromaFormat != 1 || s.BitDepthLuma != 8 || s.BitDepthChroma != 8 {
-		return fmt.Errorf("%w: chroma format %d of %d and %d bits, want 4:2:0 (1) of 8 bits",
-			media.ErrInvalid, s.ChromaFormat, s.BitDepthLuma, s.BitDepthChroma)
-	}
-	// The coded size: cropping shows less than it allocates.
-	return d.checkSize(s.MbWidth*16, s.MbHeight*16)
-}
-
-// lookVP8 reads the frame header of RFC 6386 section 9.1.
-func (d *VideoDecoder) lookVP8(units [][]byte) (content, error) {
-	if len(units) != 1 || len(units[0]) == 0 {
-		return content{}, fmt.Errorf("%w: %d units, want one frame", media.ErrInvalid, len(units))
-	}
-	f := units[0]
-	c := content{picture: true, key: f[0]&1 == 0, size: len(f)}
-	if c.size > maxAccessUnit {
-		return c, fmt.Errorf("%w: frame over %d bytes", media.ErrLimit, maxAccessUnit)
-	}
-	if !c.key {
-		return c, nil
-	}
-	if len(f) < 10 || !bytes.Equal(f[3:6], []byte{0x9d, 0x01, 0x2a}) {
-		return c, fmt.Errorf("%w: key frame without its header", media.ErrInvalid)
-	}
-	w, h := int(f[6])|int(f[7]&0x3f)<<8, int(f[8])|int(f[9]&0x3f)<<8
-	return c, d.checkSize(w, h)
-}
-
-func (d *VideoDecoder) checkSize(w, h int) error {
-	fits := func(w, h int) bool {
-		return macroblocks(w) <= macroblocks(d.maxWidth) && macroblocks(h) <= macroblocks(d.maxHeight)
-	}
-	if w < 1 || h < 1 {
-		return fmt.Errorf("%w: %dx%d picture", media.ErrInvalid, w, h)
-	}
-	if !fits(w, h) && !fits(h, w) {
-		return fmt.Errorf("%w: %dx%d, at most %dx%d", ErrTooLarge, w, h, d.maxWidth, d.maxHeight)
-	}
-	return nil
 }

@@ -1,6 +1,6 @@
-// Package codec turns coded media into pictures and samples and back: H.264 and
-// VP8 decoding and AAC encoding by libavcodec, H.264 encoding by libx264, Opus
-// by libopus, resampling by libswresample, scaling and copying by libyuv.
+// Package codec turns coded media into pictures and samples and back: H.264, VP8,
+// VP9, AV1 (libdav1d) and H.265 decoding and AAC encoding by libavcodec, H.264
+// encoding by libx264, Opus by libopus, resampling by libswresample, scaling and copying by libyuv.
 //
 // It is the only package of braid that uses cgo, and only the worker program
 // (cmd/braid-mixer) links it: the decoders parse what strangers send, and a

@@ -54,20 +54,37 @@ func makeClip(t testing.TB, c media.Codec, w, h, n int, args ...string) clip {
 		file := ffmpeg(t, nil, append(append(in, args...), "-f", "ivf", "-")...)
 		return clip{c, w, h, file, splitIVF(t, file)}
 	}
-	in = append(in, "-c:v", "libx264", "-preset", "superfast", "-bf", "0", "-g", "300", "-x264-params", "aud=1")
-	file := ffmpeg(t, nil, append(append(in, args...), "-f", "h264", "-")...)
-	return clip{c, w, h, file, splitAnnexB(file)}
+	switch c {
+	case media.VP9:
+		in = append(in, "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "600k", "-g", "300", "-lag-in-frames", "0", "-pix_fmt", "yuv420p")
+	case media.AV1:
+		in = append(in, "-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8", "-b:v", "600k", "-g", "300", "-lag-in-frames", "0", "-pix_fmt", "yuv420p")
+	case media.H265:
+		in = append(in, "-c:v", "libx265", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "300", "-pix_fmt", "yuv420p",
+			"-x265-params", "aud=1:bframes=0:log-level=none:repeat-headers=1:pools=none:frame-threads=1")
+		file := ffmpeg(t, nil, append(append(in, args...), "-f", "hevc", "-")...)
+		return clip{c, w, h, file, splitAnnexB(file, func(nal []byte) bool { return nal[0]>>1 == 35 })}
+	default:
+		in = append(in, "-c:v", "libx264", "-preset", "superfast", "-bf", "0", "-g", "300", "-x264-params", "aud=1")
+		file := ffmpeg(t, nil, append(append(in, args...), "-f", "h264", "-")...)
+		return clip{c, w, h, file, splitAnnexB(file, func(nal []byte) bool { return nal[0]&0x1f == 9 })}
+	}
+	file := ffmpeg(t, nil, append(append(in, args...), "-f", "ivf", "-")...)
+	return clip{c, w, h, file, splitIVF(t, file)}
 }
 
+// videoCodecs are all that a VideoDecoder takes.
+var videoCodecs = []media.Codec{media.H264, media.VP8, media.VP9, media.AV1, media.H265}
+
 // splitAnnexB cuts a stream with access unit delimiters.
-func splitAnnexB(b []byte) [][][]byte {
+func splitAnnexB(b []byte, delimits func(nal []byte) bool) [][][]byte {
 	var aus [][][]byte
 	for _, nal := range bytes.Split(b, []byte{0, 0, 1}) {
 		nal = bytes.TrimRight(nal, "\x00")
 		if len(nal) == 0 {
 			continue
 		}
-		if nal[0]&0x1f == 9 {
+		if delimits(nal) {
 			aus = append(aus, nil)
 			continue
 		}
@@ -90,8 +107,8 @@ func splitIVF(t testing.TB, b []byte) [][][]byte {
 // raw decodes with ffmpeg to planar 4:2:0 without padding.
 func (c clip) raw(t testing.TB, args ...string) []byte {
 	t.Helper()
-	format := "h264"
-	if c.codec == media.VP8 {
+	format := map[media.Codec]string{media.H264: "h264", media.H265: "hevc"}[c.codec]
+	if format == "" {
 		format = "ivf"
 	}
 	file := filepath.Join(t.TempDir(), "clip")
