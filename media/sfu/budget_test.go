@@ -13,7 +13,7 @@ import (
 // kbit/s whose path carries rate bits/s; 0: nobody knows.
 func watchingAt(t *testing.T, rate, tracks int) (*wire, []show, []*rtpSink) {
 	t.Helper()
-	w := &wire{}
+	w := pionsWire()
 	var shows []show
 	var sinks []*rtpSink
 	for range tracks {

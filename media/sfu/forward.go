@@ -65,13 +65,12 @@ type toldReport struct {
 // viewer's requests.
 func (f *forward) addTo(s *Session) error {
 	f.session, f.wire, f.socket = s, s.wire, s.srv.net.socket
-	t, err := s.pc.AddTransceiverFromTrack(f, webrtc.RTPTransceiverInit{
+	_, err := s.pc.AddTransceiverFromTrack(f, webrtc.RTPTransceiverInit{
 		Direction: webrtc.RTPTransceiverDirectionSendonly,
 	})
 	if err != nil {
 		return fmt.Errorf("sfu: add the %s track: %w", f.track.codec, err)
 	}
-	s.start(func() { f.readRequests(t.Sender()) })
 	return nil
 }
 
@@ -143,7 +142,9 @@ func (f *forward) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, e
 	}
 	for _, p := range c.CodecParameters() {
 		if uint8(p.PayloadType) == f.payload {
+			out.transport = transportID(c, f.Kind() == webrtc.RTPCodecTypeVideo && out.rtx == 0)
 			f.out.Store(out)
+			f.wire.requests.bind(f, out)
 			return p, nil
 		}
 	}
@@ -152,6 +153,7 @@ func (f *forward) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, e
 
 func (f *forward) Unbind(webrtc.TrackLocalContext) error {
 	f.out.Store(nil)
+	f.wire.requests.unbind(f)
 	return nil
 }
 

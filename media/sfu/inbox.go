@@ -15,6 +15,7 @@ import (
 // packet (waiting).
 type inboxes struct {
 	interceptor.NoOp
+	wire *wire // of a viewer; nil: a publisher's
 
 	mu  sync.Mutex
 	rtp map[uint32]*inbox // by SSRC
@@ -38,6 +39,9 @@ func (b *inbox) Write(p []byte) (int, error) { return b.Buffer.Write(p, nil) }
 
 // make is the connection's webrtc.SettingEngine.BufferFactory.
 func (i *inboxes) make(kind packetio.BufferPacketType, ssrc uint32) io.ReadWriteCloser {
+	if kind == packetio.RTCPBufferPacket && i.wire != nil {
+		return &requestBox{i.wire, ssrc}
+	}
 	b := &inbox{packetio.NewBuffer()}
 	if kind != packetio.RTPBufferPacket {
 		b.SetLimitSize(rtcpInbox)

@@ -28,7 +28,8 @@ const (
 // sessions (ICE muxes tell them apart by user fragment), and the addresses
 // that clients are told.
 type network struct {
-	socket   *sockets.Conn // under udp
+	socket   *sockets.Conn // under inlet
+	inlet    *inlet        // under udp
 	udp      *ice.UDPMuxDefault
 	tcp      *ice.TCPMuxDefault
 	listener *boundedListener
@@ -62,7 +63,8 @@ func listen(cfg Config) (*network, error) {
 	logs := pionLogs{cfg.Log}
 	n.listener = &boundedListener{Listener: tcp, most: 2 * cfg.MaxSessions, traces: n.traces, open: map[net.Conn]struct{}{}}
 	n.socket = sockets.New(udp)
-	tapped := &tap{Conn: n.socket, traces: n.traces}
+	n.inlet = newInlet(n.socket, cfg.SilenceTimeout)
+	tapped := &tap{inlet: n.inlet, traces: n.traces}
 	if n.discovers {
 		tapped.finds = &discovery{
 			socket: n.socket, port: n.port, servers: cfg.STUNServers, every: discoverEvery,

@@ -356,12 +356,13 @@ func (d *down) openLocked(p *Participant) error {
 			return fmt.Errorf("sfu: register %s: %w", c, err)
 		}
 	}
-	pc, err := p.session.peerOf(engine, viewerInterceptors)
+	w := newWire(p.session.srv)
+	pc, err := p.session.viewerOf(engine, w)
 	if err != nil {
 		return err
 	}
 	pc.OnConnectionStateChange(func(webrtc.PeerConnectionState) { p.poke() })
-	d.pc, d.wire = pc, newWire(p.session.srv, pc)
+	d.pc, d.wire = pc, w
 	return nil
 }
 
@@ -402,9 +403,7 @@ func (d *down) putLocked(p *Participant, k wanted, t *track) error {
 		return fmt.Errorf("sfu: prefer %s: %w", t.codec, err)
 	}
 	s.forward, s.of, s.free = f, k, false
-	sender := s.transceiver.Sender()
 	f.reports = func(reports []rtcp.ReceptionReport) { s.health.report(reports, f, time.Now()) }
-	p.session.start(func() { f.readRequests(sender) })
 	return nil
 }
 

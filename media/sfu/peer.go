@@ -14,7 +14,7 @@ import (
 )
 
 // newPeer makes a PeerConnection that knows exactly the codecs that were taken
-// from the offer, under the offer's payload types.
+// from the offer, under the offer's payload types. A viewer's is that of s.wire.
 func (s *Session) newPeer(o *offer, interceptors interceptorsFunc) (*webrtc.PeerConnection, error) {
 	engine := &webrtc.MediaEngine{}
 	for _, sec := range o.sections {
@@ -24,12 +24,25 @@ func (s *Session) newPeer(o *offer, interceptors interceptorsFunc) (*webrtc.Peer
 			}
 		}
 	}
+	if s.pub == nil {
+		s.wire = newWire(s.srv)
+		return s.viewerOf(engine, s.wire)
+	}
 	return s.peerOf(engine, interceptors)
 }
 
 // peerOf makes a PeerConnection that goes on using engine.
 func (s *Session) peerOf(engine *webrtc.MediaEngine, interceptors interceptorsFunc) (*webrtc.PeerConnection, error) {
-	boxes := &inboxes{}
+	return s.makePeer(engine, interceptors, nil)
+}
+
+// viewerOf makes a PeerConnection for a viewer, and w the way out to it.
+func (s *Session) viewerOf(engine *webrtc.MediaEngine, w *wire) (*webrtc.PeerConnection, error) {
+	return s.makePeer(engine, viewerInterceptors, w)
+}
+
+func (s *Session) makePeer(engine *webrtc.MediaEngine, interceptors interceptorsFunc, w *wire) (*webrtc.PeerConnection, error) {
+	boxes := &inboxes{wire: w}
 	registry := &interceptor.Registry{}
 	registry.Add(boxes) // next to the packets: what others read first has no count
 	if err := interceptors(engine, registry); err != nil {
@@ -37,6 +50,9 @@ func (s *Session) peerOf(engine *webrtc.MediaEngine, interceptors interceptorsFu
 	}
 	settings := s.srv.net.settings
 	seen := s.srv.net.traces.begin(s, &settings)
+	if w != nil {
+		w.hook(&settings, seen)
+	}
 	settings.BufferFactory = boxes.make
 	settings.DisableMediaEngineCopy(true) // each connection has its own already
 	api := webrtc.NewAPI(
@@ -49,6 +65,9 @@ func (s *Session) peerOf(engine *webrtc.MediaEngine, interceptors interceptorsFu
 		return nil, fmt.Errorf("sfu: make a connection: %w", err)
 	}
 	seen.watch(pc)
+	if w != nil {
+		w.over(pc, seen)
+	}
 	return pc, nil
 }
 
@@ -119,13 +138,8 @@ type interceptorsFunc func(*webrtc.MediaEngine, *interceptor.Registry) error
 // without which browsers stay at 300 kbit/s. Lost packets are asked for by layer:
 // Pion would not see that retransmissions have come.
 func publisherInterceptors(engine *webrtc.MediaEngine, registry *interceptor.Registry) error {
-	both := []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo}
-	for _, kind := range both {
-		for _, uri := range []string{sdp.SDESMidURI, sdp.TransportCCURI} {
-			if err := engine.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, kind); err != nil {
-				return err
-			}
-		}
+	if err := extendBoth(engine, sdp.SDESMidURI, sdp.TransportCCURI); err != nil {
+		return err
 	}
 	for _, uri := range []string{sdp.SDESRTPStreamIDURI, sdp.SDESRepairRTPStreamIDURI} {
 		if err := engine.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, webrtc.RTPCodecTypeVideo); err != nil {
@@ -149,11 +163,38 @@ func publisherInterceptors(engine *webrtc.MediaEngine, registry *interceptor.Reg
 	return nil
 }
 
+// extendBoth registers header extensions of sound and pictures.
+func extendBoth(engine *webrtc.MediaEngine, uris ...string) error {
+	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo} {
+		for _, uri := range uris {
+			if err := engine.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, kind); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // viewerInterceptors are none: each would cost every packet to every viewer.
 // Requests for lost packets are answered by resender. Sender reports are the
 // publisher's own, passed on by forward: only these keep lips and words
-// together.
-func viewerInterceptors(*webrtc.MediaEngine, *interceptor.Registry) error { return nil }
+// together. The transport-wide number is the wire's.
+func viewerInterceptors(engine *webrtc.MediaEngine, _ *interceptor.Registry) error {
+	return extendBoth(engine, sdp.TransportCCURI)
+}
+
+// transportID is the negotiated id of the transport-wide number's extension, 0
+// when packets go without: there is none, or no place for it in a header of
+// one-byte extensions (RFC 8285 section 4.2), or packets are sent again as they
+// were, and so cannot have another number each time.
+func transportID(c webrtc.TrackLocalContext, again bool) uint8 {
+	for _, e := range c.HeaderExtensions() {
+		if e.URI == sdp.TransportCCURI && e.ID > 0 && e.ID < 15 && !again {
+			return uint8(e.ID)
+		}
+	}
+	return 0
+}
 
 // audioLevelID is the negotiated id of the audio level extension (RFC 6464), 0
 // when there is none.

@@ -75,7 +75,6 @@ func (s *Session) open(ctx context.Context, o *offer, interceptors interceptorsF
 		if err != nil {
 			return "", err
 		}
-		s.wire = newWire(s.srv, s.pc)
 		for _, f := range s.sends {
 			if err := f.addTo(s); err != nil {
 				return "", err

@@ -1,55 +1,142 @@
 package sfu
 
 import (
+	"encoding/binary"
+	"io"
+	"sync"
 	"time"
 
 	"github.com/pion/rtcp"
-	"github.com/pion/webrtc/v4"
 )
 
-// readRequests answers requests for lost packets, passes the viewer's wishes for
-// key frames on (some viewers send PLI, some FIR), and its reports. Most of what
-// comes is reports that nobody wants: they are passed over, not parsed.
-func (f *forward) readRequests(sender *webrtc.RTPSender) {
-	again := newResender(f, time.Now())
-	buf := make([]byte, maxPacket)
-	for bad := 0; bad < maxBadReads; {
-		n, _, err := sender.Read(buf)
-		if ended(err) {
-			return
+// requests is what a viewer says about what it gets, by RTCP: it asks for lost
+// packets and for key frames, and reports. It comes from the inlet, or from Pion.
+type requests struct {
+	mu    sync.Mutex
+	bound map[uint32]*asked // by SSRC
+}
+
+// asked is a forward that a viewer may ask of.
+type asked struct {
+	forward *forward
+	mu      sync.Mutex
+	again   *resender // guarded by mu
+}
+
+// bind lets a viewer ask of f under its SSRC, unbind ends it.
+func (r *requests) bind(f *forward, out *outlet) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.bound == nil {
+		r.bound = map[uint32]*asked{}
+	}
+	r.bound[out.ssrc] = &asked{forward: f, again: newResender(f, time.Now())}
+}
+
+func (r *requests) unbind(f *forward) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for ssrc, a := range r.bound {
+		if a.forward == f {
+			delete(r.bound, ssrc)
 		}
-		if err != nil { // a packet longer than buf
-			bad++
-			continue
-		}
-		bad = 0
-		eachRTCP(buf[:n], func(h rtcp.Header, packet []byte) { f.request(h, packet, again) })
 	}
 }
 
-// request looks at one packet of a viewer. What cannot be read is not answered.
-func (f *forward) request(h rtcp.Header, packet []byte, again *resender) {
+func (r *requests) of(ssrc uint32) *asked {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.bound[ssrc]
+}
+
+// take goes through a compound. Of what only is not 0 for, it heeds what is about
+// that SSRC alone: Pion shows a packet once for each that it is about. Most of
+// what comes is reports that nobody wants: they are passed over, not parsed.
+func (r *requests) take(w *wire, compound []byte, only uint32) {
+	eachRTCP(compound, func(h rtcp.Header, packet []byte) { r.heed(w, h, packet, only) })
+}
+
+// heed looks at one packet of a viewer. What cannot be read is not answered.
+func (r *requests) heed(w *wire, h rtcp.Header, packet []byte, only uint32) {
+	if h.Type == rtcp.TypeReceiverReport {
+		r.reports(packet, only)
+		return
+	}
+	if len(packet) < 12 {
+		return
+	}
+	ssrc := binary.BigEndian.Uint32(packet[8:]) // of the media, in all feedback (RFC 4585 section 6.1)
 	switch {
+	case h.Type == rtcp.TypeTransportSpecificFeedback && h.Count == rtcp.FormatTCC:
+		if only == 0 || only == ssrc {
+			w.feedback(packet, w.srv.clock(time.Now()))
+		}
 	case h.Type == rtcp.TypeTransportSpecificFeedback && h.Count == rtcp.FormatTLN:
 		var nack rtcp.TransportLayerNack
-		if nack.Unmarshal(packet) == nil {
-			again.answer(&nack, time.Now())
+		if a := r.of(ssrc); a != nil && (only == 0 || only == ssrc) && nack.Unmarshal(packet) == nil {
+			a.mu.Lock()
+			a.again.answer(&nack, time.Now())
+			a.mu.Unlock()
 		}
-	case h.Type == rtcp.TypePayloadSpecificFeedback && (h.Count == rtcp.FormatPLI || h.Count == rtcp.FormatFIR):
-		f.requestKeyFrame()
-	case h.Type == rtcp.TypeReceiverReport && (f.reports != nil || f.red.payload.Load() != 0):
-		var report rtcp.ReceiverReport
-		if report.Unmarshal(packet) != nil {
-			return
-		}
-		if out := f.out.Load(); out != nil {
-			f.red.report(report.Reports, out.ssrc)
-		}
-		if f.reports != nil {
-			f.reports(report.Reports)
+	case h.Type == rtcp.TypePayloadSpecificFeedback && h.Count == rtcp.FormatPLI:
+		r.keyFrame(ssrc, only)
+	case h.Type == rtcp.TypePayloadSpecificFeedback && h.Count == rtcp.FormatFIR:
+		for entry := packet[12:]; len(entry) >= 8; entry = entry[8:] { // RFC 5104 section 4.3.1
+			r.keyFrame(binary.BigEndian.Uint32(entry), only)
 		}
 	}
 }
+
+func (r *requests) keyFrame(ssrc, only uint32) {
+	if a := r.of(ssrc); a != nil && (only == 0 || only == ssrc) {
+		a.forward.requestKeyFrame()
+	}
+}
+
+// reports gives the blocks of a receiver report (RFC 3550 section 6.4.2) to whom
+// they are about.
+func (r *requests) reports(packet []byte, only uint32) {
+	for at := 8; at+24 <= len(packet); at += 24 {
+		ssrc := binary.BigEndian.Uint32(packet[at:])
+		a := r.of(ssrc)
+		if a == nil || only != 0 && only != ssrc {
+			continue
+		}
+		f := a.forward
+		redundant := f.red.payload.Load() != 0
+		var block rtcp.ReceptionReport
+		if !redundant && f.reports == nil || block.Unmarshal(packet[at:at+24]) != nil {
+			continue
+		}
+		one := []rtcp.ReceptionReport{block}
+		if redundant {
+			f.red.report(one, ssrc)
+		}
+		if f.reports != nil {
+			f.reports(one)
+		}
+	}
+}
+
+// requestBox is where Pion puts what it decrypted about one SSRC of a wire. It
+// keeps nothing.
+type requestBox struct {
+	wire *wire
+	ssrc uint32
+}
+
+// Write heeds a packet, unless the inlet has seen it already.
+func (b *requestBox) Write(p []byte) (int, error) {
+	w := b.wire
+	if r := w.route.Load(); w.owner.Load() != ours || r == nil || r.tcp != nil {
+		w.requests.take(w, p, b.ssrc)
+	}
+	return len(p), nil
+}
+
+// Read has nothing, ever; nobody calls it.
+func (b *requestBox) Read([]byte) (int, error) { return 0, io.EOF }
+func (b *requestBox) Close() error             { return nil }
 
 // eachRTCP goes through the packets of a compound (RFC 3550 section 6.1), up to
 // the first whose length is wrong.

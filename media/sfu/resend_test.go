@@ -66,9 +66,16 @@ func testForward(t *testing.T, out outlet) (*forward, *rtpSink) {
 	sink := &rtpSink{}
 	out.writer = sink
 	f := newForward(newTrack(codec{name: media.VP8}), 96)
-	f.wire, f.session = &wire{}, &Session{srv: &Server{net: &network{socket: socket}}}
+	f.wire, f.session = pionsWire(), &Session{srv: &Server{net: &network{socket: socket}}}
 	f.out.Store(&out)
 	return f, sink
+}
+
+// pionsWire is a wire whose packets go to their outlets' writers.
+func pionsWire() *wire {
+	w := &wire{}
+	w.owner.Store(pions)
+	return w
 }
 
 func keyFrame(seq uint16, at time.Time) *media.Packet {
@@ -329,8 +336,10 @@ func FuzzRequests(f *testing.F) {
 	}
 	fw := newForward(newTrack(codec{name: media.VP8}), 96)
 	fw.reports = func([]rtcp.ReceptionReport) {}
-	again := newResender(fw, time.Now())
+	w := &wire{srv: &Server{net: &network{}}}
+	w.requests.bind(fw, &outlet{ssrc: 2})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		eachRTCP(b, func(h rtcp.Header, p []byte) { fw.request(h, p, again) })
+		w.requests.take(w, b, 0)
+		w.requests.take(w, b, 2)
 	})
 }

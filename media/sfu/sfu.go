@@ -10,8 +10,7 @@
 //
 // Goroutines: Pion's own; one per session (Session.run, which alone decides
 // about its life); one reader and one RTCP reader per layer of a published track, one
-// that asks for key frames per layer of a video; one RTCP reader per forwarded
-// track; one that chooses layers (Server.steer);
+// that asks for key frames per layer of a video; one that chooses layers (Server.steer);
 // timers for what happens later in a channel (its closing).
 // Server.Close returns when all of them have ended.
 package sfu

@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
-
-	sockets "braid/media/udp"
 )
 
 // STUN message types (RFC 8489 section 5), and the attribute that says whose
@@ -20,7 +18,7 @@ const (
 // tap is the media socket, with an eye on the STUN messages that come in. To all
 // other packets it costs the comparison of a byte.
 type tap struct {
-	*sockets.Conn
+	*inlet
 	traces *traces
 	finds  *discovery // nil: it asks nobody
 }
@@ -29,7 +27,7 @@ type tap struct {
 // questions.
 func (t *tap) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 	for {
-		n, from, err := t.Conn.ReadFromAddrPort(b)
+		n, from, err := t.inlet.ReadFromAddrPort(b)
 		if err != nil || n < 20 || b[0] > 1 {
 			return n, from, err
 		}

@@ -1,25 +1,80 @@
 package sfu
 
 import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/pion/ice/v4"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
+	"github.com/pion/srtp/v3"
 	"github.com/pion/webrtc/v4"
+
+	sockets "braid/media/udp"
 )
 
 // wire is the way out to one viewer: one connection with all that is sent on it.
 // Its methods may be called from any goroutine and do not block.
+//
+// Pion makes the connection (ICE, DTLS, negotiation). What flows on it then is
+// ours: packets are sealed (SRTP) in the memory that the socket sends, and the
+// viewer's RTCP is opened where the socket is read (inlet). Where the keys cannot
+// be had, all of it stays Pion's. Which of the two holds is decided before the
+// first packet and never changes: the numbers that SRTP counts per SSRC have one
+// owner.
+//
+//	undecided ── first packet after DTLS, keys known ──→ ours
+//	    └──────── first packet after DTLS, keys unknown ─→ pions
 type wire struct {
-	srv      *Server
-	pc       *webrtc.PeerConnection
-	estimate estimator // set before anything is sent; nil: nobody estimates
-	budget   *budget   // is estimate
+	srv     *Server
+	pc      *webrtc.PeerConnection
+	secrets secrets
+	owner   atomic.Uint32 // undecided, ours, pions
+	route   atomic.Pointer[route]
+	known   netip.AddrPort // where the inlet looks for it; guarded by the inlet's lock
+	budget  *budget        // is estimate
+
+	mu sync.Mutex // owns all that follows
+
+	estimate estimator // nil: nobody estimates
+
+	seal    seal
+	number  uint16           // transport-wide, of the next packet
+	rtp     rtp.Header       // of the packet being sent
+	rtcp    rtcp.Header      // the same
+	scratch []byte           // a packet that does not go out by UDP
+	ways    []net.PacketConn // in the server's TCP mux, the newest last
+
+	// Owned by the inlet's reader.
+	open   *srtp.Context // of the viewer's RTCP
+	passed time.Duration // when Pion last got a packet
+
+	requests requests
+}
+
+const (
+	undecided = iota
+	ours
+	pions
+)
+
+// route is where a viewer is: its end of the ICE pair in use.
+type route struct {
+	udp netip.AddrPort
+	tcp net.Addr // of a viewer that came by TCP; else nil
 }
 
 // estimator is told what goes out to a viewer and what arrived there
 // (draft-holmer-rmcat-transport-wide-cc-extensions-01). Its methods are called
-// from any goroutine and must not block. Times count from the server's start.
+// from any goroutine, Sent with the wire's lock held, so that numbers come in
+// order; they must not block and not send. Times count from the server's start.
 type estimator interface {
 	// Sent is told of each RTP packet that has a transport-wide number: its size
 	// in bytes is that of the UDP payload.
@@ -29,36 +84,283 @@ type estimator interface {
 	Feedback(raw []byte, at time.Duration)
 }
 
-func newWire(s *Server, pc *webrtc.PeerConnection) *wire {
-	b := newBudget(s)
-	return &wire{srv: s, pc: pc, estimate: b, budget: b}
-}
-
 // outlet is one forward's part of a wire, as it was negotiated.
 type outlet struct {
 	ssrc       uint32
 	rtx        uint32 // SSRC of retransmissions; 0: packets are sent again as they were
 	rtxPayload uint8
+	transport  uint8 // id of the transport-wide number's extension; 0: none
 	writer     webrtc.TrackLocalWriter
 }
 
+var (
+	errNotConnected = errors.New("sfu: the connection does not stand")
+	errSeal         = errors.New("sfu: the packet cannot be sealed")
+)
+
+// newWire makes a wire that a connection will be made for.
+func newWire(s *Server) *wire {
+	b := newBudget(s)
+	return &wire{srv: s, estimate: b, budget: b}
+}
+
+// hook lets the connection that is made with e be this wire's; seen watches it too.
+func (w *wire) hook(e *webrtc.SettingEngine, seen *trace) {
+	w.secrets.overhear(e, seen.greeted)
+	e.SetICETCPMux(tcpWays{w.srv.net.tcp, w})
+}
+
+// over sets the connection, before anything is negotiated on it.
+func (w *wire) over(pc *webrtc.PeerConnection, seen *trace) {
+	w.pc = pc
+	ice := pc.SCTP().Transport().ICETransport()
+	ice.OnSelectedCandidatePairChange(func(p *webrtc.ICECandidatePair) {
+		w.lead(p)
+		seen.chosen(p)
+	})
+	ice.OnConnectionStateChange(func(state webrtc.ICETransportState) {
+		if state == webrtc.ICETransportStateFailed || state == webrtc.ICETransportStateClosed {
+			w.srv.net.inlet.forget(w)
+		}
+	})
+}
+
+// lead follows the viewer to where it is now. While ICE restarts it stays where
+// it was (RFC 8445 section 9).
+func (w *wire) lead(p *webrtc.ICECandidatePair) {
+	ip, err := netip.ParseAddr(p.Remote.Address)
+	if err != nil { // a name: not of a candidate that was seen on the network
+		return
+	}
+	r := &route{udp: netip.AddrPortFrom(ip.Unmap(), p.Remote.Port)}
+	if p.Remote.Protocol == webrtc.ICEProtocolTCP {
+		r.tcp = net.TCPAddrFromAddrPort(r.udp)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.route.Store(r)
+	if w.owner.Load() == ours {
+		w.srv.net.inlet.follow(w, r)
+	}
+}
+
+// whose is the owner; undecided means that nothing can be sent yet.
+func (w *wire) whose() uint32 {
+	if o := w.owner.Load(); o != undecided {
+		return o
+	}
+	return w.decide()
+}
+
+// decide settles the owner once that is possible.
+func (w *wire) decide() uint32 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if o := w.owner.Load(); o != undecided {
+		return o
+	}
+	dtls, r := w.pc.SCTP().Transport(), w.route.Load()
+	if r == nil || dtls.State() != webrtc.DTLSTransportStateConnected {
+		return undecided
+	}
+	keys, err := w.secrets.keys()
+	if err == nil {
+		w.seal, w.open, err = contexts(keys)
+	}
+	if err != nil {
+		w.srv.log.Debug("packets to a viewer go through Pion", "why", err)
+		w.owner.Store(pions)
+		return pions
+	}
+	w.owner.Store(ours)
+	w.srv.net.inlet.follow(w, r)
+	return ours
+}
+
 // send sends a packet whose payload is head, which may be empty, and body. It
-// keeps neither. An error means that the connection is closing or that its TCP
-// buffer is full; both are the viewer's own affair.
+// keeps neither. An error means that the connection does not stand or that its
+// TCP buffer is full; both are the viewer's own affair.
+//
+// A number of an SSRC is sent again only with the same header and payload: two
+// packets under one number break GCM (RFC 7714 section 8.4).
 func (w *wire) send(out *outlet, h *rtp.Header, head, body []byte) error {
+	owner := w.whose()
+	if owner == undecided {
+		return errNotConnected
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	id := out.transport
+	if h.Extension && id != 0 {
+		h, id = w.withNumber(h, id), 0
+	}
+	var err error
+	size := headerSize(h, id) + len(head) + len(body)
+	if owner == pions {
+		err = w.sendByPionLocked(out, h, id, head, body)
+	} else {
+		size += w.seal.rtp
+		err = w.putLocked(size, func(b []byte) bool {
+			n := writeHeader(b, h, id, w.number)
+			n += copy(b[n:], head)
+			n += copy(b[n:], body)
+			sealed, err := w.seal.EncryptRTP(b[:0], b[:n], &w.rtp)
+			return err == nil && len(sealed) == len(b)
+		})
+	}
+	if err == nil && out.transport != 0 {
+		if w.estimate != nil {
+			w.estimate.Sent(w.number, size, w.srv.clock(time.Now()))
+		}
+		w.number++
+	}
+	return err
+}
+
+// numberSize is what the transport-wide number adds to a header without
+// extensions (RFC 8285 section 4.2).
+const numberSize = 8
+
+// headerSize is that of h with, unless id is 0, a transport-wide number; h has no
+// other extensions then.
+func headerSize(h *rtp.Header, id uint8) int {
+	if id == 0 {
+		return h.MarshalSize()
+	}
+	return h.MarshalSize() + numberSize
+}
+
+// writeHeader writes what headerSize counts.
+func writeHeader(b []byte, h *rtp.Header, id uint8, number uint16) int {
+	n, err := h.MarshalTo(b)
+	if err != nil || id == 0 {
+		return n // cannot fail: there is room
+	}
+	b[0] |= 1 << 4
+	copy(b[n:], []byte{0xbe, 0xde, 0, 1, id<<4 | 1, byte(number >> 8), byte(number), 0})
+	return n + numberSize
+}
+
+// withNumber is a header that has extensions already with one more.
+func (w *wire) withNumber(h *rtp.Header, id uint8) *rtp.Header {
+	c := h.Clone()
+	if c.SetExtension(id, []byte{byte(w.number >> 8), byte(w.number)}) != nil {
+		return h // no place: it goes without
+	}
+	return &c
+}
+
+// sendByPionLocked sends a packet by Pion's writer.
+func (w *wire) sendByPionLocked(out *outlet, h *rtp.Header, id uint8, head, body []byte) error {
+	if id != 0 {
+		h = w.withNumber(h, id)
+	}
 	if len(head) > 0 {
-		body = append(append(make([]byte, 0, len(head)+len(body)), head...), body...)
+		w.scratch = append(append(w.scratch[:0], head...), body...)
+		body = w.scratch
 	}
 	_, err := out.writer.WriteRTP(h, body)
 	return err
 }
 
 // report sends RTCP.
-func (w *wire) report(packets []rtcp.Packet) error { return w.pc.WriteRTCP(packets) }
+func (w *wire) report(packets []rtcp.Packet) error {
+	switch w.whose() {
+	case undecided:
+		return errNotConnected
+	case pions:
+		return w.pc.WriteRTCP(packets)
+	}
+	plain, err := marshal(packets)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.putLocked(len(plain)+w.seal.rtcp, func(b []byte) bool {
+		sealed, err := w.seal.EncryptRTCP(b[:0], plain, &w.rtcp)
+		return err == nil && len(sealed) == len(b)
+	})
+}
+
+// marshal writes a compound; one packet that is written already costs nothing.
+func marshal(packets []rtcp.Packet) ([]byte, error) {
+	if len(packets) == 1 {
+		if raw, ok := packets[0].(*rtcp.RawPacket); ok {
+			return *raw, nil
+		}
+	}
+	return rtcp.Marshal(packets)
+}
+
+// putLocked sends a sealed packet of size bytes that fill writes.
+func (w *wire) putLocked(size int, fill func(b []byte) bool) error {
+	if size > sockets.MaxPacket {
+		return fmt.Errorf("%w: %d bytes", errSeal, size)
+	}
+	r := w.route.Load()
+	if r.tcp != nil {
+		if cap(w.scratch) < size {
+			w.scratch = make([]byte, sockets.MaxPacket)
+		}
+		b := w.scratch[:size:size]
+		if !fill(b) {
+			return errSeal
+		}
+		return w.sendTCPLocked(b, r.tcp)
+	}
+	place := w.srv.net.socket.Reserve(r.udp, size)
+	ok := fill(place.Packet)
+	place.Send(ok)
+	if !ok {
+		return errSeal
+	}
+	return nil
+}
+
+// tcpWays is the server's TCP mux as the agent of one connection uses it.
+type tcpWays struct {
+	*ice.TCPMuxDefault
+	wire *wire
+}
+
+// GetConnByUfrag implements ice.TCPMux. The agent asks for each of the machine's
+// addresses, and again after a restart.
+func (t tcpWays) GetConnByUfrag(ufrag string, six bool, local net.IP) (net.PacketConn, error) {
+	c, err := t.TCPMuxDefault.GetConnByUfrag(ufrag, six, local)
+	if err != nil {
+		return nil, err
+	}
+	w := t.wire
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.ways) == maxWays {
+		w.ways = slices.Delete(w.ways, 0, 1)
+	}
+	w.ways = append(w.ways, c)
+	return c, nil
+}
+
+const maxWays = 32 // two generations of a machine with sixteen addresses
+
+// sendTCPLocked sends a packet to where a viewer came from by TCP: one of the
+// ways has it. Their buffer drops what does not fit.
+func (w *wire) sendTCPLocked(b []byte, to net.Addr) error {
+	for i := len(w.ways) - 1; i >= 0; i-- {
+		_, err := w.ways[i].WriteTo(b, to)
+		if !errors.Is(err, io.ErrClosedPipe) {
+			return err
+		}
+	}
+	return io.ErrClosedPipe
+}
 
 // feedback takes a transport-wide feedback packet of the viewer.
 func (w *wire) feedback(raw []byte, at time.Duration) {
-	if w.estimate != nil {
-		w.estimate.Feedback(raw, at)
+	w.mu.Lock()
+	e := w.estimate
+	w.mu.Unlock()
+	if e != nil {
+		e.Feedback(raw, at)
 	}
 }

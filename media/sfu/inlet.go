@@ -1,0 +1,98 @@
+package sfu
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/pion/rtcp"
+
+	sockets "braid/media/udp"
+)
+
+// inlet is the media socket as Pion's mux reads it. What viewers report about
+// what they got, whose keys are known (wire), is taken out here: through Pion
+// each such packet wakes four goroutines, and each viewer sends ten a second or
+// more. All else goes on.
+type inlet struct {
+	*sockets.Conn
+	pass time.Duration // how long Pion may hear nothing of a viewer who is there
+
+	mu    sync.RWMutex
+	wires map[netip.AddrPort]*wire // by where the viewer is
+
+	// Owned by the mux, which is the one reader.
+	plain  [sockets.MaxPacket]byte
+	header rtcp.Header
+}
+
+func newInlet(c *sockets.Conn, silence time.Duration) *inlet {
+	// Pion takes a viewer for lost who is silent for half of silence.
+	return &inlet{Conn: c, pass: min(time.Second, silence/8), wires: map[netip.AddrPort]*wire{}}
+}
+
+// follow sends what comes from a viewer's address to its wire, and what came
+// from where it was before no more. It is called with w.mu held.
+func (i *inlet) follow(w *wire, r *route) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.dropLocked(w)
+	if r.tcp == nil {
+		i.wires[r.udp], w.known = w, r.udp
+	}
+}
+
+// forget is follow for those who have left.
+func (i *inlet) forget(w *wire) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.dropLocked(w)
+}
+
+func (i *inlet) dropLocked(w *wire) {
+	if i.wires[w.known] == w {
+		delete(i.wires, w.known)
+	}
+	w.known = netip.AddrPort{}
+}
+
+func (i *inlet) find(from netip.AddrPort) *wire {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return i.wires[netip.AddrPortFrom(from.Addr().Unmap(), from.Port())]
+}
+
+// ReadFromAddrPort gives the next packet that is Pion's.
+func (i *inlet) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
+	for {
+		n, from, err := i.Conn.ReadFromAddrPort(b)
+		if err != nil || !isRTCP(b[:n]) {
+			return n, from, err
+		}
+		if w := i.find(from); w == nil || i.take(w, b[:n]) {
+			return n, from, nil
+		}
+	}
+}
+
+// isRTCP tells RTCP from all else on the socket (RFC 7983 section 7, RFC 5761
+// section 4).
+func isRTCP(b []byte) bool {
+	return len(b) > 8 && b[0]>>6 == 2 && b[1] >= 192 && b[1] <= 223
+}
+
+// take opens a viewer's RTCP. Now and then Pion gets the packet too, to know
+// that the viewer is alive; there it ends in a report.
+func (i *inlet) take(w *wire, b []byte) (pass bool) {
+	plain, err := w.open.DecryptRTCP(i.plain[:0], b, &i.header)
+	if err != nil { // not the viewer's, or seen before
+		return false
+	}
+	now := w.srv.clock(time.Now())
+	w.requests.take(w, plain, 0)
+	if now-w.passed < i.pass {
+		return false
+	}
+	w.passed = now
+	return true
+}
