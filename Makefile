@@ -15,7 +15,7 @@ BENCH    ?= .
 # and with it go build's version stamping.
 GOBUILD := go build -trimpath -buildvcs=false
 
-.PHONY: run test race bench bench-sfu lint fuzz e2e build setup-run setup-test clean
+.PHONY: run test race bench bench-sfu impair lint fuzz e2e build setup-run setup-test clean
 
 run: setup-run build
 	exec bin/braid serve $(ARGS)
@@ -44,6 +44,11 @@ bench: build
 # Forwarding beside a plain Pion forwarder: the server on one core, the load on another.
 bench-sfu: build
 	go test -run '^$$' -bench 'SFU' -benchtime 1x -timeout $(TIMEOUT) -v ./cmd/braid
+
+# Calls between two Chromiums over bad networks, 13 minutes (doc/reliability.md).
+# IMPAIR_SECONDS=60 for each cell, IMPAIR_CELLS='loss|blackout' for some, IMPAIR_HEIGHT=360.
+impair: setup-test
+	BRAID_IMPAIR=1 go test -count=1 -run '^TestImpairmentTable$$' -timeout 90m -v ./cmd/braid
 
 lint:
 	@unformatted=$$(gofmt -l cmd event callback media mixer origin relay sei signaling store web 2>/dev/null); \

@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -64,6 +66,15 @@ func cells() []cell {
 	}
 }
 
+// near is a good network, of whoever has no bad one.
+func near() netbox.Profile { return netbox.Profile{Delay: 10 * time.Millisecond} }
+
+// quiet is the cell's network without what is bad in it: its delay is there from
+// the beginning, since a delay that grows stretches sound.
+func (x cell) quiet() netbox.Profile {
+	return netbox.Profile{Delay: max(x.bad.Delay, near().Delay)}
+}
+
 // trial is one cell, measured.
 type trial struct {
 	*call
@@ -109,6 +120,13 @@ func (c *call) try(x cell, where int, span time.Duration) result {
 	r.result = result{cell: x, where: []string{"publisher -> server", "server -> viewer"}[where]}
 	ann, ben := c.figures(c.ann), c.figures(c.ben)
 	r.side.box.Both(x.bad)
+	if os.Getenv("IMPAIR_ONEWAY") != "" { // what media do not pass is spared
+		wire := r.side.box.Back
+		if r.up {
+			wire = r.side.box.Forth
+		}
+		wire.Set(netbox.Profile{Delay: x.bad.Delay})
+	}
 	r.from = time.Now()
 	if x.event != nil {
 		x.event(r)
@@ -117,16 +135,31 @@ func (c *call) try(x cell, where int, span time.Duration) result {
 	}
 	to := time.Now()
 	ann2, ben2 := c.figures(c.ann), c.figures(c.ben)
-	r.side.box.Both(netbox.Profile{Delay: 10 * time.Millisecond})
+	r.side.box.Both(x.quiet())
 	back := time.Now()
 	r.media(ben, ben2, to)
 	r.talk(ann, ann2, ben, ben2)
+	c.story("ann", ann, ann2)
+	c.story("ben", ben, ben2)
 	if err := c.flows(30 * time.Second); err != nil {
 		r.result.hold(false, "afterwards, on a good network: %v", err)
 	} else if took := time.Since(back); took > 5*time.Second {
 		r.result.note("%.1f s until all is well afterwards", took.Seconds())
 	}
 	return r.result
+}
+
+// story tells how all sums have grown, for those who look for a cause.
+func (c *call) story(who string, before, after figures) {
+	if os.Getenv("IMPAIR_STORY") == "" {
+		return
+	}
+	for _, field := range slices.Sorted(maps.Keys(after)) {
+		c.t.Logf("%s %s: %.1f, now %v", who, field, after.grown(before, field), after[field])
+	}
+	for i, name := range []string{"ann", "ben"} {
+		c.t.Logf("%s's wire: from the server %+v, to it %+v", name, c.sides[i].box.Forth.Counts(), c.sides[i].box.Back.Counts())
+	}
 }
 
 // media compares what ben has heard and seen.
@@ -366,7 +399,9 @@ func TestImpairmentTable(t *testing.T) {
 				if options == "" {
 					options = "{}"
 				}
-				r := l.newCall(t, options).try(x, where, span)
+				quiet := [2]netbox.Profile{near(), near()}
+				quiet[where] = x.quiet()
+				r := l.newCall(t, options, quiet).try(x, where, span)
 				results = append(results, r)
 				t.Logf("\n%s", table([]result{r}))
 			})
@@ -380,7 +415,7 @@ func TestImpairmentTable(t *testing.T) {
 // come back without a negotiation.
 func TestImpairedCall(t *testing.T) {
 	l := newLab(t, 360)
-	c := l.newCall(t, "{}")
+	c := l.newCall(t, "{}", [2]netbox.Profile{near(), near()})
 	for _, x := range []struct {
 		cell
 		span              time.Duration

@@ -173,17 +173,17 @@ type call struct {
 	ann, ben *page
 }
 
-// newCall has ann publish camera and microphone and ben watch, over perfect
-// wires of 10 ms, until pictures come at full rate and size. options are JavaScript,
-// publishCamera's.
-func (l *lab) newCall(t testing.TB, options string) *call {
+// newCall has ann publish camera and microphone and ben watch until pictures
+// come at full rate and size; all wires are as in quiet. options are
+// publishCamera's, JavaScript.
+func (l *lab) newCall(t testing.TB, options string, quiet [2]netbox.Profile) *call {
 	t.Helper()
 	l.serial++
 	channel := fmt.Sprint("lab", l.serial)
 	c := &call{lab: l, t: t}
 	for i, p := range []**page{&c.ann, &c.ben} {
 		s := &l.sides[i]
-		s.box.Both(netbox.Profile{Delay: 10 * time.Millisecond})
+		s.box.Both(quiet[i])
 		name := []string{"ann", "ben"}[i]
 		*p = (&chrome{t, s.chrome.ctx, s.chrome.story}).open(name, s.url()+"/sdk/package.json")
 		notes, err := os.ReadFile("testdata/sights.js")

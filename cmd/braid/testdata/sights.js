@@ -38,6 +38,7 @@ RTCPeerConnection.prototype.setRemoteDescription = function (...args) {
 window.figures = async (room) => {
   const out = { at: Date.now(), negotiations: window.negotiations };
   const take = (prefix, s, fields) => { for (const f of fields) if (s[f] !== undefined) out[prefix + f] = s[f]; };
+  const add = (prefix, s, fields) => { for (const f of fields) out[prefix + f] = (out[prefix + f] ?? 0) + (s[f] ?? 0); }; // over layers
   const { up, down } = await room.stats();
   down?.forEach((s) => {
     if (s.type !== 'inbound-rtp') return;
@@ -51,7 +52,8 @@ window.figures = async (room) => {
   });
   up?.forEach((s) => {
     if (s.type === 'outbound-rtp' && s.kind === 'video') {
-      take('sent_', s, ['bytesSent', 'framesEncoded', 'keyFramesEncoded', 'nackCount', 'pliCount', 'firCount', 'retransmittedPacketsSent', 'frameWidth', 'targetBitrate']);
+      add('sent_', s, ['bytesSent', 'framesEncoded', 'keyFramesEncoded', 'nackCount', 'pliCount', 'firCount', 'retransmittedPacketsSent', 'packetsSent', 'totalPacketSendDelay', 'framesSent', 'targetBitrate']);
+      out.sent_frameWidth = Math.max(out.sent_frameWidth ?? 0, s.frameWidth ?? 0);
       out.sent_limit = s.qualityLimitationReason;
     }
     if (s.type === 'candidate-pair' && s.nominated) take('sent_', s, ['availableOutgoingBitrate', 'currentRoundTripTime']);
