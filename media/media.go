@@ -104,6 +104,16 @@ type Track interface {
 	Done() <-chan struct{}
 }
 
+// Layered is a Track that may come in several sizes.
+type Layered interface {
+	Track
+	// AttachAs is Attach for a picture of some pixels: of the sizes that there are
+	// it gives the smallest that fills it, the largest for 0, 0. want is asked now
+	// and then, from any goroutine, and must not block; the size changes at a key
+	// frame. Numbers and timestamps go on as those of one stream.
+	AttachAs(r Receiver, want func() (width, height int)) (detach func())
+}
+
 // User is one user of a channel and what it publishes; a track that is not
 // published is nil.
 type User struct {

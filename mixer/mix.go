@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"braid/media"
@@ -90,6 +91,12 @@ type feed struct {
 	until  uint32 // the first revision without it; 0: it is wanted
 	cancel context.CancelFunc
 	ended  chan struct{}
+	size   atomic.Uint64 // width<<32 | height of its largest pane; 0: as large as there is
+}
+
+func (f *feed) want() (width, height int) {
+	v := f.size.Load()
+	return int(v >> 32), int(v & 0xffffffff)
 }
 
 // picture is a background image: asked for, perhaps already here.
@@ -353,6 +360,7 @@ func (m *Mix) layout(ctx context.Context, seats []Seat, present []UserRef, audio
 	l := &wire.Layout{Output: m.output, BackgroundFit: wire.FitInside}
 	l.Panes = rects(seats, m.plan.Encode.Width, m.plan.Encode.Height,
 		func(r *UserRef) uint32 { return input(video[*r]) }, image)
+	m.fit(l.Panes)
 	if b := m.plan.Background; b != nil {
 		l.Background = image(b.URL)
 		if b.Crop {
@@ -386,6 +394,23 @@ func (m *Mix) layout(ctx context.Context, seats []Seat, present []UserRef, audio
 	m.w.setLayout(l)
 }
 
+// fit lets each feed bring pictures as large as its largest pane, which are cheaper
+// to decode and need less scaling. A feed without a pane keeps its size: it may
+// get one back.
+func (m *Mix) fit(panes []wire.Pane) {
+	for _, f := range m.feeds {
+		width, height := 0, 0
+		for _, p := range panes {
+			if p.Input == f.input {
+				width, height = max(width, p.W), max(height, p.H)
+			}
+		}
+		if width > 0 {
+			f.size.Store(uint64(width)<<32 | uint64(height))
+		}
+	}
+}
+
 // feed starts to read a track into the worker.
 func (m *Mix) feed(ctx context.Context, t media.Track, who person) *feed {
 	c := m.people[who]
@@ -397,7 +422,7 @@ func (m *Mix) feed(ctx context.Context, t media.Track, who person) *feed {
 	f := &feed{who: who, ended: make(chan struct{}), input: m.w.openInput(wire.OpenInput{Group: c.group, Codec: t.Codec()}, t.RequestKeyFrame)}
 	ctx, f.cancel = context.WithCancel(ctx)
 	r := &packet.Reader{
-		Track: t, Clock: c.clock.Track(t.Codec().ClockRate(), t.Report), Zero: m.pool.zero,
+		Track: t, Clock: c.clock.Track(t.Codec().ClockRate(), t.Report), Zero: m.pool.zero, Want: f.want,
 		Emit: func(au *media.AccessUnit, fr *packet.Frame) { m.w.media(f.input, au, fr.Lost) },
 	}
 	go func() {

@@ -25,6 +25,9 @@ type Reader struct {
 	// KeyEvery asks the publisher for a key frame when none came for so long;
 	// zero: only when one is needed to decode.
 	KeyEvery time.Duration
+	// Want is the size in pixels that a picture is needed in, as media.Layered has
+	// it; nil: the largest.
+	Want func() (width, height int)
 	// Emit gets every frame in order, and what its packets said beside the media:
 	// loss before it, loudness. It is called from the track's goroutine or Run's,
 	// one at a time, and must not block nor call the Reader.
@@ -57,8 +60,7 @@ func (r *Reader) Run(ctx context.Context) {
 	r.due = time.NewTimer(time.Hour)
 	defer r.due.Stop()
 	r.lastKey = time.Now()
-	detach := r.Track.Attach(r)
-	defer r.end(detach)
+	defer r.end(r.attach())
 	r.Track.RequestKeyFrame()
 	tick := time.NewTicker(askKeyEvery)
 	defer tick.Stop()
@@ -84,6 +86,13 @@ func (r *Reader) Run(ctx context.Context) {
 			}
 		}
 	}
+}
+
+func (r *Reader) attach() (detach func()) {
+	if t, ok := r.Track.(media.Layered); ok && r.Want != nil {
+		return t.AttachAs(r, r.Want)
+	}
+	return r.Track.Attach(r)
 }
 
 // end waits for a Receive under way; a late one finds nothing to emit.

@@ -203,6 +203,7 @@ func (f *follower) sent(seq uint16) (*media.Packet, *beginning) {
 type insider struct {
 	follower
 	receiver media.Receiver
+	want     func() (width, height int)
 }
 
 func (i *insider) ready() bool { return true }

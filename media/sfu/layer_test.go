@@ -371,3 +371,48 @@ func FuzzVP8Descriptor(f *testing.F) {
 		}
 	})
 }
+
+// TestAttachAs: a mixer gets the layer that fills its pane, as one stream.
+func TestAttachAs(t *testing.T) {
+	tr := layered(media.VP8)
+	n := 0
+	play := func(pictures int, key bool) {
+		for range pictures {
+			n++
+			for i, l := range tr.layers {
+				l.deliver(picture(i, n, key))
+			}
+		}
+	}
+	play(1, true)
+	width := 100
+	got := newCollector()
+	detach := tr.AttachAs(got, func() (int, int) { return width, width * 9 / 16 })
+	var layers []int
+	for _, width = range []int{100, 300, 1000, 300, 0} {
+		tr.steer(time.Unix(0, int64(n)*1e7))
+		play(2, false)
+		play(1, true)
+		play(2, false)
+		layers = append(layers, lastLayer(got.all()))
+	}
+	if want := "[0 1 2 1 2]"; fmt.Sprint(layers) != want {
+		t.Errorf("got layers %v, want %s", layers, want)
+	}
+	all := got.all()
+	for i := 1; i < len(all); i++ {
+		if all[i].Seq != all[i-1].Seq+1 || int32(all[i].Timestamp-all[i-1].Timestamp) <= 0 {
+			t.Errorf("packet %d has number %d and time %d after %d and %d", i, all[i].Seq, all[i].Timestamp, all[i-1].Seq, all[i-1].Timestamp)
+		}
+	}
+	detach()
+	play(1, true)
+	if len(got.all()) != len(all) {
+		t.Error("packets after the end")
+	}
+	for i, l := range tr.layers {
+		if l.takers.Load() != 0 {
+			t.Errorf("layer %d is taken", i)
+		}
+	}
+}

@@ -145,7 +145,7 @@ func (l *layer) flows() bool {
 	return true
 }
 
-// steer looks at a track's layers, and moves the insiders to the best.
+// steer looks at a track's layers, and moves the insiders.
 func (t *track) steer(now time.Time) {
 	if t == nil {
 		return
@@ -156,12 +156,11 @@ func (t *track) steer(now time.Time) {
 	if len(t.layers) == 1 {
 		return
 	}
-	best := t.best()
 	t.mu.Lock()
 	insiders := t.insiders
 	t.mu.Unlock()
 	for _, p := range insiders {
-		p.aim(best)
+		p.aim(t.fitting(p.want()))
 	}
 }
 
@@ -213,13 +212,13 @@ func (t *track) options(all []*layer, width, height int) []*layer {
 func fills(has, want int) bool { return has*9 >= want*8 }
 
 // insider attaches a receiver inside the server.
-func (t *track) insider(r media.Receiver) (detach func()) {
-	p := &insider{follower: follower{track: t}, receiver: r}
+func (t *track) insider(r media.Receiver, want func() (width, height int)) (detach func()) {
+	p := &insider{follower: follower{track: t}, receiver: r, want: want}
 	p.to = p
 	t.mu.Lock()
 	t.insiders = append(slices.Clip(t.insiders), p)
 	t.mu.Unlock()
-	p.aim(t.best())
+	p.aim(t.fitting(want()))
 	return func() {
 		t.mu.Lock()
 		t.insiders = slices.DeleteFunc(slices.Clone(t.insiders), func(o *insider) bool { return o == p })

@@ -78,10 +78,15 @@ func (t *track) layer(rid string) *layer {
 
 // Attach gives the largest layer that flows.
 func (t *track) Attach(r media.Receiver) (detach func()) {
+	return t.AttachAs(r, func() (int, int) { return 0, 0 })
+}
+
+// AttachAs implements media.Layered.
+func (t *track) AttachAs(r media.Receiver, want func() (width, height int)) (detach func()) {
 	if len(t.layers) == 1 {
 		return t.layers[0].attach(r)
 	}
-	return t.insider(r)
+	return t.insider(r, want)
 }
 
 // end is called once, when the publication ends.
