@@ -84,10 +84,18 @@ func (w *wire) share(now time.Time, shows []show, sound float64) (limited bool) 
 	for i := range shows {
 		claims[i] = shows[i].claim(now)
 	}
-	given := allocate(w.budget.rate(at)-sound, claims)
+	rate := w.budget.rate(at)
+	given := allocate(rate-sound, claims)
+	media := sound
 	for i := range shows {
+		if given[i] >= 0 {
+			media += claims[i].rates[given[i]]
+		}
 		shows[i].take(given[i], claims[i].current, now)
 		limited = limited || given[i] < len(claims[i].rates)-1
+	}
+	if !math.IsInf(rate, 1) {
+		w.spread(int(max(rate, media)), at) // what cannot be made smaller is not held up either
 	}
 	if want := next(claims, given); want > 0 {
 		w.pad(shows, w.budget.probe(want+sound, at), now)

@@ -134,7 +134,7 @@ func appendReport(b []byte, ssrc uint32, r *media.SenderReport, shift, packets, 
 
 // Bind, Unbind, ID, RID, StreamID and Kind implement webrtc.TrackLocal.
 func (f *forward) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
-	out := &outlet{ssrc: uint32(c.SSRC()), writer: c.WriteStream()}
+	out := &outlet{ssrc: uint32(c.SSRC()), video: f.Kind() == webrtc.RTPCodecTypeVideo, writer: c.WriteStream()}
 	for _, p := range c.CodecParameters() {
 		if p.MimeType == webrtc.MimeTypeRTX && p.SDPFmtpLine == fmt.Sprintf("apt=%d", f.payload) {
 			out.rtx, out.rtxPayload = uint32(c.SSRCRetransmission()), uint8(p.PayloadType)
@@ -142,7 +142,7 @@ func (f *forward) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, e
 	}
 	for _, p := range c.CodecParameters() {
 		if uint8(p.PayloadType) == f.payload {
-			out.transport = transportID(c, f.Kind() == webrtc.RTPCodecTypeVideo && out.rtx == 0)
+			out.transport = transportID(c, out.video && out.rtx == 0)
 			f.out.Store(out)
 			f.wire.requests.bind(f, out)
 			return p, nil

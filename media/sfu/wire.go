@@ -57,6 +57,8 @@ type wire struct {
 	passed time.Duration // when Pion last got a packet
 
 	requests requests
+
+	pacer pacer // under mu
 }
 
 const (
@@ -89,6 +91,7 @@ type outlet struct {
 	ssrc       uint32
 	rtx        uint32 // SSRC of retransmissions; 0: packets are sent again as they were
 	rtxPayload uint8
+	video      bool
 	transport  uint8 // id of the transport-wide number's extension; 0: none
 	writer     webrtc.TrackLocalWriter
 }
@@ -121,6 +124,9 @@ func (w *wire) over(pc *webrtc.PeerConnection, seen *trace) {
 	ice.OnConnectionStateChange(func(state webrtc.ICETransportState) {
 		if state == webrtc.ICETransportStateFailed || state == webrtc.ICETransportStateClosed {
 			w.srv.net.inlet.forget(w)
+		}
+		if state == webrtc.ICETransportStateClosed {
+			w.stopPacing()
 		}
 	})
 }
@@ -190,6 +196,14 @@ func (w *wire) send(out *outlet, h *rtp.Header, head, body []byte) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.heldLocked(out, h, head, body) {
+		return nil
+	}
+	return w.sendLocked(owner, out, h, head, body)
+}
+
+// sendLocked sends a packet now.
+func (w *wire) sendLocked(owner uint32, out *outlet, h *rtp.Header, head, body []byte) error {
 	id := out.transport
 	if h.Extension && id != 0 {
 		h, id = w.withNumber(h, id), 0
