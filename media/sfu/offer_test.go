@@ -24,7 +24,7 @@ var chromiumWatch string
 func TestOffersOfRealClients(t *testing.T) {
 	s := testServer(t)
 	for name, want := range map[string][]string{
-		"chromium":           {"m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n", "a=setup:passive", "VP8/90000", "ssrc-audio-level", "transport-wide-cc"},
+		"chromium":           {"m=audio 9 UDP/TLS/RTP/SAVPF 63 111\r\n", "a=setup:passive", "VP8/90000", "ssrc-audio-level", "transport-wide-cc"},
 		"chromium-simulcast": {"a=simulcast:recv q;h;f\r\n", "a=rid:f recv\r\n", "VP8/90000"},
 		"firefox":            {"m=video 9 UDP/TLS/RTP/SAVPF 120 124\r\n", "VP8/90000", "transport-wide-cc"}, // its video section is bundle-only, with port 0
 		"ffmpeg":             {"m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n", "m=video 9 UDP/TLS/RTP/SAVPF 106\r\n", "a=setup:active", "H264/90000"},
