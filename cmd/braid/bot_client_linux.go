@@ -53,13 +53,15 @@ type botClient struct {
 	in, out *srtp.Context
 	ssrc    uint32 // of audio; video has the next one
 	streams []*botStream
+	arrived botArrivals // owned by the loop
 	dead    atomic.Bool // the server ended the session
 }
 
 const (
 	botAudioType = 111
 	botVideoType = 96
-	botTWCC      = 3 // id of the transport-wide sequence number extension
+	botAgainType = 97 // retransmissions of video (RFC 4588)
+	botTWCC      = 3  // id of the transport-wide sequence number extension
 )
 
 // botIdentity is the certificate that all bots share.
@@ -104,17 +106,22 @@ func (c *botClient) offer(id *botIdentity) string {
 	}
 	b.WriteString("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\na=msid-semantic: WMS *\r\n")
 	for i, kind := range []string{"audio", "video"} {
-		fmt.Fprintf(&b, "m=%s 9 UDP/TLS/RTP/SAVPF %d\r\nc=IN IP4 0.0.0.0\r\na=mid:%d\r\na=%s\r\na=rtcp-mux\r\na=setup:active\r\n",
-			kind, []int{botAudioType, botVideoType}[i], i, way)
-		fmt.Fprintf(&b, "a=ice-ufrag:%s\r\na=ice-pwd:%s\r\na=fingerprint:sha-256 %s\r\n", c.ufrag, c.pwd, id.fingerprint)
-		if c.publish {
-			fmt.Fprintf(&b, "a=extmap:%d http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n", botTWCC)
+		formats := fmt.Sprint([]int{botAudioType, botVideoType}[i])
+		if kind == "video" && !c.publish {
+			formats += fmt.Sprint(" ", botAgainType)
 		}
+		fmt.Fprintf(&b, "m=%s 9 UDP/TLS/RTP/SAVPF %s\r\nc=IN IP4 0.0.0.0\r\na=mid:%d\r\na=%s\r\na=rtcp-mux\r\na=setup:active\r\n",
+			kind, formats, i, way)
+		fmt.Fprintf(&b, "a=ice-ufrag:%s\r\na=ice-pwd:%s\r\na=fingerprint:sha-256 %s\r\n", c.ufrag, c.pwd, id.fingerprint)
+		fmt.Fprintf(&b, "a=extmap:%d http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n", botTWCC)
 		if kind == "audio" {
 			fmt.Fprintf(&b, "a=rtpmap:%d opus/48000/2\r\na=fmtp:%[1]d minptime=10;useinbandfec=1\r\na=rtcp-fb:%[1]d transport-cc\r\n", botAudioType)
 		} else {
 			fmt.Fprintf(&b, "a=rtpmap:%d H264/90000\r\na=fmtp:%[1]d level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n"+
 				"a=rtcp-fb:%[1]d nack\r\na=rtcp-fb:%[1]d nack pli\r\na=rtcp-fb:%[1]d ccm fir\r\na=rtcp-fb:%[1]d transport-cc\r\n", botVideoType)
+			if !c.publish {
+				fmt.Fprintf(&b, "a=rtpmap:%d rtx/90000\r\na=fmtp:%[1]d apt=%d\r\n", botAgainType, botVideoType)
+			}
 		}
 		if c.publish {
 			fmt.Fprintf(&b, "a=msid:bot %s\r\na=ssrc:%d cname:bot\r\na=ssrc:%[2]d msid:bot %[1]s\r\n", kind, c.ssrc+uint32(i))
@@ -303,12 +310,28 @@ func (c *botClient) report() {
 }
 
 func (c *botClient) sendRTCP(p rtcp.Packet) {
-	b, err := p.Marshal()
-	if err != nil {
+	if b, err := p.Marshal(); err == nil {
+		c.sendRawRTCP(b)
+	}
+}
+
+func (c *botClient) sendRawRTCP(b []byte) {
+	if b, err := c.out.EncryptRTCP(nil, b, nil); err == nil {
+		c.send(b)
+	}
+}
+
+// feedback tells what has arrived, as a browser does where the server numbers its
+// packets.
+func (c *botClient) feedback() {
+	if len(c.streams) == 0 {
 		return
 	}
-	if b, err = c.out.EncryptRTCP(nil, b, nil); err == nil {
-		c.send(b)
+	if b := c.arrived.feedback(1, c.streams[0].ssrc); b != nil {
+		c.sendRawRTCP(b)
+		c.loop.sumMu.Lock()
+		c.loop.sum.feedback++
+		c.loop.sumMu.Unlock()
 	}
 }
 

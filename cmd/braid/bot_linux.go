@@ -24,7 +24,8 @@ import (
 const botUsage = `braid bot load loads a server with publishers and watchers over WHIP and WHEP and measures it.
 
 A publisher sends as a browser does at 1.4 Mbit/s: 30 pictures a second in bursts of five packets, 50 sound packets a second.
-Watchers take AEAD_AES_128_GCM and report once a second. Loss is counted by sequence numbers, delay is from before a packet's
+Watchers take AEAD_AES_128_GCM and report once a second, and ten times a second what has arrived of packets that have transport-wide
+numbers. Loss is counted by sequence numbers, delay is from before a packet's
 encryption at the publisher to its arrival in the watcher's kernel (one packet of 16 is looked at).
 
 `
@@ -183,6 +184,7 @@ func (c *botCrowd) gather(ctx context.Context) error {
 					return
 				}
 				c.loop.at(time.Now().Add(time.Duration(j%100)*10*time.Millisecond), func(time.Time) time.Duration { w.report(); return time.Second })
+				c.loop.at(time.Now().Add(time.Duration(j%100)*time.Millisecond), func(time.Time) time.Duration { w.feedback(); return botFeedbackEvery })
 			})
 		}
 	}
@@ -295,6 +297,7 @@ type measurement struct {
 	Core        float64 `json:"core"` // of the server, 1 is all of one
 	RSS         float64 `json:"rss-KiB/watcher"`
 	Allocations float64 `json:"allocations/packet"`
+	Feedback    float64 `json:"feedback/s"` // packets of transport-wide feedback, of all watchers
 	Generator   float64 `json:"generator-core"`
 	Lag         float64 `json:"lag-ms"` // most that a picture was sent too late
 	Dead        int     `json:"dead"`   // sessions that the server has ended
@@ -311,8 +314,8 @@ func (c *botCrowd) measure(ctx context.Context, before weight) (measurement, err
 	took, w1, t1, own1 := time.Since(start).Seconds(), c.load.weigh(ctx), c.loop.tally(), processCPU(os.Getpid())
 	n := float64(t1.packets - t0.packets)
 	m := measurement{
-		Rate: n / took,
-		P50:  t1.delays.at(0.5).Seconds() * 1e3, P99: t1.delays.at(0.99).Seconds() * 1e3,
+		Rate: n / took, Feedback: float64(t1.feedback-t0.feedback) / took,
+		P50: t1.delays.at(0.5).Seconds() * 1e3, P99: t1.delays.at(0.99).Seconds() * 1e3,
 		Core: (w1.cpu - w0.cpu).Seconds() / took, Generator: (own1 - own0).Seconds() / took,
 		RSS: float64(w1.rss-before.rss) / 1024 / float64(c.load.publishers*c.load.watchers),
 	}
@@ -370,6 +373,6 @@ func (o *botLoad) print(w io.Writer, m measurement) {
 		fmt.Fprintf(w, "%s\n", b)
 		return
 	}
-	fmt.Fprintf(w, "%4d fps %8.0f packets/s  loss %.3f %%  p50 %.2f ms  p99 %.2f ms  server %.2f µs/packet, %.2f core, %.0f KiB/watcher, %.3f allocations/packet  generator %.2f core, %.1f ms late  ended %d\n",
-		m.FPS, m.Rate, 100*m.Loss, m.P50, m.P99, m.CPU, m.Core, m.RSS, m.Allocations, m.Generator, m.Lag, m.Dead)
+	fmt.Fprintf(w, "%4d fps %8.0f packets/s  loss %.3f %%  p50 %.2f ms  p99 %.2f ms  server %.2f µs/packet, %.2f core, %.0f KiB/watcher, %.3f allocations/packet, %.0f feedback/s  generator %.2f core, %.1f ms late  ended %d\n",
+		m.FPS, m.Rate, 100*m.Loss, m.P50, m.P99, m.CPU, m.Core, m.RSS, m.Allocations, m.Feedback, m.Generator, m.Lag, m.Dead)
 }

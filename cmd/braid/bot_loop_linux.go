@@ -38,6 +38,7 @@ type botLoop struct {
 
 	sum struct { // guarded by sumMu, which run takes once for each batch
 		packets, bytes int64
+		feedback       int64 // packets sent
 		delays         delays
 	}
 	sumMu sync.Mutex
@@ -255,6 +256,10 @@ func (l *botLoop) count(c *botClient, b []byte, hdr *unix.Msghdr, control []byte
 	s.received++
 	l.sum.packets++
 	l.sum.bytes += int64(len(b))
+	came, stamped := arrival(hdr, control)
+	if number, ok := transportNumber(b, botTWCC); ok && stamped {
+		c.arrived.add(number, time.Duration(came))
+	}
 	if seq%botSample != 0 || c.in == nil {
 		return
 	}
@@ -264,7 +269,6 @@ func (l *botLoop) count(c *botClient, b []byte, hdr *unix.Msghdr, control []byte
 	}
 	l.plain = plain
 	sent, ok := sentAt(plain[l.header.MarshalSize():])
-	came, stamped := arrival(hdr, control)
 	if ok && stamped {
 		l.sum.delays.add(time.Duration(came - sent))
 	}
@@ -281,8 +285,8 @@ func arrival(hdr *unix.Msghdr, control []byte) (ns int64, ok bool) {
 
 // botTally is what has been received up to now.
 type botTally struct {
-	packets, bytes, expected, received int64
-	delays                             delays
+	packets, bytes, expected, received, feedback int64
+	delays                                       delays
 }
 
 // tally gives the sums and begins new delays.
@@ -291,7 +295,7 @@ func (l *botLoop) tally() *botTally {
 	defer l.mu.Unlock()
 	l.sumMu.Lock()
 	defer l.sumMu.Unlock()
-	t := &botTally{packets: l.sum.packets, bytes: l.sum.bytes, delays: l.sum.delays}
+	t := &botTally{packets: l.sum.packets, bytes: l.sum.bytes, feedback: l.sum.feedback, delays: l.sum.delays}
 	l.sum.delays = delays{}
 	for _, c := range l.clients {
 		for _, s := range c.streams {
