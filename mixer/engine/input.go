@@ -81,6 +81,11 @@ func (in *input) run(ctx context.Context) {
 			return
 		case m := <-in.queue:
 			take(m)
+			if len(in.queue) == 0 {
+				for _, t := range in.tapped() {
+					t.flush()
+				}
+			}
 			in.report()
 		}
 	}
@@ -149,7 +154,7 @@ func (in *input) takeAudio(m *wire.Media) {
 	now := in.e.clock.now()
 	delay := in.group.observe(in, m.PTS, now)
 	for _, packet := range m.Units {
-		if err := in.voice.push(packet, m.PTS, delay, now); err != nil {
+		if err := in.voice.push(packet, m.PTS, delay, now, m.Lost); err != nil {
 			in.log.Debug("sound packet", "err", err)
 		}
 	}

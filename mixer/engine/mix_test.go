@@ -22,24 +22,28 @@ func quarters(output, revision uint32, inputs ...uint32) *wire.Layout {
 
 func pane(p *codec.Picture, i int) *codec.Picture { return p.Crop(i%2*320, i/2*180, 320, 180) }
 
-// TestPictures composes three H.264 clips of several sizes and one of VP8, and
-// checks each pane of each picture against the source frame whose number it
-// shows.
+// TestPictures composes four clips of several sizes and codecs, and checks each pane
+// of each picture against the source frame whose number it shows.
 func TestPictures(t *testing.T) {
 	t.Parallel()
+	for name, kinds := range map[string][4]media.Codec{
+		"H264 and VP8":           {media.H264, media.H264, media.VP8, media.H264},
+		"VP9, AV1, H265 and VP8": {media.VP9, media.AV1, media.H265, media.VP8},
+	} {
+		t.Run(name, func(t *testing.T) { testPictures(t, kinds) })
+	}
+}
+
+func testPictures(t *testing.T, kinds [4]media.Codec) {
 	clips := []*clip{
-		h264Clip(t, 1, 320, 180, 90), h264Clip(t, 2, 640, 360, 90),
-		vp8Clip(t, 3, 320, 180, 90), h264Clip(t, 4, 160, 90, 90),
+		clipOf(t, kinds[0], 1, 320, 180, 90), clipOf(t, kinds[1], 2, 640, 360, 90),
+		clipOf(t, kinds[2], 3, 320, 180, 90), clipOf(t, kinds[3], 4, 160, 90, 90),
 	}
 	r := newRig(t)
 	start := r.now() + 100*time.Millisecond
 	for i, c := range clips {
 		id := uint32(i + 1)
-		kind := media.H264
-		if i == 2 {
-			kind = media.VP8
-		}
-		r.send(&wire.OpenInput{Input: id, Group: id, Codec: kind})
+		r.send(&wire.OpenInput{Input: id, Group: id, Codec: kinds[i]})
 		r.feed(id, c.at(start+time.Duration(i)*9*time.Millisecond), nil)
 	}
 	r.send(&wire.OpenMix{Output: 7, Encode: halfHD}, quarters(7, 5, 1, 2, 3, 4))

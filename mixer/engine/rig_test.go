@@ -18,6 +18,7 @@ import (
 	"braid/media"
 	"braid/media/codec"
 	"braid/media/h264"
+	"braid/media/h265"
 	"braid/mixer/wire"
 )
 
@@ -322,9 +323,12 @@ func h264Clip(t testing.TB, name, w, h, n int) *clip {
 	return c
 }
 
-// vp8Clip is h264Clip's twin by libvpx in ffmpeg.
-func vp8Clip(t testing.TB, name, w, h, n int) *clip {
+// clipOf is h264Clip's twin for each codec, by an encoder in ffmpeg.
+func clipOf(t testing.TB, c media.Codec, name, w, h, n int) *clip {
 	t.Helper()
+	if c == media.H264 {
+		return h264Clip(t, name, w, h, n)
+	}
 	var raw bytes.Buffer
 	p := codec.NewPicture(w, h)
 	for i := range n {
@@ -338,19 +342,38 @@ func vp8Clip(t testing.TB, name, w, h, n int) *clip {
 			}
 		}
 	}
-	ivf := ffmpeg(t, raw.Bytes(), "-f", "rawvideo", "-pix_fmt", "yuv420p", "-r", "30", "-s", fmt.Sprintf("%dx%d", w, h), "-i", "-",
-		"-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "800k", "-g", "300", "-lag-in-frames", "0", "-auto-alt-ref", "0", "-f", "ivf", "-")
-	c := &clip{name: name, w: w, h: h, fps: 30}
-	for ivf = ivf[32:]; len(ivf) >= 12; { // IVF: a header of 32 bytes, then length u32, time u64, frame
-		size := binary.LittleEndian.Uint32(ivf)
-		frame := ivf[12 : 12+size]
-		ivf = ivf[12+size:]
-		c.units, c.keys = append(c.units, [][]byte{frame}), append(c.keys, frame[0]&1 == 0)
+	encoder := map[media.Codec][]string{
+		media.VP8:  {"-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-lag-in-frames", "0", "-auto-alt-ref", "0", "-f", "ivf"},
+		media.VP9:  {"-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-lag-in-frames", "0", "-f", "ivf"},
+		media.AV1:  {"-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8", "-lag-in-frames", "0", "-f", "ivf"},
+		media.H265: {"-c:v", "libx265", "-preset", "ultrafast", "-tune", "zerolatency", "-x265-params", "aud=1:bframes=0:log-level=none:repeat-headers=1", "-f", "hevc"},
+	}[c]
+	coded := ffmpeg(t, raw.Bytes(), append(append([]string{"-f", "rawvideo", "-pix_fmt", "yuv420p", "-r", "30", "-s", fmt.Sprintf("%dx%d", w, h), "-i", "-",
+		"-b:v", "800k", "-g", "300"}, encoder...), "-")...)
+	made := &clip{name: name, w: w, h: h, fps: 30}
+	if c == media.H265 {
+		for _, u := range h264.SplitAnnexB(nil, coded) {
+			if h265.Type(u) == h265.TypeAUD {
+				made.units = append(made.units, nil)
+				continue
+			}
+			last := len(made.units) - 1
+			made.units[last] = append(made.units[last], u)
+		}
+	} else {
+		for coded = coded[32:]; len(coded) >= 12; { // IVF: a header of 32 bytes, then length u32, time u64, frame
+			size := binary.LittleEndian.Uint32(coded)
+			made.units = append(made.units, [][]byte{coded[12 : 12+size]})
+			coded = coded[12+size:]
+		}
 	}
-	if len(c.units) != n {
-		t.Fatalf("libvpx made %d frames of %d", len(c.units), n)
+	if len(made.units) != n {
+		t.Fatalf("%s: the encoder made %d frames of %d", c, len(made.units), n)
 	}
-	return c
+	for i := range made.units {
+		made.keys = append(made.keys, i == 0)
+	}
+	return made
 }
 
 func ffmpeg(t testing.TB, stdin []byte, args ...string) []byte {

@@ -76,7 +76,7 @@ func (t *transcode) picture(p *picture) {
 func (t *transcode) sound(m *wire.Media) {
 	t.work(func() (outs []*wire.Output, err error) {
 		for _, packet := range m.Units {
-			if outs, err = t.audio.code(outs, m.Input, packet, m.PTS); err != nil {
+			if outs, err = t.audio.code(outs, m.Input, packet, m.PTS, m.Lost); err != nil {
 				break
 			}
 		}
@@ -99,13 +99,20 @@ func (t *transcode) work(f func() ([]*wire.Output, error)) {
 		out.Output = t.id
 		t.outs = append(t.outs, out)
 	}
-	// What comes in one batch goes out in one: it wakes the server once.
-	if len(t.outs) > 0 && (len(t.in.queue) == 0 || len(t.outs) >= batchMax) {
-		t.e.write(t.outs...)
-		t.outs = t.outs[:0]
+	if len(t.outs) >= batchMax {
+		t.flush()
 	}
 	if tell {
 		t.e.failed(&wire.Failed{Output: t.id, Reason: err.Error()})
+	}
+}
+
+// flush sends what was made. What comes in one batch goes out in one: it wakes the
+// server once. Called by the input's goroutine when nothing waits.
+func (t *transcode) flush() {
+	if len(t.outs) > 0 {
+		t.e.write(t.outs...)
+		t.outs = t.outs[:0]
 	}
 }
 
@@ -246,21 +253,21 @@ func (a *audioTranscode) close() {
 	a.out.close()
 }
 
-func (a *audioTranscode) code(outs []*wire.Output, input uint32, packet []byte, pts time.Duration) ([]*wire.Output, error) {
+func (a *audioTranscode) code(outs []*wire.Output, input uint32, packet []byte, pts time.Duration, lost bool) ([]*wire.Output, error) {
 	emit := func(frame []byte, pts time.Duration) {
 		outs = append(outs, &wire.Output{Codec: a.out.codec, PTS: pts, Key: true, Levels: []wire.Level{a.meter.level(input)}, Units: [][]byte{frame}})
 	}
 	pos := samplesOf(pts) + a.shift
 	ahead := pos - a.next
-	switch lost := pos-a.after >= lossMin; {
+	switch hole := pos-a.after >= lossMin; {
 	case !a.begun || ahead > pauseMin:
 		a.begun, a.next = true, pos
 		a.out.begin(timeOf(pos, rate))
 	case ahead < -pauseMin:
 		a.shift -= ahead // another timeline: go on where this one is
 		pos, ahead = a.next, 0
-	case ahead > driftMax, ahead > plcStep && lost:
-		if err := a.fill(ahead, packet, emit); err != nil {
+	case ahead > driftMax, ahead > plcStep && hole:
+		if err := a.fill(ahead, packet, lost, emit); err != nil {
 			return outs, err
 		}
 	}
@@ -284,12 +291,13 @@ func (a *audioTranscode) write(n int, emit func([]byte, time.Duration)) error {
 	return a.out.write(pcm, emit)
 }
 
-// fill stands in for n lost samples before packet: up to 100 ms by concealment,
-// the last frame of it from the packet's own redundancy, silence for the rest.
-func (a *audioTranscode) fill(n int64, packet []byte, emit func([]byte, time.Duration)) error {
+// fill stands in for n missing samples before packet: up to 100 ms by concealment,
+// the last frame of it from the packet's own redundancy if it was lost and not left
+// out (DTX), silence for the rest.
+func (a *audioTranscode) fill(n int64, packet []byte, lost bool, emit func([]byte, time.Duration)) error {
 	n = n / plcStep * plcStep
 	again := min(n, a.frame/plcStep*plcStep)
-	if n > plcMax {
+	if n > plcMax || !lost {
 		again = 0
 	}
 	made := min(n-again, plcMax)

@@ -26,15 +26,21 @@ func (r *rig) push(input, out uint32, c media.Codec, frames []*wire.Media) {
 	r.until(out, c, frames[len(frames)-1].PTS-100*time.Millisecond)
 }
 
-// TestTranscodeVideo turns VP8 that changes its size into H.264.
+// TestTranscodeVideo turns pictures that change their size into H.264.
 func TestTranscodeVideo(t *testing.T) {
 	t.Parallel()
-	clips := []*clip{vp8Clip(t, 1, 320, 180, 20), vp8Clip(t, 2, 162, 90, 20)}
+	for _, c := range []media.Codec{media.VP8, media.VP9, media.AV1, media.H265} {
+		t.Run(string(c), func(t *testing.T) { testTranscodeVideo(t, c) })
+	}
+}
+
+func testTranscodeVideo(t *testing.T, kind media.Codec) {
+	clips := []*clip{clipOf(t, kind, 1, 320, 180, 20), clipOf(t, kind, 2, 162, 90, 20)}
 	start := 3 * time.Second // any timeline, this one is in the past
 	frames := append(clips[0].at(start), clips[1].at(start+time.Second)...)
 	frames = append(frames, frames[30]) // time goes back: left out
 	r := newRig(t)
-	r.send(&wire.OpenInput{Input: 1, Codec: media.VP8},
+	r.send(&wire.OpenInput{Input: 1, Codec: kind},
 		&wire.OpenTranscode{Output: 1, Input: 1, Encode: wire.Encode{FPS: 30, VideoKbps: 500, GOP: 60}},
 		&wire.OpenTranscode{Output: 2, Input: 1, Encode: wire.Encode{Width: 320, Height: 240, FPS: 30, VideoKbps: 500, GOP: 60}})
 	r.push(1, 2, media.H264, frames[:12])
@@ -107,6 +113,7 @@ func TestTranscodeAudio(t *testing.T) {
 		if i >= 300 { // and a pause of 10 s
 			m.PTS += 10 * time.Second
 		}
+		m.Lost = lost[i-1]
 		fed = append(fed, &m)
 	}
 	r := newRig(t)
@@ -149,5 +156,44 @@ func TestTranscodeAudio(t *testing.T) {
 	}
 	if got := tone(pcm[:rate/10], 1000, rate); math.Abs(got-0.5) > 0.15 {
 		t.Errorf("the first beep at %.2f, want 0.5", got)
+	}
+}
+
+// TestTranscodeDTX: a publisher who leaves silence out (RFC 7587 section 3.1.3), but
+// for a packet each 400 ms, has neither holes nor echoes in its AAC.
+func TestTranscodeDTX(t *testing.T) {
+	t.Parallel()
+	const start = 2 * time.Second
+	beep := sine(1000, 0.5)
+	var fed []*wire.Media
+	for i, m := range voiceOf(t, start, 6*time.Second, func(n int) float64 {
+		if n%rate < rate/10 {
+			return beep(n)
+		}
+		return 0
+	}) {
+		if since := i % 50; since < 8 || since%20 == 0 {
+			fed = append(fed, m)
+		}
+	}
+	r := newRig(t)
+	r.send(&wire.OpenInput{Input: 1, Codec: media.Opus}, &wire.OpenTranscode{Output: 1, Input: 1, Encode: stereo})
+	r.push(1, 1, media.AAC, fed)
+	pcm, first := r.hear(1, rate, 2)
+	mono := left(pcm, 2)
+	beeps := onsets(mono, first)
+	if len(beeps) != 6 {
+		t.Fatalf("beeps at %v, want 6", beeps)
+	}
+	for i, at := range beeps {
+		if d := at - start - time.Duration(i)*time.Second; d < -5*time.Millisecond || d > 30*time.Millisecond {
+			t.Errorf("beep %d is %v off", i, d)
+		}
+	}
+	for i := range 5 {
+		from := start + time.Duration(i)*time.Second
+		if l := math.Sqrt(meanSquare(window(mono, first, from+300*time.Millisecond, from+950*time.Millisecond, rate))); l > 0.005 {
+			t.Errorf("the silence after beep %d has %.3f", i, l)
+		}
 	}
 }

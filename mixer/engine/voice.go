@@ -19,6 +19,9 @@ import (
 // silent until the next packet. A late packet thus finds its place taken; the
 // person's delay has grown meanwhile, and it is appended. Small errors between
 // where a packet belongs and end are corrected in silence, larger ones at once.
+//
+// Packets that are lost are told apart from those that were never sent (DTX, RFC
+// 7587 section 3.1.3): only the former may be in the next one's redundancy.
 type voice struct {
 	mu     sync.Mutex         // guards all below
 	dec    *codec.OpusDecoder // nil after close
@@ -68,8 +71,9 @@ func (v *voice) close() {
 
 var errTooLate = errors.New("sound is too late or too early to be heard")
 
-// push takes one packet. delay is the person's, now the mix's time.
-func (v *voice) push(packet []byte, pts, delay, now time.Duration) error {
+// push takes one packet; lost tells that packets before it are missing. delay is the
+// person's, now the mix's time.
+func (v *voice) push(packet []byte, pts, delay, now time.Duration, lost bool) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	pos := samplesOf(pts) + v.shift
@@ -79,8 +83,10 @@ func (v *voice) push(packet []byte, pts, delay, now time.Duration) error {
 			v.live = false // another timeline
 		case gap < 0 && pos+v.frame <= v.next:
 			return nil // a copy of what was heard
-		case gap >= lossMin:
+		case gap >= lossMin && lost:
 			v.fillLost(gap-v.plc, packet)
+		case gap >= lossMin:
+			v.conceal(gap - v.plc) // the decoder knows the pause's noise
 		}
 	}
 	n, err := v.dec.Decode(v.pcm, packet)

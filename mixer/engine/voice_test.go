@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"braid/media/codec"
 	"braid/mixer/wire"
 )
 
@@ -34,7 +35,7 @@ func listen(t *testing.T, packets []arrival, end time.Duration) (heard []float32
 			p := packets[0]
 			packets = packets[1:]
 			delay := g.observe(in, p.PTS, p.at)
-			v.push(p.Units[0], p.PTS, delay, p.at) // refusals are part of the scenes
+			v.push(p.Units[0], p.PTS, delay, p.at, p.Lost) // refusals are part of the scenes
 		}
 		v.quantum(q*quantum, buf)
 		heard = append(heard, left(buf, soundChannels)...)
@@ -42,14 +43,19 @@ func listen(t *testing.T, packets []arrival, end time.Duration) (heard []float32
 	return heard, g
 }
 
-// arrive gives each packet its time; order is kept, as the server keeps it.
+// arrive gives each packet its time, or loses it; order is kept, as the server keeps
+// it.
 func arrive(frames []*wire.Media, late func(i int) (by time.Duration, ok bool)) (as []arrival) {
-	last := time.Duration(0)
+	last, lost := time.Duration(0), false
 	for i, m := range frames {
-		if by, ok := late(i); ok {
+		by, ok := late(i)
+		if ok {
 			last = max(last, m.PTS+by)
-			as = append(as, arrival{m, last})
+			came := *m
+			came.Lost = lost
+			as = append(as, arrival{&came, last})
 		}
+		lost = !ok
 	}
 	return as
 }
@@ -175,6 +181,67 @@ func TestVoiceDrift(t *testing.T) {
 	}
 }
 
+// TestVoiceLostOrLeftOut: a hole of 60 ms is filled from the next packet's
+// redundancy when packets were lost, and by the decoder alone when none were sent
+// (DTX): what the packet repeats was heard before.
+func TestVoiceLostOrLeftOut(t *testing.T) {
+	frames := voiceOf(t, 0, 600*time.Millisecond, vowel)
+	const before = 20 // packets
+	var holes [][]float32
+	for _, lost := range []bool{true, false} {
+		v, err := newVoice()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.close()
+		ref, err := codec.NewOpusDecoder(soundChannels)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ref.Close()
+		pcm := make([]float32, pcmMax)
+		push := func(m *wire.Media, pts time.Duration, lost bool) {
+			if err := v.push(m.Units[0], pts, startDelay, pts, lost); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, m := range frames[:before] {
+			push(m, time.Duration(i)*20*time.Millisecond, false)
+			if _, err := ref.Decode(pcm, m.Units[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		hole := v.end
+		next := frames[before+3]
+		push(next, (before+3)*20*time.Millisecond, lost)
+
+		var want []float32
+		concealed := 60
+		if lost {
+			concealed = 40
+		}
+		if _, err := ref.Conceal(pcm, concealed*millisecondLen); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, pcm[:concealed*millisecondLen*soundChannels]...)
+		if lost {
+			if _, err := ref.Recover(pcm, next.Units[0], 20*millisecondLen); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, pcm[:20*millisecondLen*soundChannels]...)
+		}
+		for i := range want {
+			if got := v.at(hole + int64(i/soundChannels))[i%soundChannels]; got != want[i] {
+				t.Fatalf("lost %v: %d samples into the hole: got %v, want %v", lost, i/soundChannels, got, want[i])
+			}
+		}
+		holes = append(holes, want)
+	}
+	if slices.Equal(holes[0], holes[1]) {
+		t.Error("the next packet has no redundancy: nothing was tried")
+	}
+}
+
 // TestVoiceTwoReaders: two mixes hear the same.
 func TestVoiceTwoReaders(t *testing.T) {
 	v, err := newVoice()
@@ -183,7 +250,7 @@ func TestVoiceTwoReaders(t *testing.T) {
 	}
 	defer v.close()
 	for i, m := range voiceOf(t, 0, 200*time.Millisecond, sine(440, 0.4)) {
-		if err := v.push(m.Units[0], m.PTS, startDelay, time.Duration(i)*20*time.Millisecond); err != nil {
+		if err := v.push(m.Units[0], m.PTS, startDelay, time.Duration(i)*20*time.Millisecond, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -226,7 +293,7 @@ func FuzzVoice(f *testing.F) {
 			}
 			switch op % 7 {
 			case 0:
-				v.push(packets[int(pts/(20*time.Millisecond)&15)], pts, delay, now)
+				v.push(packets[int(pts/(20*time.Millisecond)&15)], pts, delay, now, pts%(40*time.Millisecond) == 0)
 				pts += 20 * time.Millisecond
 			case 1:
 				now += quantumTime
@@ -242,7 +309,7 @@ func FuzzVoice(f *testing.F) {
 			case 4:
 				pts = max(pts-n*n*time.Millisecond, 0)
 			case 5:
-				v.push([]byte{byte(n), 1, byte(len(ops))}, pts, delay, now)
+				v.push([]byte{byte(n), 1, byte(len(ops))}, pts, delay, now, n&1 == 0)
 			case 6:
 				delay = minDelay + n*time.Millisecond
 			}
