@@ -85,6 +85,7 @@ type doctorOptions struct {
 	ca     string
 	json   bool
 	within time.Duration // for media to flow
+	here   bool          // the server is this machine
 }
 
 // runDoctor is the subcommand.

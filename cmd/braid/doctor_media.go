@@ -277,6 +277,9 @@ func (v *caller) tellPaths(all []knock) {
 		switch {
 		case k.err == nil:
 			v.ok(strings.ToUpper(k.transport), "%s answers in %v.", k.at, round(k.rtt))
+		case v.o.here && !k.at.Addr().IsLoopback():
+			v.warn(strings.ToUpper(k.transport), "Try from another network: `braid doctor --url`. Many routers lead nobody back in to their own public address.",
+				"%s does not answer on the server itself, so it was not tried whether it does from outside.", k.at)
 		case works[k.transport]:
 			v.skip(strings.ToUpper(k.transport), "%s does not answer from here, and need not: another address does.", k.at)
 		default:
@@ -335,8 +338,8 @@ type tone struct {
 	peer      *doctorPeer
 	stopped   chan struct{} // closed by run
 	sent      atomic.Int64
-	confirmed atomic.Int64 // by the server's receiver reports, as a sequence number
-	reports   atomic.Int64
+	confirmed atomic.Int64 // up to which packet the server's last report goes
+	lost      atomic.Int64 // of these
 }
 
 const firstSeq = 1000
@@ -387,8 +390,8 @@ func (t *tone) report(b []byte) {
 		}
 		for _, r := range rr.Reports {
 			if r.SSRC == doctorSSRC {
-				t.reports.Add(1)
-				t.confirmed.Store(int64(r.LastSequenceNumber) - firstSeq + 1 - int64(r.TotalLost))
+				t.confirmed.Store(int64(r.LastSequenceNumber) - firstSeq + 1)
+				t.lost.Store(int64(r.TotalLost))
 			}
 		}
 	}
@@ -457,13 +460,16 @@ func listen(ctx context.Context, p *doctorPeer, within time.Duration) (h hearing
 
 // judgeUp says whether the server got what was sent.
 func (v *caller) judgeUp(t *tone) {
-	sent := t.sent.Load()
+	confirmed, lost := t.confirmed.Load(), t.lost.Load()
 	switch {
-	case t.reports.Load() == 0:
-		v.fail("sending", "Let large and small packets of the same path pass; look at /v1/sessions on the server for what it received.",
-			"%d packets of sound were sent, and the server has confirmed none.", sent)
+	case confirmed == 0:
+		v.fail("sending", "Look at /v1/sessions on the server for what it received.",
+			"%d packets of sound were sent, and the server has confirmed none.", t.sent.Load())
+	case 20*lost > confirmed:
+		v.warn("sending", "Look at the network between here and the server. One packet of five had "+fmt.Sprint(largeBytes)+" bytes: if about a fifth is lost, a tunnel or VPN on the way has too small an MTU.",
+			"%d of the first %d packets were lost on the way to the server.", lost, confirmed)
 	default:
-		v.ok("sending", "The server confirms the sound (%d of the first %d packets by its last report).", t.confirmed.Load(), max(sent, t.confirmed.Load()))
+		v.ok("sending", "The server confirms the first %d packets, %d lost.", confirmed, lost)
 	}
 }
 

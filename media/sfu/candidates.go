@@ -11,6 +11,29 @@ import (
 	"github.com/pion/sdp/v3"
 )
 
+// Addresses lists what a server that listens on host:port tells its clients, best
+// first, without what it may discover; it opens nothing.
+func Addresses(listen string, public []string) ([]netip.Addr, error) {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return nil, err
+	}
+	bound := netip.IPv6Unspecified()
+	if host != "" {
+		at, err := net.ResolveUDPAddr("udp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			return nil, err
+		}
+		bound = at.AddrPort().Addr()
+	}
+	named, err := publicIPs(public)
+	if err != nil {
+		return nil, err
+	}
+	own, err := ownAddresses(bound)
+	return advertised(named, nil, own, false), err
+}
+
 // publicIPs reads addresses of the config.
 func publicIPs(texts []string) ([]netip.Addr, error) {
 	var addrs []netip.Addr
@@ -86,7 +109,7 @@ func rank(a netip.Addr) int {
 
 // candidateLines writes host candidates, all UDP before all TCP. Priorities
 // follow RFC 8445 section 5.1.2.1 with type preference 126 for UDP and 90 for
-// TCP, so that no client prefers TCP by our numbers.
+// TCP, so that no client prefers TCP by our numbers. ::1 is told for UDP alone.
 func candidateLines(addrs []netip.Addr, port int) []string {
 	var lines []string
 	for i, a := range addrs {
@@ -94,6 +117,9 @@ func candidateLines(addrs []netip.Addr, port int) []string {
 		lines = append(lines, fmt.Sprintf("%d 1 udp %d %s %d typ host", i+1, priority, a, port))
 	}
 	for i, a := range addrs {
+		if a.IsLoopback() && a.Is6() {
+			continue // Pion's TCP mux serves no session there
+		}
 		priority := 90<<24 + (65535-i)<<8 + 255
 		lines = append(lines, fmt.Sprintf("%d 1 tcp %d %s %d typ host tcptype passive", len(addrs)+i+1, priority, a, port))
 	}
