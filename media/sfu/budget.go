@@ -15,11 +15,18 @@ type budget struct {
 
 	mu        sync.Mutex
 	estimator *bwe.Estimator // guarded by mu
+	first     time.Duration  // when a packet went out that the viewer can tell about; 0: none; guarded by mu
 	heard     bool           // feedback came; guarded by mu
 }
 
-// newBudget makes one that allows everything until the viewer tells what arrives:
-// many never do.
+// How long the first feedback may take, and how long nobody wonders that what is
+// known grows.
+const (
+	hearWithin  = time.Second
+	startWithin = 3 * time.Second
+)
+
+// newBudget makes one that knows nothing.
 func newBudget(s *Server) *budget {
 	return &budget{srv: s, estimator: bwe.New(bwe.Config{})}
 }
@@ -28,6 +35,9 @@ func newBudget(s *Server) *budget {
 func (b *budget) Sent(number uint16, size int, at time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.first == 0 {
+		b.first = at
+	}
 	b.estimator.Sent(number, size, at)
 }
 
@@ -44,14 +54,22 @@ func (b *budget) Feedback(raw []byte, at time.Duration) {
 	}
 }
 
-// rate is what may be sent, in bits/s; infinite while nobody knows.
-func (b *budget) rate(at time.Duration) float64 {
+// rate is what may be sent, in bits/s; infinite where the viewer does not tell
+// what arrives. tells is whether it promised to.
+func (b *budget) rate(tells bool, at time.Duration) float64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.heard {
+	if !b.heard && (!tells || b.first > 0 && at-b.first > hearWithin) {
 		return math.Inf(1)
 	}
 	return float64(b.estimator.Estimate(at).Rate)
+}
+
+// starting tells that it is too early to call the path narrow.
+func (b *budget) starting(at time.Duration) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.first == 0 || at-b.first < startWithin
 }
 
 // probe says how many bytes to send now beside media, to see whether want bits/s
@@ -81,10 +99,14 @@ func (w *wire) share(now time.Time, shows []show, sound float64) (limited bool) 
 	}
 	at := w.srv.clock(now)
 	claims := make([]claim, len(shows))
+	tells := true
 	for i := range shows {
 		claims[i] = shows[i].claim(now)
+		if out := shows[i].forward.out.Load(); out != nil && out.transport == 0 {
+			tells = false
+		}
 	}
-	rate := w.budget.rate(at)
+	rate := w.budget.rate(tells, at)
 	given := allocate(rate-sound, claims)
 	media := sound
 	for i := range shows {
@@ -100,7 +122,7 @@ func (w *wire) share(now time.Time, shows []show, sound float64) (limited bool) 
 	if want := next(claims, given); want > 0 {
 		w.pad(shows, w.budget.probe(want+sound, at), now)
 	}
-	return limited
+	return limited && !w.budget.starting(at)
 }
 
 // headers is what a packet has around its payload, on average as a share of it.
@@ -159,9 +181,12 @@ func (s *show) take(given, current int, now time.Time) {
 	}
 	if given < 0 {
 		f.aim(nil)
-	} else {
-		f.aim(f.options[given])
+		return
 	}
+	for given > 0 && f.options[given].resting.Load() && !f.shows() {
+		given-- // it takes its time to come: something is to be seen meanwhile
+	}
+	f.aim(f.options[given])
 }
 
 // pad sends what a probe needs: the newest pictures once more, by retransmission

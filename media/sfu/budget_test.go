@@ -31,7 +31,7 @@ func watchingAt(t *testing.T, rate, tracks int) (*wire, []show, []*rtpSink) {
 	w.srv.started, w.srv.hurried = time.Unix(0, 0), make(chan struct{}, 1)
 	w.budget = newBudget(w.srv)
 	if rate > 0 {
-		w.budget.estimator, w.budget.heard = bwe.New(bwe.Config{Start: rate}), true
+		w.budget.estimator, w.budget.heard, w.budget.first = bwe.New(bwe.Config{Start: rate}), true, 1
 	}
 	return w, shows, sinks
 }
@@ -127,5 +127,40 @@ func TestPad(t *testing.T) {
 	f.out.Store(&outlet{ssrc: 5, writer: sinks[0]})
 	if f.pad(200, time.Unix(100, 0)) != 0 {
 		t.Error("padding without retransmission packets")
+	}
+}
+
+// TestShareStarts: what a viewer that will tell what arrives gets before it has
+// told, and one that keeps silent; a layer that rests is not waited for.
+func TestShareStarts(t *testing.T) {
+	w, shows, _ := watchingAt(t, 0, 1)
+	f := shows[0].forward
+	now := w.srv.started
+	at := func(d time.Duration) string {
+		now = now.Add(d)
+		if w.share(now, shows, 0) {
+			t.Errorf("limited %v after the start", now.Sub(w.srv.started))
+		}
+		return aims(shows)
+	}
+	f.out.Store(&outlet{ssrc: 5, transport: 3, writer: f.out.Load().writer})
+	if got := at(time.Millisecond); got != "h" { // 600 kbit/s are taken for granted
+		t.Errorf("at the start: got %s, want h", got)
+	}
+	w.budget.Sent(1, 1000, w.srv.clock(now))
+	if got := at(hearWithin + time.Millisecond); got != "f" {
+		t.Errorf("without feedback: got %s, want f", got)
+	}
+
+	w, shows, _ = watchingAt(t, 0, 1)
+	f = shows[0].forward
+	f.track.layers[2].resting.Store(true)
+	now = w.srv.started
+	if got := at(time.Millisecond); got != "h" {
+		t.Errorf("while f rests and nothing is shown: got %s, want h", got)
+	}
+	f.track.layers[1].deliver(picture(1, 2, true))
+	if got := at(steerEvery); got != "f" {
+		t.Errorf("while f rests and h is shown: got %s, want f", got)
 	}
 }

@@ -24,6 +24,7 @@ type follower struct {
 	begun atomic.Pointer[beginning] // newest one
 
 	mu       sync.Mutex // owns all that follows; taken for each packet
+	over     bool       // it follows nobody any more
 	now      *leg       // passed on; nil before the first key frame and in pauses
 	next     *leg       // awaited; nil: nobody
 	any      bool       // something was passed on
@@ -75,13 +76,28 @@ func (f *follower) aim(l *layer) {
 			f.now.leave()
 			f.now = nil
 		}
-	case f.now != nil && f.now.layer == l || f.next != nil:
+	case f.over || f.now != nil && f.now.layer == l || f.next != nil:
 	default:
 		f.next = &leg{follower: f, layer: l}
 		l.takers.Add(1)
 		f.next.detach = l.attach(f.next)
 		l.requestKeyFrame()
 	}
+}
+
+// end is aim at nothing, for good.
+func (f *follower) end() {
+	f.mu.Lock()
+	f.over = true
+	f.mu.Unlock()
+	f.aim(nil)
+}
+
+// shows tells whether anything is passed on now.
+func (f *follower) shows() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now != nil
 }
 
 // leave is called with mu held.

@@ -74,6 +74,15 @@ func (f *forward) addTo(s *Session) error {
 	return nil
 }
 
+// open begins with the smallest layer, which never rests and fits every path;
+// what else fits is found at once.
+func (f *forward) open() {
+	f.aim(f.track.ordered()[0])
+	if len(f.track.layers) > 1 {
+		f.session.srv.hurry()
+	}
+}
+
 func (f *forward) ready() bool { return f.out.Load() != nil }
 
 // pass sends a packet on.

@@ -253,7 +253,7 @@ func (d *down) flowLocked(want map[wanted]subscription) {
 		s.how = sub.how
 		switch {
 		case flows && !s.flows:
-			s.forward.aim(s.forward.track.fitting(s.how.Width, s.how.Height))
+			s.forward.open()
 		case !flows && s.flows:
 			s.forward.aim(nil)
 			s.health.forget()

@@ -236,7 +236,7 @@ func (s *Session) connect() {
 		old.end(event.Replaced, "replaced by a newer session of the same user")
 	}
 	for _, f := range s.sends {
-		f.aim(f.track.best())
+		f.open()
 	}
 	s.log.Info("session connected", "publishes", s.pub != nil)
 }
@@ -246,7 +246,7 @@ func (s *Session) connect() {
 func (s *Session) shut() {
 	s.srv.net.traces.end(s)
 	for _, f := range s.sends {
-		f.aim(nil)
+		f.end()
 	}
 	if s.participant != nil {
 		s.participant.shut()
