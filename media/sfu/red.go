@@ -108,8 +108,7 @@ func (r *redundancy) report(reports []rtcp.ReceptionReport, ssrc uint32) {
 func (r *redundancy) append(dst []byte, p *media.Packet, payload uint8) []byte {
 	r.blocks = r.blocks[:0]
 	size := len(p.Payload)
-	for i := min(int(r.repeats.Load()), maxRepeats) - 1; i >= 0; i-- {
-		old := r.last[i]
+	for _, old := range r.last[:min(r.repeats.Load(), maxRepeats)] {
 		if old == nil || int16(p.Seq-old.Seq) <= 0 || p.Timestamp-old.Timestamp > red.MaxOffset {
 			continue // out of order, or from before a pause
 		}
@@ -119,6 +118,7 @@ func (r *redundancy) append(dst []byte, p *media.Packet, payload uint8) []byte {
 		size += len(old.Payload)
 		r.blocks = append(r.blocks, red.Block{PayloadType: payload, Offset: p.Timestamp - old.Timestamp, Data: old.Payload})
 	}
+	slices.Reverse(r.blocks) // the oldest first
 	if r.last[0] == nil || int16(p.Seq-r.last[0].Seq) > 0 {
 		r.last[1], r.last[0] = r.last[0], p
 	}
