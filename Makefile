@@ -1,5 +1,6 @@
 # make run    installs what is missing (Debian 12, root), builds, starts the server: make run ARGS="-config my.yaml"
 # make test   the same set-up plus the tests' programs, then every check there is
+# make soak   users come and go for 10 minutes, and nothing of them may be left: make soak CHURN=1h
 #
 # What CI runs is .ci/run, which is make test.
 
@@ -9,13 +10,14 @@ SHELL       := /bin/bash
 ARGS     ?=
 FUZZTIME ?= 20s
 TIMEOUT  ?= 20m
+CHURN    ?= 10m
 BENCH    ?= .
 
 # A checkout owned by another user (a container's bind mount) makes git refuse,
 # and with it go build's version stamping.
 GOBUILD := go build -trimpath -buildvcs=false
 
-.PHONY: run test race bench bench-sfu impair lint fuzz e2e build setup-run setup-test clean
+.PHONY: run test race bench bench-sfu impair soak lint fuzz e2e build setup-run setup-test clean
 
 run: setup-run build
 	exec bin/braid serve $(ARGS)
@@ -49,6 +51,11 @@ bench-sfu: build
 # IMPAIR_SECONDS=60 for each cell, IMPAIR_CELLS='loss|blackout' for some, IMPAIR_HEIGHT=360.
 impair: setup-test
 	BRAID_IMPAIR=1 go test -count=1 -run '^TestImpairmentTable$$' -timeout 90m -v ./cmd/braid
+
+# Without the race detector, whose own memory grows; with Go's search for
+# goroutines that are blocked for good. make test has 20 seconds of it, with -race.
+soak:
+	CHURN=$(CHURN) GOEXPERIMENT=goroutineleakprofile go test -count=1 -v -timeout 0 -run '^TestChurn$$' ./signaling/rtc
 
 lint:
 	@unformatted=$$(gofmt -l cmd event callback media mixer origin relay sei signaling store web 2>/dev/null); \

@@ -19,6 +19,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
+	"github.com/pion/logging"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
@@ -251,8 +252,11 @@ type client struct {
 	up     *webrtc.PeerConnection
 	sends  map[sfu.Source]*sending
 	down   *webrtc.PeerConnection
-	silent bool     // does not answer offers
-	paths  [2]*path // of up and down; nil: their own
+	silent bool // does not answer offers
+	gone   bool // closed; guarded by mu
+
+	answers sync.WaitGroup // to offers; begun by the reader alone
+	paths   [2]*path       // of up and down; nil: their own
 
 	mu      sync.Mutex
 	conn    *websocket.Conn
@@ -350,7 +354,7 @@ func (c *client) read(conn *websocket.Conn) {
 		c.seq = m.Seq
 		c.events = append(c.events, m)
 		if m.Type == "offer" && !c.silent {
-			go c.answer(m)
+			c.answers.Go(func() { c.answer(m) })
 		}
 		c.changedLocked()
 		c.mu.Unlock()
@@ -560,6 +564,10 @@ func (c *client) back() message {
 
 func (c *client) close() {
 	c.cut()
+	c.mu.Lock()
+	c.gone = true
+	c.mu.Unlock()
+	c.answers.Wait() // what Pion begins while it is closed it never ends
 	for _, s := range c.sends {
 		s.stop()
 	}
@@ -642,6 +650,7 @@ func newPeer(t testing.TB, only []webrtc.RTPCodecCapability, way *path) *webrtc.
 	var e webrtc.SettingEngine
 	e.SetIncludeLoopbackCandidate(true)
 	e.SetInterfaceFilter(func(name string) bool { return name == "lo" })
+	e.LoggerFactory = &logging.DefaultLoggerFactory{Writer: io.Discard} // it speaks of every closed connection
 	if way != nil {
 		e.SetICEUDPMux(way.mux)
 	}
@@ -810,6 +819,10 @@ func (c *client) negotiate(restart bool) message {
 // answer answers an offer of the server. There is one at a time.
 func (c *client) answer(m message) {
 	c.mu.Lock()
+	if c.gone {
+		c.mu.Unlock()
+		return
+	}
 	if c.down == nil {
 		pc := newPeer(c.t, c.only, c.paths[1])
 		pc.OnTrack(c.receive)
@@ -838,7 +851,7 @@ func (c *client) answer(m message) {
 		<-gathered
 		return nil
 	}()
-	if errors.Is(err, webrtc.ErrConnectionClosed) {
+	if errors.Is(err, webrtc.ErrConnectionClosed) || pc.ConnectionState() == webrtc.PeerConnectionStateClosed {
 		return
 	}
 	if err != nil {
