@@ -1,5 +1,6 @@
 // The connection that a user receives on. The server offers; each offer says whose source a mid carries.
 import { Guard, foreign } from './peer.js';
+import { keepBack } from './buffer.js';
 
 export class Down {
   #offer = null; // the newest that is not taken up yet
@@ -22,6 +23,7 @@ export class Down {
   #open() {
     this.pc = new RTCPeerConnection({ iceServers: this.iceServers, bundlePolicy: 'max-bundle' });
     this.guard = new Guard(this.pc, { restart: () => this.restart(), lost: this.lost, offline: this.offline });
+    keepBack(this.pc);
   }
 
   /** Takes an offer event. Only the newest of those that wait is answered. */

@@ -67,7 +67,16 @@ class Server {
 }
 
 const real = window.WebSocket;
+const { patience } = await import('/sdk/buffer.js');
 const cases = {
+  async 'pictures are kept back as long as losses take to come again'() {
+    check('no loss', patience(0, 100), null);
+    check('nothing came yet', patience(NaN, undefined), null);
+    check('some', patience(0.02, 100), 140);
+    check('many', patience(0.1, 100), 240);
+    check('no longer than who talks can bear', patience(0.2, 300), 400);
+  },
+
   async 'a resume tells each event once'() {
     const server = new Server();
     server.users = [{ id: 'ann', role: 'streamer', sources: [] }];
