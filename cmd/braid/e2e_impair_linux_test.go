@@ -226,7 +226,7 @@ func (c *call) flows(limit time.Duration) error {
 		if len(shown) > 0 {
 			width = shown[len(shown)-1].width
 		}
-		if len(shown) > 3*c.clip.FPS*8/10 && width >= c.clip.W {
+		if len(shown) > 3*c.clip.FPS*6/10 && width >= c.clip.W {
 			return nil
 		}
 		last = fmt.Sprintf("%d pictures in 3 s, %d pixels wide", len(shown), width)
