@@ -183,10 +183,7 @@ func (s *show) take(given, current int, now time.Time) {
 		f.aim(nil)
 		return
 	}
-	for given > 0 && f.options[given].resting.Load() && !f.shows() {
-		given-- // it takes its time to come: something is to be seen meanwhile
-	}
-	f.aim(f.options[given])
+	f.aimAt(f.options[:given+1])
 }
 
 // pad sends what a probe needs: the newest pictures once more, by retransmission

@@ -93,11 +93,17 @@ func (f *follower) end() {
 	f.aim(nil)
 }
 
-// shows tells whether anything is passed on now.
-func (f *follower) shows() bool {
+// aimAt aims at the last of some layers, the smallest picture first. While nothing
+// is passed on, one that rests is not waited for: it takes its time to come.
+func (f *follower) aimAt(all []*layer) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.now != nil
+	blank := f.now == nil
+	f.mu.Unlock()
+	best := len(all) - 1
+	for blank && best > 0 && all[best].resting.Load() {
+		best--
+	}
+	f.aim(all[best])
 }
 
 // leave is called with mu held.

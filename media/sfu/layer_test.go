@@ -234,6 +234,11 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+func fitting(t *track, width, height int) *layer {
+	all := t.options(nil, width, height)
+	return all[len(all)-1]
+}
+
 // TestFitting: the smallest layer that fills the element.
 func TestFitting(t *testing.T) {
 	tr := layered(media.VP8)
@@ -256,7 +261,7 @@ func TestFitting(t *testing.T) {
 				l.newest.Store(picture(i, 1, true))
 			}
 		}
-		if got := tr.fitting(tt.width, tt.height).rid; got != tt.want {
+		if got := fitting(tr, tt.width, tt.height).rid; got != tt.want {
 			t.Errorf("%dx%d without layer %d: got %s, want %s", tt.width, tt.height, tt.off, got, tt.want)
 		}
 	}
@@ -331,19 +336,19 @@ func TestRest(t *testing.T) {
 		t.Errorf("after 11 s: told %q, want q h", got)
 	}
 	tr.layers[2].newest.Store(picture(2, -1000, true)) // it has stopped
-	if got := tr.fitting(0, 0).rid; got != "f" {
+	if got := fitting(tr, 0, 0).rid; got != "f" {
 		t.Errorf("the layer to aim at is %s, want f, which can be had", got)
 	}
-	f.aim(tr.fitting(0, 0))
+	f.aim(fitting(tr, 0, 0))
 	if got := step(time.Millisecond); got != "q h f" {
 		t.Errorf("wanted again: told %q, want q h f", got)
 	}
 	step(2 * time.Second)
-	if got := tr.fitting(0, 0).rid; got != "f" {
+	if got := fitting(tr, 0, 0).rid; got != "f" {
 		t.Errorf("2 s later the layer to aim at is %s, want f, which has time to begin", got)
 	}
 	step(2 * time.Second)
-	if got := tr.fitting(0, 0).rid; got != "h" {
+	if got := fitting(tr, 0, 0).rid; got != "h" {
 		t.Errorf("4 s later the layer to aim at is %s, want h: f did not come", got)
 	}
 }

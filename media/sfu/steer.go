@@ -160,7 +160,7 @@ func (t *track) steer(now time.Time) {
 	insiders := t.insiders
 	t.mu.Unlock()
 	for _, p := range insiders {
-		p.aim(t.fitting(p.want()))
+		p.steer()
 	}
 }
 
@@ -176,19 +176,9 @@ func (t *track) ordered() []*layer {
 	})
 }
 
-// best is the largest layer that flows.
-func (t *track) best() *layer { return t.fitting(0, 0) }
-
-// fitting is the layer for an element of some pixels, of which 0 are as many as
-// there are: the smallest that fills it, else the largest.
-func (t *track) fitting(width, height int) *layer {
-	var room [maxLayers]*layer
-	all := t.options(room[:0], width, height)
-	return all[len(all)-1]
-}
-
 // options lists the layers that a viewer may get, the smallest picture first, up
-// to the fitting one; at least one.
+// to the one that fits an element of some pixels: the smallest that fills it. 0 are
+// as many as there are. There is one at least.
 func (t *track) options(all []*layer, width, height int) []*layer {
 	if len(t.layers) == 1 {
 		return append(all, t.layers[0])
@@ -218,11 +208,17 @@ func (t *track) insider(r media.Receiver, want func() (width, height int)) (deta
 	t.mu.Lock()
 	t.insiders = append(slices.Clip(t.insiders), p)
 	t.mu.Unlock()
-	p.aim(t.fitting(want()))
+	p.steer()
 	return func() {
 		t.mu.Lock()
 		t.insiders = slices.DeleteFunc(slices.Clone(t.insiders), func(o *insider) bool { return o == p })
 		t.mu.Unlock()
-		p.aim(nil)
+		p.end()
 	}
+}
+
+func (i *insider) steer() {
+	var room [maxLayers]*layer
+	width, height := i.want()
+	i.aimAt(i.track.options(room[:0], width, height))
 }
