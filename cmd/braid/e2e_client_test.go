@@ -113,8 +113,8 @@ func (p *peer) close() {
 	p.pc.Close()
 }
 
-// publishFile publishes a clip in real time, looped. video is "h264", "vp8" or
-// "" for sound only.
+// publishFile publishes a clip in real time, looped. video is "h264", "vp8", "h265"
+// or "" for sound only.
 func publishFile(t testing.TB, endpoint, token string, f clipFiles, fps int, video string) *peer {
 	t.Helper()
 	p := newPeer(t)
@@ -131,8 +131,11 @@ func publishFile(t testing.TB, endpoint, token string, f clipFiles, fps int, vid
 	var pictures [][]byte
 	if video != "" {
 		codec, file, read := h264Codec, f.H264, accessUnits
-		if video == "vp8" {
+		switch video {
+		case "vp8":
 			codec, file, read = vp8Codec, f.VP8, ivfFrames
+		case "h265":
+			codec, file, read = h265Codec, f.H265, h265Units
 		}
 		if picture, err = webrtc.NewTrackLocalStaticSample(codec, "video", "clip"); err != nil {
 			t.Fatal(err)
@@ -165,7 +168,7 @@ func (p *peer) add(track webrtc.TrackLocal, codec webrtc.RTPCodecCapability) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	payloadType := map[string]webrtc.PayloadType{webrtc.MimeTypeOpus: 111, webrtc.MimeTypeVP8: 96, webrtc.MimeTypeH264: 106}[codec.MimeType]
+	payloadType := map[string]webrtc.PayloadType{webrtc.MimeTypeOpus: 111, webrtc.MimeTypeVP8: 96, webrtc.MimeTypeH264: 106, webrtc.MimeTypeH265: 116}[codec.MimeType]
 	if err := transceiver.SetCodecPreferences([]webrtc.RTPCodecParameters{{RTPCodecCapability: codec, PayloadType: payloadType}}); err != nil {
 		p.t.Fatal(err)
 	}
@@ -185,6 +188,7 @@ var (
 	vp8Codec  = webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: 90000}
 	h264Codec = webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeH264, ClockRate: 90000,
 		SDPFmtpLine: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"}
+	h265Codec = webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeH265, ClockRate: 90000}
 )
 
 // send writes both streams from one clock. Times are computed from the start,
@@ -259,6 +263,14 @@ func (p *peer) count(kind webrtc.RTPCodecType, packet *rtp.Packet) {
 // accessUnits cuts an Annex B file into pictures; each slice ends one (the
 // clips have one slice a picture).
 func accessUnits(file string) (units [][]byte, err error) {
+	return annexB(file, func(header byte) bool { return header&31 == 1 || header&31 == 5 })
+}
+
+func h265Units(file string) (units [][]byte, err error) {
+	return annexB(file, func(header byte) bool { return header>>1 < 32 })
+}
+
+func annexB(file string, slice func(header byte) bool) (units [][]byte, err error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
@@ -270,7 +282,7 @@ func accessUnits(file string) (units [][]byte, err error) {
 			continue
 		}
 		unit = append(append(unit, 0, 0, 0, 1), nal...)
-		if kind := nal[0] & 31; kind == 1 || kind == 5 {
+		if slice(nal[0]) {
 			units = append(units, unit)
 			unit = nil
 		}

@@ -55,6 +55,7 @@ type clipFiles struct {
 	H264       string // Annex B, constrained baseline, no B-frames, SPS and PPS at each IDR, one IDR a second
 	VP8        string // IVF
 	Opus       string // Ogg, 20 ms packets
+	H265       string // Annex B, one slice a picture; only where a test has made it
 }
 
 // strip is the text of a barcode: white, black, counter, id, parity, white.
@@ -254,7 +255,7 @@ func (c clip) make(t testing.TB) clipFiles {
 	}
 	dir := filepath.Join(cache, "braid-test", hex.EncodeToString(sum[:8]))
 	files := func(dir string) clipFiles {
-		return clipFiles{dir + "/v.mjpeg", dir + "/a.wav", dir + "/v.h264", dir + "/v.ivf", dir + "/a.ogg"}
+		return clipFiles{dir + "/v.mjpeg", dir + "/a.wav", dir + "/v.h264", dir + "/v.ivf", dir + "/a.ogg", ""}
 	}
 	if _, err := os.Stat(dir); err == nil {
 		return files(dir)
