@@ -28,6 +28,9 @@
 //	failures           event that was given up         7 days
 //	records            attempt to deliver              7 days
 //	answers            request that may be repeated    24 hours (AnswerKept)
+//	administrators     person of the console           until deleted
+//	logins             stay of one of them             until it expires
+//	audit              thing that somebody did         180 days (AuditKept)
 //	migrations         step of the schema              always
 //
 // Times are Unix milliseconds in UTC, 0 for the zero time; a time that is read

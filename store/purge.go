@@ -10,8 +10,9 @@ import (
 const purgeBatch = 2000
 
 // Purge deletes what is over its time: events, finished deliveries and records
-// after LogKept, addresses that have expired, usage after UsageKept. It goes in
-// small transactions; to be called every few minutes.
+// after LogKept, addresses and logins that have expired, usage after UsageKept,
+// the audit log after Config.AuditKept. It goes in small transactions; to be
+// called every few minutes.
 func (db *DB) Purge(ctx context.Context, now time.Time) error {
 	for {
 		var n int64
@@ -37,6 +38,8 @@ func (tx *Tx) purge(now time.Time, limit int) (int64, error) {
 	}{
 		{"DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE time <= ? ORDER BY time LIMIT ?)", now.Add(-LogKept)},
 		{"DELETE FROM addresses WHERE id IN (SELECT id FROM addresses WHERE expires <= ? LIMIT ?)", now},
+		{"DELETE FROM logins WHERE id IN (SELECT id FROM logins WHERE expires <= ? LIMIT ?)", now},
+		{"DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE time <= ? ORDER BY time LIMIT ?)", now.Add(-tx.db.audit)},
 		{`DELETE FROM used WHERE (app, kind, class, start) IN
 			(SELECT app, kind, class, start FROM used WHERE start <= ? LIMIT ?)`, now.Add(-UsageKept)},
 	} {

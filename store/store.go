@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,8 @@ type Config struct {
 	DSN string // postgres://user@host/database, one of braid's own; "": SQLite in Dir
 	Now func() time.Time
 	Log *slog.Logger
+	// AuditKept is how long Purge leaves the audit log; 0: the constant AuditKept.
+	AuditKept time.Duration
 }
 
 const (
@@ -40,6 +43,7 @@ const (
 type DB struct {
 	now    func() time.Time
 	log    *slog.Logger
+	audit  time.Duration // how long it is kept
 	engine engine
 
 	turn   chan struct{} // holds a token; who has taken it owns writer
@@ -73,6 +77,7 @@ type engine interface {
 func Open(ctx context.Context, c Config) (*DB, error) {
 	db := &DB{now: c.Now, log: c.Log, turn: make(chan struct{}, 1), reads: make(chan *session, readers),
 		appended: make(chan struct{}), closing: make(chan struct{})}
+	db.audit = cmp.Or(c.AuditKept, AuditKept)
 	if db.now == nil {
 		db.now = time.Now
 	}
