@@ -103,7 +103,8 @@ type Superframe struct {
 	wide  int    // bytes of a size
 }
 
-// Split reads a superframe's index (annex B). ok is false when the index is wrong.
+// Split reads a superframe's index (annex B). ok is false when the index is wrong;
+// the superframe is then empty.
 func Split(b []byte) (s Superframe, ok bool) {
 	if len(b) == 0 {
 		return Superframe{}, false
@@ -123,7 +124,10 @@ func Split(b []byte) (s Superframe, ok bool) {
 	for i := range n {
 		total += s.sizeOf(s.index[i*wide:])
 	}
-	return s, total <= begin
+	if total > begin {
+		return Superframe{}, false
+	}
+	return s, true
 }
 
 func (s *Superframe) sizeOf(b []byte) (n int) {
