@@ -219,7 +219,7 @@ func (s *Session) live() {
 			case webrtc.PeerConnectionStateFailed: // silence
 				s.end(event.TimedOut, "the connection is failed")
 			case webrtc.PeerConnectionStateClosed: // the client's DTLS alert
-				s.end(event.Normal, "the connection is closed")
+				s.end(event.Normal, hungUp)
 			}
 		}
 	}

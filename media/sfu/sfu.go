@@ -91,6 +91,8 @@ type Server struct {
 	closed   bool
 	sessions map[string]*Session
 
+	goodbyes goodbyes
+
 	started  time.Time
 	hurried  chan struct{} // asks steer for a look; one place
 	stop     chan struct{} // closed by the first Close
@@ -260,6 +262,9 @@ func (s *Server) admit(sess *Session) error {
 }
 
 func (s *Server) forget(sess *Session) {
+	if sess.Reason() == hungUp {
+		s.goodbyes.add(sess.id)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, sess.id)

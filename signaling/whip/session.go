@@ -38,6 +38,16 @@ func (b *border) owner(w http.ResponseWriter, r *http.Request, sess *sfu.Session
 	return true
 }
 
+// end ends a session, or agrees that it has ended: some clients, OBS among them,
+// close their connection first. That asks for no token, for it does nothing.
+func (b *border) end(w http.ResponseWriter, r *http.Request) {
+	if b.SFU.HungUp(r.PathValue("id")) {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	b.onSession(b.delete)(w, r)
+}
+
 // delete ends a session. OBS takes nothing but 200 for success.
 func (b *border) delete(w http.ResponseWriter, r *http.Request, sess *sfu.Session) {
 	if !b.owner(w, r, sess) {

@@ -74,7 +74,7 @@ func New(cfg Config) http.Handler {
 		mux.HandleFunc("GET "+session, b.onSession(func(w http.ResponseWriter, _ *http.Request, _ *sfu.Session) {
 			w.WriteHeader(http.StatusNoContent)
 		}))
-		mux.HandleFunc("DELETE "+session, b.onSession(b.delete))
+		mux.HandleFunc("DELETE "+session, b.end)
 		mux.HandleFunc("PATCH "+session, b.onSession(b.patch))
 	}
 	mux.HandleFunc("POST /whip/{app}/{channel}/{user}", b.publish)
@@ -91,11 +91,16 @@ func (b *border) cors(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Expose-Headers", "Location, ETag, Link, Accept-Patch, Retry-After, WWW-Authenticate")
+		h.Set("Access-Control-Expose-Headers", "Location, ETag, Link, Accept-Patch, Retry-After, WWW-Authenticate, "+allowMethods)
 		h.Set("X-Content-Type-Options", "nosniff")
 		next.ServeHTTP(w, r)
 	})
 }
+
+// allowMethods names every method of endpoints and sessions alike: Eyevinn's WHIP
+// client trickles candidates only when PATCH is in the endpoint's. It says in
+// ETag what others say in If-Match.
+const allowMethods = "Access-Control-Allow-Methods"
 
 // options answers preflights, which carry no token, and tells what is accepted
 // (RFC 9725 section 4.2); who is no preflight is told the ICE servers too, those
@@ -104,8 +109,8 @@ func (b *border) options(methods string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Allow", methods)
-		h.Set("Access-Control-Allow-Methods", methods)
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, If-Match")
+		h.Set(allowMethods, "DELETE, GET, HEAD, OPTIONS, PATCH, POST")
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, If-Match, ETag")
 		h.Set("Access-Control-Max-Age", "86400")
 		if strings.Contains(methods, "POST") {
 			h.Set("Accept-Post", offerType)

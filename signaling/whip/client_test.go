@@ -1,0 +1,65 @@
+package whip
+
+import (
+	"strings"
+	"testing"
+
+	"braid/media/sfu"
+)
+
+// TestDeleteAfterClose: OBS and whip-whep close their connection and send DELETE
+// then; they are told 200, once.
+func TestDeleteAfterClose(t *testing.T) {
+	b := start(t, func(c *sfu.Config) { c.Linger = -1 })
+	track := vp8Track(t)
+	pc, offer := b.sender(track)
+	resp, body := b.do("POST", "/whip/app/room/ann", offer, "Content-Type", offerType, "Authorization", annToken())
+	if resp.StatusCode != 201 {
+		t.Fatalf("got %s: %s", resp.Status, body)
+	}
+	session := resp.Header.Get("Location")
+	b.answer(pc, body)
+	b.until("ann is in the channel", func(c []sfu.ChannelInfo) bool { return len(c) == 1 && len(c[0].Users[0].Sources) == 1 })
+	if err := pc.GracefulClose(); err != nil {
+		t.Fatal(err)
+	}
+	b.until("ann has left", func(c []sfu.ChannelInfo) bool { return len(c) == 0 })
+	for _, c := range []struct {
+		method string
+		status int
+	}{{"GET", 404}, {"PATCH", 404}, {"DELETE", 200}, {"DELETE", 404}} {
+		if resp, body := b.do(c.method, session, "", "Authorization", annToken(), "Content-Type", fragmentType); resp.StatusCode != c.status {
+			t.Errorf("%s after the connection was closed: got %s, want %d: %s", c.method, resp.Status, c.status, body)
+		}
+	}
+}
+
+// TestEyevinn: what Eyevinn's client asks a server of another origin before it
+// trickles candidates.
+func TestEyevinn(t *testing.T) {
+	b := start(t)
+	_, offer := b.sender(vp8Track(t))
+	resp, _ := b.do("OPTIONS", "/whip/app/room/ann", "", "Authorization", annToken(), "Origin", "https://elsewhere.example")
+	if !strings.Contains(resp.Header.Get(allowMethods), "PATCH") || !strings.Contains(resp.Header.Get("Access-Control-Expose-Headers"), allowMethods) {
+		t.Errorf("it would not trickle: %v", resp.Header)
+	}
+	if resp.Header.Get("Allow") != "GET, HEAD, OPTIONS, POST" {
+		t.Errorf("got Allow %q", resp.Header.Get("Allow"))
+	}
+	resp, body := b.do("POST", "/whip/app/room/ann", offer, "Content-Type", offerType, "Authorization", annToken())
+	if resp.StatusCode != 201 {
+		t.Fatalf("got %s: %s", resp.Status, body)
+	}
+	session, etag := resp.Header.Get("Location"), resp.Header.Get("ETag")
+	resp, _ = b.do("OPTIONS", session, "", "Origin", "https://elsewhere.example", "Access-Control-Request-Method", "PATCH", "Access-Control-Request-Headers", "authorization,content-type,etag")
+	if !strings.Contains(resp.Header.Get("Access-Control-Allow-Headers"), "ETag") {
+		t.Errorf("a page could not send ETag: %v", resp.Header)
+	}
+	ufrag, _, _ := strings.Cut(offer[strings.Index(offer, "a=ice-ufrag:"):], "\r\n")
+	pwd, _, _ := strings.Cut(offer[strings.Index(offer, "a=ice-pwd:"):], "\r\n")
+	fragment := ufrag + "\r\n" + pwd + "\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\na=candidate:0 0 udp 2122260223 fd00::2 9 typ host tcptype active\r\n"
+	resp, body = b.do("PATCH", session, fragment, "Content-Type", fragmentType, "Authorization", annToken(), "ETag", etag)
+	if resp.StatusCode != 204 {
+		t.Errorf("a candidate: got %s: %s", resp.Status, body)
+	}
+}
