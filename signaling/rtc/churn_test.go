@@ -109,7 +109,7 @@ func newChurn(t *testing.T) *churn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.rtc = New(Config{SFU: c.sfu, Apps: c, Grace: time.Second})
+	c.rtc = New(Config{SFU: c.sfu, Apps: c, Grace: 4 * time.Second})
 	mux := http.NewServeMux()
 	mux.Handle("/v1/rtc", c.rtc)
 	mux.Handle("/", whip.New(whip.Config{SFU: c.sfu, Apps: c}))

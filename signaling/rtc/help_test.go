@@ -644,13 +644,14 @@ func newPeer(t testing.TB, only []webrtc.RTPCodecCapability, way *path) *webrtc.
 		t.Fatal(err)
 	}
 	registry := &interceptor.Registry{}
-	if err := webrtc.RegisterDefaultInterceptors(engine, registry); err != nil {
+	quiet := &logging.DefaultLoggerFactory{Writer: io.Discard} // it speaks of every closed connection
+	if err := webrtc.RegisterDefaultInterceptorsWithOptions(engine, registry, webrtc.WithInterceptorLoggerFactory(quiet)); err != nil {
 		t.Fatal(err)
 	}
 	var e webrtc.SettingEngine
 	e.SetIncludeLoopbackCandidate(true)
 	e.SetInterfaceFilter(func(name string) bool { return name == "lo" })
-	e.LoggerFactory = &logging.DefaultLoggerFactory{Writer: io.Discard} // it speaks of every closed connection
+	e.LoggerFactory = quiet
 	if way != nil {
 		e.SetICEUDPMux(way.mux)
 	}
