@@ -132,13 +132,17 @@ func (x *traces) show(r *record) SessionInfo {
 	}
 	for _, t := range list {
 		c := t.show()
-		c.Diagnosis = diagnose(&c, circumstances{
-			now: time.Now(), ended: info.Reason, kind: c.Kind,
-			heardUDP: unixNano(x.heardUDP.Load()), heardTCP: unixNano(x.heardTCP.Load()),
-		})
+		c.Diagnosis = x.diagnose(&c, info.Reason)
 		info.Connections = append(info.Connections, c)
 	}
 	return info
+}
+
+func (x *traces) diagnose(c *ConnectionInfo, ended string) Diagnosis {
+	return diagnose(c, circumstances{
+		now: time.Now(), ended: ended, kind: c.Kind,
+		heardUDP: unixNano(x.heardUDP.Load()), heardTCP: unixNano(x.heardTCP.Load()),
+	})
 }
 
 func unixNano(n int64) time.Time {
@@ -200,7 +204,7 @@ func diagnose(c *ConnectionInfo, in circumstances) Diagnosis {
 	switch {
 	case !c.DTLSFinished.IsZero():
 		return diagnoseConnected(c, in)
-	case c.DTLS == "failed":
+	case handshakeBroke(c, in.ended):
 		return Diagnosis{DTLSFailed, "The path works, but the DTLS handshake failed: " + cmp.Or(c.Problem, "no reason was given") + ".", dtlsAdvice(c.Problem)}
 	case in.ended != "" && (age < tooEarly || len(c.Told) == 0):
 		return Diagnosis{LeftEarly, "The session ended before it could be connected: " + in.ended + ".", ""}
@@ -220,6 +224,12 @@ func diagnose(c *ConnectionInfo, in circumstances) Diagnosis {
 			"Make sure that the client uses the answer of this very offer, and that no proxy changes the SDP or sends requests to another server."}
 	}
 	return nothingArrived(c, in)
+}
+
+// handshakeBroke tells whether DTLS began and failed. A handshake that fails
+// closes the connection, so that may be all that is seen.
+func handshakeBroke(c *ConnectionInfo, ended string) bool {
+	return !c.DTLSBegan.IsZero() && c.DTLSFinished.IsZero() && (c.DTLS == "failed" || strings.Contains(ended, "the connection is closed"))
 }
 
 func diagnoseConnected(c *ConnectionInfo, in circumstances) Diagnosis {

@@ -244,7 +244,7 @@ func (s *Session) connect() {
 // shut releases everything the session holds. The publication's viewers notice
 // at once; Pion tells the other end by a DTLS alert.
 func (s *Session) shut() {
-	s.srv.net.traces.end(s)
+	ended := s.srv.net.traces.end(s)
 	for _, f := range s.sends {
 		f.end()
 	}
@@ -265,6 +265,7 @@ func (s *Session) shut() {
 		}
 	}
 	s.work.Wait()
+	ended()
 	s.srv.forget(s)
 	close(s.done)
 }

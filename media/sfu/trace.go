@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -237,7 +238,9 @@ func (t *trace) chosen(pair *webrtc.ICECandidatePair) {
 func (t *trace) secure(state webrtc.DTLSTransportState) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.dtls = state.String()
+	if t.dtls != webrtc.DTLSTransportStateFailed.String() { // then Pion closes it, which says less
+		t.dtls = state.String()
+	}
 	switch state {
 	case webrtc.DTLSTransportStateConnecting:
 		t.begun = time.Now()
@@ -270,16 +273,31 @@ func profileName(p dtls.SRTPProtectionProfile) string {
 	return fmt.Sprintf("0x%04x", uint16(p))
 }
 
-// end forgets a session's traces; what failed is remembered for a while. It is
-// called while the connections are still there.
-func (x *traces) end(s *Session) {
+// end is called while a session's connections are still there, and what it
+// returns when they have been closed and Pion has said why: then the traces are
+// forgotten. What failed is remembered for a while.
+func (x *traces) end(s *Session) (closed func()) {
 	x.mu.RLock()
 	r := x.open[s]
 	x.mu.RUnlock()
 	if r == nil {
-		return
+		return func() {}
 	}
 	info := x.show(r) // asks Pion, so without a lock
+	return func() { x.forget(s, r, info) }
+}
+
+func (x *traces) forget(s *Session, r *record, info SessionInfo) {
+	for i := range info.Connections {
+		t, c := r.traces[i], &info.Connections[i]
+		if !handshakeBroke(c, info.Reason) {
+			continue // what Pion says of a connection that we close means nothing
+		}
+		t.mu.Lock()
+		c.DTLS, c.Problem = cmp.Or(t.dtls, "new"), t.warning
+		t.mu.Unlock()
+		c.Diagnosis = x.diagnose(c, info.Reason)
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	delete(x.open, s)

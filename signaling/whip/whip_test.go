@@ -342,7 +342,7 @@ func TestRefusals(t *testing.T) {
 		"random body":            {"/whip/app/room/ann", annToken(), sdp, "\x00\x01random", 400, "not SDP"},
 		"no ICE":                 {"/whip/app/room/ann", annToken(), sdp, strings.ReplaceAll(offer, "a=ice-ufrag", "a=x"), 400, "ice-ufrag"},
 		"watching by WHIP":       {"/whip/app/room/ann", annToken(), sdp, strings.ReplaceAll(offer, "a=sendrecv", "a=recvonly"), 422, "recvonly"},
-		"no codec that is known": {"/whip/app/room/ann", annToken(), sdp, strings.NewReplacer("VP8/", "VP7/", "H264/", "H263/").Replace(offer), 422, "VP7"},
+		"no codec that is known": {"/whip/app/room/ann", annToken(), sdp, strings.NewReplacer("VP8/", "VP7/", "H264/", "H263/", "H265/", "H261/", "VP9/", "VP5/", "AV1/", "AV0/").Replace(offer), 422, "VP7"},
 		"nobody publishes":       {"/whep/app/room/ann", annToken(), sdp, strings.ReplaceAll(offer, "a=sendrecv", "a=recvonly"), 409, "ann"},
 		"no such path":           {"/whip/app/room", annToken(), sdp, offer, 404, ""},
 	} {
