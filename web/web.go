@@ -1,5 +1,7 @@
 // Package web holds what browsers load, embedded in the binary: the SDK (sdk/,
-// doc/sdk.md), the demo pages and the player they use (vendor/, with licences).
+// doc/sdk.md), the console's pages (console/), the demo pages, and what both use
+// of others (vendor/, with licences). The console knows braid through the REST
+// API alone; signaling/console has its sessions.
 // demo.go is the pages' backend: it plays the part of a customer's business
 // server and steers braid through its public API alone.
 //
@@ -20,7 +22,7 @@ import (
 	"time"
 )
 
-//go:embed demo vendor sdk
+//go:embed console demo vendor sdk
 var files embed.FS
 
 // policy lets the page load nothing from elsewhere. Media and live streams may
@@ -46,7 +48,7 @@ func SDK() http.Handler {
 	})
 }
 
-// Handler serves the embedded files under /demo/, /sdk/ and /vendor/ for GET
+// Handler serves the embedded files under /console/, /demo/, /sdk/ and /vendor/ for GET
 // and HEAD. Browsers ask each time whether a file has changed (ETag), so that a
 // new build is seen at once.
 func Handler() http.Handler {

@@ -152,6 +152,10 @@ func (s *server) serveHTTP() {
 		AdminTokens: s.cfg.AdminTokens, Log: s.log.With("part", "rest"),
 	}))
 	mux.Handle("/sdk/", web.SDK())
+	pages := web.Handler()
+	mux.Handle("/console", pages)
+	mux.Handle("/console/", pages)
+	mux.Handle("/vendor/", pages)
 	mux.HandleFunc("GET /healthz", s.health)
 	if app, ok := s.demoApp(); ok {
 		key := s.cfg.AccessKeys[0]
@@ -162,7 +166,6 @@ func (s *server) serveHTTP() {
 		guarded := s.loopbackHost(demo)
 		mux.Handle("/demo", guarded)
 		mux.Handle("/demo/", guarded)
-		mux.Handle("/vendor/", demo)
 	}
 	mux.Handle("/", s.origin) // streams: /{app}/{name}.flv, .m3u8, and segments; 404 to what is nothing
 	ctx, cancel := context.WithCancel(context.Background())
