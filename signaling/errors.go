@@ -60,6 +60,17 @@ func Unauthorized(format string, args ...any) error {
 	return &refusal{http.StatusUnauthorized, fmt.Sprintf(format, args...)}
 }
 
+// Forbidden says that whoever sends a request is known, and may not do this.
+func Forbidden(format string, args ...any) error {
+	return &refusal{http.StatusForbidden, fmt.Sprintf(format, args...)}
+}
+
+// TooMany says that a request comes too soon after others. The caller sets
+// Retry-After.
+func TooMany(format string, args ...any) error {
+	return &refusal{http.StatusTooManyRequests, fmt.Sprintf(format, args...)}
+}
+
 // Conflict says that the state of things forbids what was asked for.
 func Conflict(format string, args ...any) error {
 	return &refusal{http.StatusConflict, fmt.Sprintf(format, args...)}
