@@ -51,8 +51,8 @@ export interface Me {
 }
 
 /**
- * 0 (lost) to 5 (excellent), and why it is not better: `loss`, `jitter`, `rtt`, `disconnected`, and `cpu` for one's own
- * when the device is too slow.
+ * 0 (lost) to 5 (excellent), and why it is not better: `loss`, `jitter`, `rtt`, `bandwidth` (pictures are smaller than
+ * wanted, or left out), `disconnected`, and `cpu` for one's own when the device is too slow.
  */
 export interface Quality { readonly up: number; readonly down: number; readonly reasons: string[] }
 
@@ -105,8 +105,9 @@ export interface CameraOptions extends PublishOptions {
   frameRate?: number;
   constraints?: MediaTrackConstraints;
   /**
-   * Sends three layers (rids q, h, f: quarter, half, full size), so that each viewer gets what fits its element and its
-   * network; those that nobody takes rest. Default true with VP8 and H.264.
+   * Sends the picture in layers (rids q, h, f: quarter, half, full size; no quarter under 960 pixels, no half under 480),
+   * so that each viewer gets what fits its element and its network; those that nobody takes rest. Default true with VP8
+   * and H.264. maxBitrate is that of the full one; default 1.5 Mbit/s for 720p, 0.45 for 360p, 3 for 1080p.
    */
   simulcast?: boolean;
 }

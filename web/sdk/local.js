@@ -187,11 +187,18 @@ async function media(what, ask) {
   }
 }
 
-/** Three layers of a camera's picture: full, half, quarter; the smallest first, so that a weak uplink starves the large one. */
-export function layers(maxBitrate = 1_500_000) {
-  return [
-    { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: Math.round(maxBitrate / 10) },
-    { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: Math.round(maxBitrate / 3) },
-    { rid: 'f', scaleResolutionDownBy: 1, maxBitrate },
-  ];
+/** What a picture of some size takes, in bits a second: 1.5 Mbit/s for 720p, 0.45 for 360p, 3 for 1080p. */
+const enough = (width, height) => Math.round(1500 * (width * height / (1280 * 720)) ** 0.87) * 1000;
+
+/**
+ * The layers of a camera's picture, the smallest first, so that a weak uplink starves the large one: full, half and
+ * quarter size; none that would be under 240 pixels wide: nobody has elements so small.
+ * @param {{width?: number, height?: number}} size of the picture @param {number} [maxBitrate] of the full one
+ */
+export function layers({ width = 1280, height = 720 }, maxBitrate = enough(width, height)) {
+  const large = Math.max(width, height);
+  if (large < 480) return [{ maxBitrate }];
+  return [['q', 4], ['h', 2], ['f', 1]].filter(([, by]) => large / by >= 240).map(([rid, by]) => ({
+    rid, scaleResolutionDownBy: by, maxBitrate: Math.round(maxBitrate * enough(width / by, height / by) / enough(width, height)),
+  }));
 }

@@ -291,7 +291,7 @@ export class Room extends Emitter {
   async #send(local) {
     const { codec, simulcast, maxBitrate, degradation } = local.options;
     let encodings;
-    if (local.source === 'camera' && (simulcast ?? inLayers(codec))) encodings = layers(maxBitrate);
+    if (local.source === 'camera' && (simulcast ?? inLayers(codec))) encodings = layers(local.track?.getSettings() ?? local.options, maxBitrate);
     else if (maxBitrate) encodings = [{ maxBitrate }];
     await this.#connectUp().publish(local.source, local.track, { codec, encodings, degradation });
     if (local.muted) await this.#tellMuted(local);

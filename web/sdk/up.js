@@ -1,8 +1,10 @@
 // The connection that a user publishes on. The client offers; every offer says which source each mid carries.
 import { Guard, foreign, prefer } from './peer.js';
 
+const tries = 8; // a change of a sender's parameters is refused while others are under way
+
 export class Up {
-  #slots = new Map(); // source → {transceiver, on}
+  #slots = new Map(); // source → {transceiver, on, active, degradation, tuning}
   #asked = 0; // negotiations wanted so far
   #restart = false; // the next offer has new ICE credentials
   #running = null; // promise of the negotiation under way
@@ -32,8 +34,8 @@ export class Up {
       this.#slots.set(source, slot);
       if (options.codec) prefer(slot.transceiver, options.codec);
     }
-    slot.on = true;
-    degrade(slot.transceiver.sender, options.degradation);
+    Object.assign(slot, { on: true, active: null, degradation: options.degradation });
+    this.#tune(slot);
     try {
       await this.negotiate();
     } catch (error) {
@@ -60,11 +62,10 @@ export class Up {
    * @param {string} source @param {string[]} active rids of those that are taken
    */
   rest(source, active) {
-    const sender = this.#slots.get(source)?.transceiver.sender;
-    const parameters = sender?.getParameters();
-    if (!parameters?.encodings?.some((e) => e.rid && e.active !== active.includes(e.rid))) return;
-    for (const e of parameters.encodings) e.active = active.includes(e.rid);
-    sender.setParameters(parameters).catch(() => {}); // they go on, which costs something and spoils nothing
+    const slot = this.#slots.get(source);
+    if (!slot?.on) return;
+    slot.active = active;
+    this.#tune(slot);
   }
 
   restart() {
@@ -110,6 +111,23 @@ export class Up {
     }
   }
 
+  /** Brings a sender to what its slot says, one change after the other. */
+  async #tune(slot) {
+    if (slot.tuning) return;
+    slot.tuning = true;
+    for (let n = 0; n < tries && !this.#closed; n++) {
+      const { sender } = slot.transceiver;
+      const parameters = sender.getParameters();
+      if (!adjust(parameters, slot, n === 0)) break;
+      try {
+        await sender.setParameters(parameters);
+      } catch {
+        await new Promise((r) => setTimeout(r, 50 << n));
+      }
+    }
+    slot.tuning = false;
+  }
+
   #tracks() {
     return [...this.#slots].filter(([, slot]) => slot.on && slot.transceiver.mid !== null)
       .map(([source, slot]) => ({ mid: slot.transceiver.mid, source }));
@@ -123,11 +141,19 @@ export class Up {
   }
 }
 
-function degrade(sender, degradationPreference) {
-  if (!degradationPreference) return;
-  const parameters = sender.getParameters();
-  parameters.degradationPreference = degradationPreference;
-  sender.setParameters(parameters).catch(() => {}); // Firefox does not know it yet
+/** Writes what a slot says into parameters; true when that is news. Firefox forgets the preference, so that it is no news later. */
+function adjust(parameters, { active, degradation }, first) {
+  let news = false;
+  for (const e of parameters.encodings ?? []) {
+    const on = !e.rid || !active || active.includes(e.rid);
+    news ||= on !== (e.active ?? true);
+    e.active = on;
+  }
+  if (degradation) {
+    news ||= first && parameters.degradationPreference !== degradation;
+    parameters.degradationPreference = degradation;
+  }
+  return news;
 }
 
 function kindOf(source) {

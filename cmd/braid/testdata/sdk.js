@@ -68,6 +68,7 @@ class Server {
 
 const real = window.WebSocket;
 const { patience } = await import('/sdk/buffer.js');
+const { layers } = await import('/sdk/local.js');
 const cases = {
   async 'pictures are kept back as long as losses take to come again'() {
     check('no loss', patience(0, 100), null);
@@ -227,6 +228,51 @@ const cases = {
     await room.publish('camera', picture(), { simulcast: true });
     check('again', server.of('offer').at(-1).tracks.length, 3);
     check('places', server.of('offer').at(-1).sdp.split('m=').length - 1, 3);
+    room.leave();
+  },
+
+  async 'a picture has as many layers as elements have sizes'() {
+    const of = (...args) => layers(...args).map((l) => `${l.rid ?? ''} /${l.scaleResolutionDownBy ?? 1} ${l.maxBitrate / 1000}`).join(', ');
+    check('720p', of({ width: 1280, height: 720 }), 'q /4 134, h /2 449, f /1 1500');
+    check('unknown', of({}), of({ width: 1280, height: 720 }));
+    check('upright', of({ width: 720, height: 1280 }), of({ width: 1280, height: 720 }));
+    check('360p', of({ width: 640, height: 360 }), 'h /2 134, f /1 449');
+    check('bounded', of({ width: 640, height: 360 }, 300_000), 'h /2 89.532, f /1 300');
+    check('small', of({ width: 320, height: 240 }), ' /1 173');
+  },
+
+  async 'layers rest and wake as they are told last, and all wake when published anew'() {
+    const server = new Server();
+    server.on.offer = async ({ sdp }) => {
+      await server.peer.setRemoteDescription({ type: 'offer', sdp });
+      await server.peer.setLocalDescription();
+      const own = server.peer.localDescription.sdp; // Chromium takes no layers itself
+      return { sdp: own.includes('a=recvonly') ? `${own}a=rid:q recv\r\na=rid:h recv\r\na=rid:f recv\r\na=simulcast:recv q;h;f\r\n` : own };
+    };
+    const { setParameters } = RTCRtpSender.prototype;
+    let sender;
+    RTCRtpSender.prototype.setParameters = function (...args) { sender = this; return setParameters.apply(this, args); };
+    const canvas = Object.assign(document.createElement('canvas'), { width: 1280, height: 720 });
+    const picture = () => canvas.captureStream().getTracks()[0];
+    const active = () => sender?.getParameters().encodings.filter((e) => e.active).map((e) => e.rid).join();
+    const tell = (...rids) => server.event('layers', { source: 'camera', active: rids });
+    const room = await join({ token: 't' });
+    const camera = await room.publish('camera', picture(), { codec: 'vp8' });
+    tell('q');
+    await until('two rest', () => active() === 'q');
+    tell('q', 'h', 'f');
+    tell('q', 'h');
+    tell('q', 'f');
+    await until('the last counts', () => active() === 'q,f');
+    tell('q');
+    tell('q', 'h', 'f');
+    await until('all are awake', () => active() === 'q,h,f');
+    tell('q');
+    await until('two rest again', () => active() === 'q');
+    await camera.stop();
+    await room.publish('camera', picture(), { codec: 'vp8' });
+    await until('all are awake when published anew', () => active() === 'q,h,f');
+    RTCRtpSender.prototype.setParameters = setParameters;
     room.leave();
   },
 
