@@ -30,6 +30,7 @@ type directory struct {
 	channels map[key]*channel
 	list     chan struct{} // closed when a channel opens or closes
 	any      chan struct{} // closed at any change
+	watchers int           // who want all channels measured
 
 	timers sync.WaitGroup // those that afterLocked set
 }
@@ -242,6 +243,7 @@ func (d *directory) openLocked(k key) *channel {
 	c := &channel{where: k, opened: time.Now(), stage: stage{places: d.voices}}
 	c.view.Store(&view{changed: make(chan struct{})})
 	d.channels[k] = c
+	d.meterLocked(c)
 	d.listLocked()
 	d.tellLocked(c, event.ChannelOpen, nil)
 	return c
@@ -267,6 +269,7 @@ func (d *directory) closeLocked(c *channel) {
 		c.keep = nil
 	}
 	delete(d.channels, c.where)
+	d.meterLocked(c)
 	d.listLocked()
 	d.tellLocked(c, event.ChannelClose, nil)
 }

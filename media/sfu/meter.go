@@ -28,6 +28,7 @@ func (d *directory) meter(c *channel, stop chan struct{}) {
 	defer tick.Stop()
 	m := meter{ears: map[*layer]*ear{}, spoke: map[string]time.Time{}}
 	defer m.close()
+	defer c.room.seen.Store(nil)
 	for next := time.Now().Add(qualityEvery); ; {
 		select {
 		case <-stop:
@@ -79,6 +80,7 @@ func (d *directory) measure(c *channel, m *meter, now time.Time, quality bool) {
 			news = append(news, n)
 		}
 	}
+	c.room.seen.Store(&seen{m.last, m.lastRate, m.lost})
 	for _, p := range listeners {
 		for _, n := range news {
 			p.tell(n)
@@ -99,7 +101,8 @@ type meter struct {
 	ears     map[*layer]*ear
 	spoke    map[string]time.Time // when a user was last heard
 	last     Levels
-	lastRate map[string]Quality
+	lastRate map[string]Quality // swapped whole
+	lost     map[*layer]float64 // share of what a layer brought; swapped whole
 }
 
 func (m *meter) close() {
@@ -312,12 +315,15 @@ func rate(lost float64, jitter, rtt time.Duration) (grade int, reasons []string)
 
 // qualities rates all participants.
 func (m *meter) qualities(people []person, now time.Time) (q Qualities, changed bool) {
-	q.Users = map[string]Quality{}
+	q.Users, m.lost = map[string]Quality{}, map[*layer]float64{}
 	for _, p := range people {
 		got, lost, jitter := 0, 0, time.Duration(0)
 		for _, layer := range p.layers {
 			g, l, j := m.ears[layer].arrived()
 			got, lost, jitter = got+g, lost+l, max(jitter, j)
+			if l > 0 {
+				m.lost[layer] = float64(l) / float64(g+l)
+			}
 		}
 		if p.participant == nil {
 			continue

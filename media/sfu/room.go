@@ -13,8 +13,9 @@ import (
 // It is owned by directory.mu.
 type room struct {
 	members []*Participant
-	stop    chan struct{}          // ends the channel's meters; nil while there is nobody to tell
+	stop    chan struct{}          // ends the channel's meter; nil while there is nobody to tell
 	speaker atomic.Pointer[string] // who was heard last; not owned by anyone
+	seen    atomic.Pointer[seen]   // what the meter saw last; not owned by anyone
 }
 
 // shown is a source as participants were told of it.
@@ -65,11 +66,7 @@ func (d *directory) join(p *Participant) (replaced *Session, users []UserState, 
 // listenLocked lets a participant hear what happens from now on.
 func (d *directory) listenLocked(c *channel, p *Participant) {
 	c.room.members = append(slices.Clip(c.room.members), p)
-	if c.room.stop == nil {
-		stop := make(chan struct{})
-		c.room.stop = stop
-		d.timers.Go(func() { d.meter(c, stop) })
-	}
+	d.meterLocked(c)
 	for _, m := range c.members {
 		if m.id == p.User() {
 			continue
@@ -86,10 +83,7 @@ func (d *directory) deafenLocked(c *channel, s *Session) {
 		return
 	}
 	c.room.members = slices.DeleteFunc(slices.Clone(c.room.members), func(o *Participant) bool { return o == s.participant })
-	if len(c.room.members) == 0 && c.room.stop != nil {
-		close(c.room.stop)
-		c.room.stop = nil
-	}
+	d.meterLocked(c)
 }
 
 // tellOthersLocked tells all participants but those of a user.
