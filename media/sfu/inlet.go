@@ -10,10 +10,10 @@ import (
 	sockets "braid/media/udp"
 )
 
-// inlet is the media socket as Pion's mux reads it. What viewers report about
-// what they got, whose keys are known (wire), is taken out here: through Pion
-// each such packet wakes four goroutines, and each viewer sends ten a second or
-// more. All else goes on.
+// inlet is the media socket as Pion's mux reads it. What viewers whose keys are
+// known (wire) report about what they got is taken out here, and so are their
+// checks of consent: through Pion each such packet wakes four goroutines, and each
+// viewer sends ten a second or more. All else goes on.
 type inlet struct {
 	*sockets.Conn
 	pass time.Duration // how long Pion may hear nothing of a viewer who is there
@@ -59,17 +59,26 @@ func (i *inlet) dropLocked(w *wire) {
 func (i *inlet) find(from netip.AddrPort) *wire {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
-	return i.wires[netip.AddrPortFrom(from.Addr().Unmap(), from.Port())]
+	return i.wires[from]
 }
 
 // ReadFromAddrPort gives the next packet that is Pion's.
 func (i *inlet) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 	for {
 		n, from, err := i.Conn.ReadFromAddrPort(b)
-		if err != nil || !isRTCP(b[:n]) {
+		if err != nil {
 			return n, from, err
 		}
-		if w := i.find(from); w == nil || i.take(w, b[:n]) {
+		take := i.takeReport
+		switch {
+		case isRTCP(b[:n]):
+		case n >= stunHeader && b[0] == 0:
+			take = i.takeCheck
+		default:
+			return n, from, nil
+		}
+		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+		if w := i.find(from); w == nil || !take(w, b[:n], from) {
 			return n, from, nil
 		}
 	}
@@ -81,18 +90,37 @@ func isRTCP(b []byte) bool {
 	return len(b) > 8 && b[0]>>6 == 2 && b[1] >= 192 && b[1] <= 223
 }
 
-// take opens a viewer's RTCP. Now and then Pion gets the packet too, to know
-// that the viewer is alive; there it ends in a report.
-func (i *inlet) take(w *wire, b []byte) (pass bool) {
+// takeReport opens a viewer's RTCP. Now and then Pion gets the packet too, to know
+// that the viewer is alive; there it ends in a requestBox.
+func (i *inlet) takeReport(w *wire, b []byte, _ netip.AddrPort) (taken bool) {
 	plain, err := w.open.DecryptRTCP(i.plain[:0], b, &i.header)
 	if err != nil { // not the viewer's, or seen before
-		return false
+		return true
 	}
 	now := w.srv.clock(time.Now())
 	w.requests.take(w, plain, 0)
 	if now-w.passed < i.pass {
-		return false
+		return true
 	}
 	w.passed = now
+	return false
+}
+
+// takeCheck answers a check of a viewer that Pion knows to be alive.
+func (i *inlet) takeCheck(w *wire, b []byte, from netip.AddrPort) (taken bool) {
+	now, c := w.srv.clock(time.Now()), w.consent.Load()
+	if c == nil || now-w.passed >= i.pass || now-c.passed >= consentPass {
+		w.passed = now
+		if c != nil {
+			c.passed = now
+		}
+		return false
+	}
+	if !c.check(b) {
+		return false
+	}
+	place := i.Reserve(from, answerSize(from))
+	c.answer(place.Packet, b, from)
+	place.Send(true)
 	return true
 }

@@ -38,8 +38,9 @@ type wire struct {
 	secrets secrets
 	owner   atomic.Uint32 // undecided, ours, pions
 	route   atomic.Pointer[route]
-	known   netip.AddrPort // where the inlet looks for it; guarded by the inlet's lock
-	budget  *budget        // is estimate
+	consent atomic.Pointer[consent] // of the newest pair; nil: Pion answers
+	known   netip.AddrPort          // where the inlet looks for it; guarded by the inlet's lock
+	budget  *budget                 // is estimate
 
 	mu sync.Mutex // owns all that follows
 
@@ -142,9 +143,11 @@ func (w *wire) lead(p *webrtc.ICECandidatePair) {
 	if p.Remote.Protocol == webrtc.ICEProtocolTCP {
 		r.tcp = net.TCPAddrFromAddrPort(r.udp)
 	}
+	c := newConsent(w.pc.SCTP().Transport().ICETransport(), w.srv.clock(time.Now()))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.route.Store(r)
+	w.consent.Store(c)
 	if w.owner.Load() == ours {
 		w.srv.net.inlet.follow(w, r)
 	}
