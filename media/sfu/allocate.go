@@ -42,12 +42,14 @@ func (c *claim) cost(i int) float64 {
 // rates, or -1 for nothing. First everyone gets the smallest layer, in order,
 // then the first ranks as much as fits, then the others one layer after the
 // other, so that nobody is at full size while another of its rank is at the
-// smallest. The first claim is never left without a picture.
-func allocate(budget float64, claims []claim) []int {
-	given := make([]int, len(claims))
-	order := make([]int, len(claims))
+// smallest. The first claim is never left without a picture. The result is in
+// given's memory where that is large enough.
+func allocate(given []int, budget float64, claims []claim) []int {
+	var few [16]int
+	order := few[:0]
+	given = given[:0]
 	for i := range claims {
-		given[i], order[i] = -1, i
+		given, order = append(given, -1), append(order, i)
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
 		return cmp.Or(cmp.Compare(claims[a].rank, claims[b].rank), cmp.Compare(claims[b].area, claims[a].area))

@@ -31,7 +31,7 @@ func TestAllocate(t *testing.T) {
 		{"a screen before the speaker", 2.1e6, []claim{speaker(-1), {rank: rankScreen, rates: []float64{1.2e6}, current: -1}}, "[1 0]"},
 		{"nothing to have", 1e6, []claim{{rank: rankOther}}, "[-1]"},
 	} {
-		if got := fmt.Sprint(allocate(tt.budget, tt.claims)); got != tt.want {
+		if got := fmt.Sprint(allocate(nil, tt.budget, tt.claims)); got != tt.want {
 			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
 		}
 	}
@@ -56,7 +56,7 @@ func TestAllocateHolds(t *testing.T) {
 			claims = append(claims, c)
 		}
 		budget := 5e6 * random.Float64()
-		given := allocate(budget, claims)
+		given := allocate(nil, budget, claims)
 		sum, only := 0.0, 0
 		for i := range claims {
 			sum += claims[i].cost(given[i])
@@ -74,7 +74,7 @@ func TestAllocateHolds(t *testing.T) {
 			for i := range claims {
 				claims[i].current = given[i]
 			}
-			again := allocate(budget, claims)
+			again := allocate(nil, budget, claims)
 			if fmt.Sprint(again) == fmt.Sprint(given) {
 				break
 			}

@@ -98,16 +98,20 @@ func (w *wire) share(now time.Time, shows []show, sound float64) (limited bool) 
 		return false
 	}
 	at := w.srv.clock(now)
-	claims := make([]claim, len(shows))
+	for len(w.claims) < len(shows) {
+		w.claims = append(w.claims, claim{})
+	}
+	claims := w.claims[:len(shows)]
 	tells := true
 	for i := range shows {
-		claims[i] = shows[i].claim(now)
+		shows[i].claim(&claims[i], now)
 		if out := shows[i].forward.out.Load(); out != nil && out.transport == 0 {
 			tells = false
 		}
 	}
 	rate := w.budget.rate(tells, at)
-	given := allocate(rate-sound, claims)
+	w.given = allocate(w.given, rate-sound, claims)
+	given := w.given
 	media := sound
 	for i := range shows {
 		if given[i] >= 0 {
@@ -128,10 +132,10 @@ func (w *wire) share(now time.Time, shows []show, sound float64) (limited bool) 
 // headers is what a packet has around its payload, on average as a share of it.
 const headers = 1.05
 
-// claim lists what the show may get.
-func (s *show) claim(now time.Time) claim {
+// claim lists what the show may get, in c's memory.
+func (s *show) claim(c *claim, now time.Time) {
 	f := s.forward
-	c := claim{rank: s.rank, area: s.how.Width * s.how.Height, current: -1, held: now.Before(f.held)}
+	*c = claim{rank: s.rank, area: s.how.Width * s.how.Height, rates: c.rates[:0], current: -1, held: now.Before(f.held)}
 	if c.area == 0 {
 		c.area = math.MaxInt
 	}
@@ -153,7 +157,6 @@ func (s *show) claim(now time.Time) claim {
 	if on != nil && c.current < 0 { // it went away, or the element became smaller
 		c.current = len(c.rates) - 1
 	}
-	return c
 }
 
 // How long a picture stays small after the path could not carry it: longer each

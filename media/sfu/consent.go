@@ -25,7 +25,7 @@ type consent struct {
 }
 
 // consentPass is how long Pion may see no check of a viewer that it hears else.
-const consentPass = 15 * time.Second
+const consentPass = 30 * time.Second
 
 // newConsent is called when a pair has been chosen; nil when our credentials
 // cannot be had.

@@ -84,16 +84,20 @@ func (s *Session) steerViews(now time.Time) {
 		s.participant.steerDown(now)
 		return
 	}
-	var shows []show
+	w := s.wire
+	if w == nil {
+		return
+	}
+	w.shows = w.shows[:0]
 	sound := 0.0
 	for _, f := range s.sends {
 		if f.track.codec.name.Video() {
-			shows = append(shows, show{forward: f, rank: rankOther})
+			w.shows = append(w.shows, show{forward: f, rank: rankOther})
 		} else {
 			sound += f.track.layers[0].bitrate()
 		}
 	}
-	s.wire.share(now, shows, sound)
+	w.share(now, w.shows, sound)
 }
 
 // pace measures a layer. It is owned by Server.steer, but rate.

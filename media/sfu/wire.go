@@ -53,6 +53,11 @@ type wire struct {
 	scratch []byte           // a packet that does not go out by UDP
 	ways    []net.PacketConn // in the server's TCP mux, the newest last
 
+	// Owned by Server.steer, reused.
+	shows  []show
+	claims []claim
+	given  []int
+
 	// Owned by the inlet's reader.
 	open   *srtp.Context // of the viewer's RTCP
 	passed time.Duration // when Pion last got a packet
