@@ -198,7 +198,7 @@ const enough = (width, height) => Math.round(1500 * (width * height / (1280 * 72
 export function layers({ width = 1280, height = 720 }, maxBitrate = enough(width, height)) {
   const large = Math.max(width, height);
   if (large < 480) return [{ maxBitrate }];
-  return [['q', 4], ['h', 2], ['f', 1]].filter(([, by]) => large / by >= 240).map(([rid, by]) => ({
+  return [{ rid: 'q', by: 4 }, { rid: 'h', by: 2 }, { rid: 'f', by: 1 }].filter(({ by }) => large / by >= 240).map(({ rid, by }) => ({
     rid, scaleResolutionDownBy: by, maxBitrate: Math.round(maxBitrate * enough(width / by, height / by) / enough(width, height)),
   }));
 }
