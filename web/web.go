@@ -93,7 +93,9 @@ func serve(w http.ResponseWriter, r *http.Request, a asset) {
 	h := w.Header()
 	h.Set("ETag", a.etag)
 	h.Set("Cache-Control", "no-cache")
-	h.Set("Content-Security-Policy", policy)
+	if h.Get("Content-Security-Policy") == "" { // the console's own is tighter
+		h.Set("Content-Security-Policy", policy)
+	}
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Content-Type", contentType(a.name))

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,7 @@ type server struct {
 
 	cfg       config
 	log       *slog.Logger
+	started   time.Time
 	store     *store.DB
 	registry  *registry
 	recorder  *recorder
@@ -73,7 +75,7 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{cfg: cfg, log: log}
+	s := &server{cfg: cfg, log: log, started: time.Now()}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -148,7 +150,7 @@ func (s *server) serveHTTP() {
 	s.rtc = rtc.New(rtc.Config{SFU: s.sfu, Apps: keys, Layout: s.layout, ICEServers: s.iceServers, Log: s.log.With("part", "rtc")})
 	mux.Handle("GET /v1/rtc", s.rtc)
 	mux.Handle("/v1/", admin.New(admin.Config{
-		Store: s.store, Callbacks: s.callbacks, SFU: s.sfu, Tasks: s.relay, Keys: keys,
+		Store: s.store, Callbacks: s.callbacks, SFU: s.sfu, Tasks: s.relay, Keys: keys, Node: s.node,
 		AdminTokens: s.cfg.AdminTokens, Log: s.log.With("part", "rest"),
 	}))
 	mux.Handle("/sdk/", web.SDK())
@@ -393,6 +395,22 @@ func (s *server) appKey(id string) string {
 		return a.Key.Current
 	}
 	return ""
+}
+
+// node is what the REST API says of this server.
+func (s *server) node(r *http.Request) admin.Node {
+	n := admin.Node{Version: version(), Started: s.started.UTC(), State: "ok", DataDir: s.cfg.DataDir, Store: "sqlite",
+		HTTP: s.publicHTTP(r), RTMP: s.publicRTMP(r), Media: s.cfg.Media.Listen}
+	if s.draining.Load() {
+		n.State = "draining"
+	}
+	if s.cfg.Store.DSN != "" {
+		n.Store = "postgres"
+	}
+	if dir, err := filepath.Abs(n.DataDir); err == nil {
+		n.DataDir = dir
+	}
+	return n
 }
 
 // publicHTTP is how whoever sent a request reaches this server.

@@ -29,6 +29,7 @@ import (
 // Tasks is what this API needs of the stream relay. Its methods are called from
 // many goroutines, outside of any transaction.
 type Tasks interface {
+	artc.Mixes
 	// Stop ends a task; media.ErrNotFound when there is none.
 	Stop(ctx context.Context, app, task string) error
 	// StopApp ends all tasks of an application, the automatic ones too. It does
@@ -59,10 +60,11 @@ type Config struct {
 	Callbacks   Callbacks
 	SFU         Rooms
 	Tasks       Tasks
-	Keys        artc.Keys        // whose signatures are taken
-	AdminTokens []string         // each is a bearer token that may do everything; "" is none
-	Now         func() time.Time // nil: time.Now
-	Log         *slog.Logger     // nil: nothing is logged; only internal errors are
+	Keys        artc.Keys                // whose signatures are taken
+	Node        func(*http.Request) Node // nil: nothing is known of it but what it has to do
+	AdminTokens []string                 // each is a bearer token that may do everything; "" is none
+	Now         func() time.Time         // nil: time.Now
+	Log         *slog.Logger             // nil: nothing is logged; only internal errors are
 }
 
 // Handler serves /v1/. The Host header must arrive as the client sent it, port
@@ -72,6 +74,7 @@ type Handler struct {
 	callbacks Callbacks
 	rooms     Rooms
 	tasks     Tasks
+	node      func(*http.Request) Node
 	verifier  *artc.Verifier
 	tokens    [][sha256.Size]byte
 	now       func() time.Time
@@ -83,7 +86,7 @@ type Handler struct {
 // New returns a Handler. Its memory for nonces starts empty, so signed requests
 // of the last 15 minutes could be replayed once after a restart.
 func New(c Config) *Handler {
-	h := &Handler{store: c.Store, callbacks: c.Callbacks, rooms: c.SFU, tasks: c.Tasks, log: c.Log}
+	h := &Handler{store: c.Store, callbacks: c.Callbacks, rooms: c.SFU, tasks: c.Tasks, node: c.Node, log: c.Log}
 	if c.Now == nil {
 		c.Now = time.Now
 	}

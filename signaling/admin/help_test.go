@@ -103,6 +103,34 @@ func (r *tasks) Stop(ctx context.Context, app, id string) error {
 	r.note("stop " + app + "/" + id)
 	return r.db.Update(ctx, func(tx *store.Tx) error { return tx.DeleteTask(app, id) })
 }
+func (r *tasks) MixOf(app, channel, id string) (*relay.Spec, error) {
+	var found *relay.Spec
+	err := r.db.View(context.Background(), func(tx *store.Tx) error {
+		all, err := tx.Tasks()
+		for _, t := range all {
+			var s relay.Spec
+			if t.App == app && t.ID == id && json.Unmarshal(t.Spec, &s) == nil && s.Mode == relay.Mix {
+				found = &s
+			}
+		}
+		return err
+	})
+	if err == nil && found == nil {
+		err = fmt.Errorf("channel %s has no mixed stream %s: %w", channel, id, media.ErrNotFound)
+	}
+	return found, err
+}
+
+func (r *tasks) Update(ctx context.Context, s *relay.Spec) error {
+	r.note("update " + s.App + "/" + s.Task)
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return r.db.Update(ctx, func(tx *store.Tx) error {
+		return tx.UpdateTask(&store.Task{App: s.App, ID: s.Task, Channel: s.Channel, Auto: s.Auto != nil, Spec: b})
+	})
+}
 func (r *tasks) StopApp(app string)         { r.note("stop all of " + app) }
 func (r *tasks) SettingsChanged(app string) { r.note("changed " + app) }
 

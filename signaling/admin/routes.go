@@ -20,6 +20,8 @@ func (h *Handler) table() []route {
 		{put, app + "/relay", needBody, h.putRelay},
 		{get, app + "/tasks", noBody, h.listTasks},
 		{del, app + "/tasks/{task}", noBody, h.stopTask},
+		{get, app + "/tasks/{task}/layout", noBody, h.getLayout},
+		{put, app + "/tasks/{task}/layout", needBody, h.putLayout},
 
 		{get, "domains", noBody, h.listDomains},
 		{post, "domains", needBody, h.createDomain},
@@ -27,6 +29,7 @@ func (h *Handler) table() []route {
 		{patch, "domains/{domain}", needBody, h.patchDomain},
 		{del, "domains/{domain}", noBody, h.deleteDomain},
 		{get, "domains/{domain}/key", noBody, h.getDomainKey},
+		{get, "domains/{domain}/urls", noBody, h.getDomainURLs},
 
 		{get, app + "/callbacks", noBody, h.listCallbacks},
 		{post, app + "/callbacks", needBody, h.createCallback},
@@ -48,5 +51,6 @@ func (h *Handler) table() []route {
 		{get, "sessions/{session}", noBody, h.getSession},
 
 		{get, "events", noBody, h.listEvents},
+		{get, "node", noBody, h.getNode},
 	}
 }

@@ -25,6 +25,16 @@ type Mixes interface {
 // Layout.UserPanes, numbers as text or as numbers. task may be "": the channel's
 // mix. Errors wrap media.ErrInvalid, whose words name the field, or those of mixes.
 func SetPanes(ctx context.Context, mixes Mixes, app, channel, task string, panes json.RawMessage) error {
+	return setPanes(ctx, mixes, app, channel, task, panes, false)
+}
+
+// SetLayout is SetPanes for the operator, whose panes may have images and users
+// of other channels, as those of UpdateLiveMPUTask may.
+func SetLayout(ctx context.Context, mixes Mixes, app, channel, task string, panes json.RawMessage) error {
+	return setPanes(ctx, mixes, app, channel, task, panes, true)
+}
+
+func setPanes(ctx context.Context, mixes Mixes, app, channel, task string, panes json.RawMessage, operator bool) error {
 	running, err := mixes.MixOf(app, channel, task)
 	if err != nil {
 		return err
@@ -36,7 +46,20 @@ func SetPanes(ctx context.Context, mixes Mixes, app, channel, task string, panes
 	f := newFields(map[string]any{"Layout": map[string]any{"UserPanes": tree}})
 	next := *running
 	next.Panes = userPanes(f, channel, running.Users)
-	for i, p := range next.Panes { // a user of this channel has no say over other channels, nor over what the server fetches
+	if !operator {
+		keepInside(f, running, next.Panes)
+	}
+	if err := f.err(); err != nil {
+		return fmt.Errorf("%w: %w", err, media.ErrInvalid)
+	}
+	next.Echo = withPanes(running.Echo, f.echo["Layout"])
+	return mixes.Update(ctx, &next)
+}
+
+// keepInside refuses panes that reach out of the channel: one of its users has
+// no say over other channels, nor over what the server fetches.
+func keepInside(f *fields, running *relay.Spec, panes []relay.Pane) {
+	for i, p := range panes {
 		if p.User != nil && p.User.Channel != "" && len(running.Users) == 0 {
 			f.invalid("UserPanes", "pane %d shows a user of another channel", i+1)
 		}
@@ -44,11 +67,6 @@ func SetPanes(ctx context.Context, mixes Mixes, app, channel, task string, panes
 			f.invalid("UserPanes", "pane %d has an image", i+1)
 		}
 	}
-	if err := f.err(); err != nil {
-		return fmt.Errorf("%w: %w", err, media.ErrInvalid)
-	}
-	next.Echo = withPanes(running.Echo, f.echo["Layout"])
-	return mixes.Update(ctx, &next)
 }
 
 // withPanes is an echo with another layout; nil stays nil.
