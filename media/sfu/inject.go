@@ -2,6 +2,7 @@ package sfu
 
 import (
 	"fmt"
+	"slices"
 
 	"braid/event"
 	"braid/media"
@@ -94,15 +95,21 @@ func injectedOpus(channels int) codec {
 	return codec{name: media.Opus, fmtp: "sprop-stereo=1"}
 }
 
-// Write gives the next packet to all who watch. It is called from one goroutine
-// at a time and does not block. The packet becomes immutable: Seq counts up by
-// one without holes, Payload is an RTP payload, Arrival has a monotonic reading,
-// Level is -1 unless known.
-func (f *Feed) Write(p *media.Packet) {
+// Write gives the next packets to all who watch; those of a picture belong into one
+// call, so that they leave together. It is called from one goroutine at a time and
+// does not block. Packets become immutable, the slice stays the caller's: Seq counts
+// up by one without holes, Payload is an RTP payload, Arrival has a monotonic
+// reading, Level is -1 unless known.
+func (f *Feed) Write(burst ...*media.Packet) {
+	if len(burst) == 0 {
+		return
+	}
 	if f.layer.begin() {
 		f.session.srv.dir.refresh(f.session)
 	}
-	f.layer.deliver(p)
+	for some := range slices.Chunk(burst, maxBurst) { // one viewer's key frame does not hold up all others
+		f.layer.deliver(some...)
+	}
 }
 
 // Report sets the newest sender report, which viewers get and which relates the

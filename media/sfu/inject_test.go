@@ -2,8 +2,10 @@ package sfu
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -53,13 +55,15 @@ func (f *Feed) loop(from feed, p rtp.Payloader, ticks uint32, stop <-chan struct
 	seq := uint16(rand.Uint32())
 	for i := 0; ; i++ {
 		payloads := p.Payload(1200, from.samples[i%len(from.samples)].Data)
+		var burst []*media.Packet
 		for n, b := range payloads {
-			f.Write(&media.Packet{
+			burst = append(burst, &media.Packet{
 				Seq: seq, Timestamp: ticks * uint32(i), Marker: n == len(payloads)-1,
 				Payload: b, Arrival: time.Now(), Level: -1,
 			})
 			seq++
 		}
+		f.Write(burst...)
 		select {
 		case <-stop:
 			return
@@ -179,6 +183,49 @@ func TestInjectionsEnd(t *testing.T) {
 		})
 	}
 }
+
+// TestFeedBursts: each receiver gets all packets of a burst in their order before
+// the next receiver gets any, some at a time.
+func TestFeedBursts(t *testing.T) {
+	s := testServer(t)
+	in, err := s.Inject(InjectRequest{App: "app", Channel: "room", User: "cam", Video: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close(event.Normal)
+	in.Video.Write()
+	if c, ok := s.Channel("app", "room"); ok && c.Users()[0].Video != nil {
+		t.Error("a burst of nothing begins the track")
+	}
+	var got []string
+	u := func(name string) media.Receiver {
+		return receiverFunc(func(p *media.Packet) { got = append(got, fmt.Sprint(name, p.Seq)) })
+	}
+	var burst []*media.Packet
+	for n := range 2*maxBurst + 5 {
+		burst = append(burst, &media.Packet{Seq: uint16(n), Payload: []byte{0x65, 0x88, 0}, Arrival: time.Now(), Level: -1})
+	}
+	in.Video.Write(burst[0])
+	ann := user(t, s, "cam", func(u *media.User) bool { return u.Video != nil })
+	defer ann.Video.Attach(u("a"))()
+	defer ann.Video.Attach(u("b"))()
+	in.Video.Write(burst[1:]...)
+	var want []string
+	for from := 1; from < len(burst); from += maxBurst {
+		for _, name := range []string{"a", "b"} {
+			for n := from; n < min(from+maxBurst, len(burst)); n++ {
+				want = append(want, fmt.Sprint(name, n))
+			}
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
+type receiverFunc func(*media.Packet)
+
+func (f receiverFunc) Receive(p *media.Packet) { f(p) }
 
 func TestInjectErrors(t *testing.T) {
 	s, r := eventServer(t, func(c *Config) { c.MaxSessions = 2 })

@@ -73,9 +73,7 @@ func (o *out) write(maker int, au *media.AccessUnit) (ok bool) {
 	}
 	o.begun, o.last = true, au.PTS
 	o.packets = o.pack.Packetize(o.packets[:0], au.Units, ts, now)
-	for _, p := range o.packets {
-		o.feed.Write(p)
-	}
+	o.feed.Write(o.packets...)
 	clear(o.packets)
 	return true
 }
