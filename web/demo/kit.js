@@ -145,7 +145,7 @@ function soundButton(room) {
 }
 
 const reasons = {
-  loss: 'packets are lost', rtt: 'the way is long', jitter: 'packets come unevenly', bandwidth: 'the line is too narrow',
+  loss: 'packets are lost', rtt: 'the way is long', jitter: 'packets come unevenly', bandwidth: 'the line is too narrow for sharp pictures',
   disconnected: 'nothing gets through', cpu: 'this device is too busy',
 };
 

@@ -46,7 +46,7 @@ entrance((room) => {
   let view = 'grid';
   let picked = ''; // the tile that the user made large
   let speaking = { id: '', since: 0 };
-  const bar = new Bar(room, { camera: { width: 640, height: 360 }, onchange: show });
+  const bar = new Bar(room, { onchange: show });
   const mix = new Mix(room);
   face($('leave'), 'end', 'Leave');
 
