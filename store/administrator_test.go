@@ -169,7 +169,7 @@ func TestAudit(t *testing.T) {
 		db := storetest.OpenConfig(t, c)
 		var first int64
 		update(t, db, func(tx *store.Tx) (err error) {
-			first, err = tx.AppendAudit(store.AuditEntry{Kind: "console", Who: "anna", Address: "::1", Action: "POST /v1/applications", App: "a", Summary: "name=x"})
+			first, err = tx.AppendAudit(store.AuditEntry{Kind: "console", Who: "anna", Address: "::1", Action: "POST /v1/applications", Summary: "name=x"})
 			if err != nil {
 				return err
 			}
@@ -178,7 +178,7 @@ func TestAudit(t *testing.T) {
 					return err
 				}
 			}
-			return tx.AuditResult(first, 201, "applications/a")
+			return tx.AuditResult(first, 201, "applications/a", "a")
 		})
 		read := func(f store.AuditFilter, before int64, limit int) (all []store.AuditEntry) {
 			t.Helper()

@@ -44,10 +44,10 @@ func (tx *Tx) AppendAudit(e AuditEntry) (id int64, err error) {
 	return id, err
 }
 
-// AuditResult says how an entry came out, and what it was done to when that was
-// not known before.
-func (tx *Tx) AuditResult(id int64, result int, object string) error {
-	_, err := tx.exec("UPDATE audit SET result = ?, object = ? WHERE id = ?", result, object, id)
+// AuditResult says how an entry came out, and what it was done to, which may
+// not have been known before.
+func (tx *Tx) AuditResult(id int64, result int, object, app string) error {
+	_, err := tx.exec("UPDATE audit SET result = ?, object = ?, app = ? WHERE id = ?", result, object, app, id)
 	return err
 }
 

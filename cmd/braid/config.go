@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"braid/store"
 )
 
 // config is braid.yaml. Zero values are the defaults of defaults().
@@ -25,9 +27,26 @@ type config struct {
 		DSN string `yaml:"dsn"`
 	} `yaml:"store"`
 	HTTP struct {
-		Listen    string `yaml:"listen"`
-		PublicURL string `yaml:"public_url"`
+		Listen         string   `yaml:"listen"`
+		PublicURL      string   `yaml:"public_url"`
+		TrustedProxies []string `yaml:"trusted_proxies"` // whose X-Forwarded-For and -Proto are believed
+		TLS            struct {
+			Cert string `yaml:"cert"`
+			Key  string `yaml:"key"`
+		} `yaml:"tls"`
+		ACME struct {
+			Domains   []string `yaml:"domains"`
+			Email     string   `yaml:"email"`
+			Cache     string   `yaml:"cache"`     // a directory; "": acme in DataDir
+			Directory string   `yaml:"directory"` // of another authority than Let's Encrypt
+		} `yaml:"acme"`
 	} `yaml:"http"`
+	Console struct {
+		RemoteSetup bool `yaml:"remote_setup"`
+	} `yaml:"console"`
+	Audit struct {
+		Keep time.Duration `yaml:"keep"`
+	} `yaml:"audit"`
 	RTMP struct {
 		Listen    string `yaml:"listen"`
 		PublicURL string `yaml:"public_url"`
@@ -86,6 +105,7 @@ func defaults() config {
 	c.Media.Listen = ":8189"
 	c.Mixer.MaxWidth, c.Mixer.MaxHeight = 1920, 1088
 	c.Drain = time.Second
+	c.Audit.Keep = store.AuditKept
 	c.Callbacks.Timeout, c.Callbacks.FirstRetry = 5*time.Second, time.Second
 	c.Callbacks.MaxRetry, c.Callbacks.KeepTrying = time.Minute, 72*time.Hour
 	c.API.RateLimits = true
@@ -180,12 +200,16 @@ func (c *config) checkOutside() error {
 	if _, err := c.allowed(); err != nil {
 		return err
 	}
+	if err := c.checkHTTP(); err != nil {
+		return err
+	}
 	for _, d := range []struct {
 		field      string
 		v          time.Duration
 		least, top time.Duration
 	}{
 		{"drain", c.Drain, 0, time.Hour},
+		{"audit.keep", c.Audit.Keep, 24 * time.Hour, 10 * 366 * 24 * time.Hour},
 		{"callbacks.timeout", c.Callbacks.Timeout, 100 * time.Millisecond, time.Minute},
 		{"callbacks.first_retry", c.Callbacks.FirstRetry, 10 * time.Millisecond, time.Minute},
 		{"callbacks.max_retry", c.Callbacks.MaxRetry, c.Callbacks.FirstRetry, time.Hour},
@@ -205,14 +229,18 @@ func (c *config) checkOutside() error {
 
 // allowed are the networks of outbound.allow.
 func (c *config) allowed() ([]netip.Prefix, error) {
-	var all []netip.Prefix
-	for i, text := range c.Outbound.Allow {
+	return networks("outbound.allow", c.Outbound.Allow)
+}
+
+// networks reads a list of addresses and networks.
+func networks(field string, texts []string) (all []netip.Prefix, err error) {
+	for i, text := range texts {
 		p, err := netip.ParsePrefix(text)
 		if ip, ipErr := netip.ParseAddr(text); ipErr == nil {
 			p, err = netip.PrefixFrom(ip, ip.BitLen()), nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("outbound.allow[%d]: %q is neither an address nor a network such as 10.0.0.0/8", i, text)
+			return nil, fmt.Errorf("%s[%d]: %q is neither an address nor a network such as 10.0.0.0/8", field, i, text)
 		}
 		all = append(all, p.Masked())
 	}

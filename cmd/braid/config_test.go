@@ -8,6 +8,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -58,7 +59,7 @@ applications:
 		t.Error("the demo, which gives tokens to everyone, is on although HTTP is not on loopback")
 	}
 	for _, text := range []string{"", "# nothing yet\n", "---\n", "---\nmixer: {max_width: 640}\n", "mixer: {max_width: 640}\n...\n"} {
-		if c, err := readConfig(writeConfig(t, text)); err != nil || c.HTTP != defaults().HTTP || !c.demo() {
+		if c, err := readConfig(writeConfig(t, text)); err != nil || !reflect.DeepEqual(c.HTTP, defaults().HTTP) || !c.demo() {
 			t.Errorf("%q: %v, demo %v; want the defaults with the demo", text, err, c.demo())
 		}
 	}

@@ -25,7 +25,9 @@ import (
 	"braid/signaling"
 	"braid/signaling/admin"
 	"braid/signaling/artc"
+	"braid/signaling/console"
 	"braid/signaling/ingest"
+	"braid/signaling/live"
 	"braid/signaling/rtc"
 	"braid/signaling/whip"
 	"braid/store"
@@ -57,6 +59,7 @@ type server struct {
 	relay     *relay.Service
 	origin    *origin.Origin
 	rtc       *rtc.Server
+	accounts  *console.Accounts
 	guard     *guard
 	rtmp      net.Listener
 	http      net.Listener
@@ -110,6 +113,12 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 	into := ingest.New(ingest.Config{Addresses: s.registry.address, SFU: s.sfu, Mixer: s.pool, Log: log.With("part", "ingest")})
 	s.origin = origin.New(origin.Config{Log: log.With("part", "origin"), Ingest: into.Publish})
 	s.serveHTTP()
+	if s.web.TLSConfig, err = tlsConfig(&s.cfg, log.With("part", "tls")); err != nil {
+		return nil, err
+	}
+	if !cfg.tls() && !loopback(s.HTTPAddr) && !strings.HasPrefix(cfg.HTTP.PublicURL, "https://") {
+		log.Warn("http.listen is reached from elsewhere without TLS: passwords and tokens can be read on the way, and browsers give pages no camera; set http.tls or http.acme, or http.public_url when a proxy in front has TLS", "listen", s.HTTPAddr)
+	}
 	return s, nil
 }
 
@@ -117,7 +126,7 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 // applications, and the end of what a killed process left open.
 func (s *server) openStore() (err error) {
 	ctx := context.Background()
-	s.store, err = store.Open(ctx, store.Config{Dir: s.cfg.DataDir, DSN: s.cfg.Store.DSN, Log: s.log.With("part", "store")})
+	s.store, err = store.Open(ctx, store.Config{Dir: s.cfg.DataDir, DSN: s.cfg.Store.DSN, AuditKept: s.cfg.Audit.Keep, Log: s.log.With("part", "store")})
 	if err != nil {
 		return err
 	}
@@ -149,14 +158,18 @@ func (s *server) serveHTTP() {
 	mux.Handle("/whep/", s.unlessDraining(ways))
 	s.rtc = rtc.New(rtc.Config{SFU: s.sfu, Apps: keys, Layout: s.layout, ICEServers: s.iceServers, Log: s.log.With("part", "rtc")})
 	mux.Handle("GET /v1/rtc", s.rtc)
+	pages := web.Handler()
+	s.accounts = console.New(console.Config{
+		Store: s.store, Pages: pages, Proxies: s.cfg.proxies(), PublicURL: s.cfg.HTTP.PublicURL, RemoteSetup: s.cfg.Console.RemoteSetup,
+		Log: s.log.With("part", "console"),
+	})
+	mux.Handle("/console", s.accounts)
+	mux.Handle("/console/", s.accounts)
 	mux.Handle("/v1/", admin.New(admin.Config{
-		Store: s.store, Callbacks: s.callbacks, SFU: s.sfu, Tasks: s.relay, Keys: keys, Node: s.node,
+		Store: s.store, Callbacks: s.callbacks, SFU: s.sfu, Tasks: s.relay, Keys: keys, Node: s.node, Accounts: s.accounts, Live: live.New(s.sfu, s.relay),
 		AdminTokens: s.cfg.AdminTokens, Log: s.log.With("part", "rest"),
 	}))
 	mux.Handle("/sdk/", web.SDK())
-	pages := web.Handler()
-	mux.Handle("/console", pages)
-	mux.Handle("/console/", pages)
 	mux.Handle("/vendor/", pages)
 	mux.HandleFunc("GET /healthz", s.health)
 	if app, ok := s.demoApp(); ok {
@@ -173,7 +186,7 @@ func (s *server) serveHTTP() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.end = cancel
 	s.web = &http.Server{
-		Handler:           limitBody(bodyWithin, mux),
+		Handler:           strict(limitBody(bodyWithin, mux)),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -244,7 +257,7 @@ func (s *server) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	failed := make(chan error, 2)
 	wg.Go(func() { failed <- s.origin.ServeRTMP(rtmpCtx, s.rtmp) })
-	wg.Go(func() { failed <- s.web.Serve(s.http) })
+	wg.Go(func() { failed <- s.listen() })
 	var err error
 	select {
 	case <-ctx.Done():
@@ -262,6 +275,14 @@ func (s *server) run(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// listen serves HTTP, or HTTPS, until the listener is closed.
+func (s *server) listen() error {
+	if s.web.TLSConfig != nil {
+		return s.web.ServeTLS(s.http, "", "")
+	}
+	return s.web.Serve(s.http)
 }
 
 // runDurable starts what writes to the store; end stops it, the recorder last
@@ -438,6 +459,21 @@ func (s *server) publicRTMP(r *http.Request) string {
 	return "rtmp://" + net.JoinHostPort(host, port)
 }
 
+// welcomeAdministrator tells where the console is and, while there is nobody to
+// use it, by which link the first administrator is made. It goes to the terminal
+// alone, never to the log.
+func (s *server) welcomeAdministrator(w io.Writer, at string) {
+	token, _, err := s.accounts.SetupToken(context.Background())
+	switch {
+	case err == nil:
+		fmt.Fprintf(w, "\nThere is no administrator of the console yet. Make one within 30 minutes at\n\n  %s/console#setup=%s\n", at, token)
+	case signaling.Status(err) == http.StatusConflict:
+		fmt.Fprintf(w, "\nConsole: %s/console/\n", at)
+	default:
+		s.log.Error("the console's set-up link cannot be made", "error", err)
+	}
+}
+
 // reachable turns a bound address into one that this machine can connect to.
 func reachable(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
@@ -449,7 +485,7 @@ func reachable(addr string) string {
 
 // welcome tells a person where to go.
 func (s *server) welcome(w io.Writer) {
-	at, live, app := "http://"+reachable(s.HTTPAddr), "/live/NAME", "APPLICATION"
+	at, live, app := s.cfg.httpURL(s.HTTPAddr), "/live/NAME", "APPLICATION"
 	for _, a := range s.cfg.Applications {
 		if s.registry.Exists(a.ID) { // it may have been deleted over the API
 			app = a.ID
@@ -465,4 +501,5 @@ func (s *server) welcome(w io.Writer) {
 	if _, ok := s.demoApp(); ok {
 		fmt.Fprintf(w, "\nOpen %s/demo/ in two browser tabs.\n", at)
 	}
+	s.welcomeAdministrator(w, at)
 }

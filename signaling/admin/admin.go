@@ -8,7 +8,7 @@
 // store in one transaction; what must act on it (relay, SFU, callbacks) is told
 // afterwards through small interfaces. It starts no goroutine.
 //
-//	request → credentials → route → body and query → transaction → hooks → JSON
+//	request → credentials → route → body and query → audit log → transaction → hooks → result → JSON
 package admin
 
 import (
@@ -23,6 +23,8 @@ import (
 	"braid/media/sfu"
 	"braid/signaling"
 	"braid/signaling/artc"
+	"braid/signaling/console"
+	"braid/signaling/live"
 	"braid/store"
 )
 
@@ -53,13 +55,15 @@ type Rooms interface {
 	Dismiss(app, channel string) error
 }
 
-// Config is what a Handler works with. Store, Callbacks, SFU, Tasks and Keys are
+// Config is what a Handler works with. All but AdminTokens, Node, Now and Log is
 // required.
 type Config struct {
 	Store       *store.DB
 	Callbacks   Callbacks
 	SFU         Rooms
 	Tasks       Tasks
+	Accounts    *console.Accounts // whose cookies are taken
+	Live        *live.Live
 	Keys        artc.Keys                // whose signatures are taken
 	Node        func(*http.Request) Node // nil: nothing is known of it but what it has to do
 	AdminTokens []string                 // each is a bearer token that may do everything; "" is none
@@ -74,6 +78,8 @@ type Handler struct {
 	callbacks Callbacks
 	rooms     Rooms
 	tasks     Tasks
+	accounts  *console.Accounts
+	live      *live.Live
 	node      func(*http.Request) Node
 	verifier  *artc.Verifier
 	tokens    [][sha256.Size]byte
@@ -86,7 +92,8 @@ type Handler struct {
 // New returns a Handler. Its memory for nonces starts empty, so signed requests
 // of the last 15 minutes could be replayed once after a restart.
 func New(c Config) *Handler {
-	h := &Handler{store: c.Store, callbacks: c.Callbacks, rooms: c.SFU, tasks: c.Tasks, node: c.Node, log: c.Log}
+	h := &Handler{store: c.Store, callbacks: c.Callbacks, rooms: c.SFU, tasks: c.Tasks, node: c.Node,
+		accounts: c.Accounts, live: c.Live, log: c.Log}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -141,12 +148,12 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err := c.checkBody(rt.body); err != nil {
 		return err
 	}
-	if rt.method != http.MethodGet {
-		if err := c.noQuery(); err != nil {
-			return err
-		}
+	var out *reply
+	if rt.method == http.MethodGet {
+		out, err = rt.do(c)
+	} else {
+		out, err = h.audited(c, rt)
 	}
-	out, err := rt.do(c)
 	if err != nil {
 		return err
 	}

@@ -128,7 +128,7 @@ func TestSignatures(t *testing.T) {
 func TestEveryRoute(t *testing.T) {
 	s := start(t)
 	fill := strings.NewReplacer("{app}", "nothing", "{domain}", "nothing", "{task}", "nothing", "{callback}", "nothing",
-		"{message}", "nothing", "{channel}", "nothing", "{user}", "nothing")
+		"{message}", "nothing", "{channel}", "nothing", "{user}", "nothing", "{administrator}", "nothing")
 	bodies := map[string]string{
 		"rotate-key": `{"keep_previous_seconds":0}`, "rotate-signing-key": `{"keep_previous_seconds":0}`,
 		"relay": `{"enabled":false}`, "tokens": `{"channel":"c","user":"u","subscribe":true}`,

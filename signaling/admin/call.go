@@ -42,6 +42,7 @@ const (
 type call struct {
 	w      http.ResponseWriter
 	r      *http.Request
+	who    principal
 	read   bool
 	body   []byte
 	params map[string]string
@@ -53,11 +54,15 @@ type reply struct {
 	body     any
 	version  int64 // for ETag; 0: none
 	location string
+	stream   func(w http.ResponseWriter) error // writes all of the answer instead; its errors come before anything was written
 }
 
 func ok(body any) (*reply, error) { return &reply{body: body}, nil }
 
 func (o *reply) write(w http.ResponseWriter) error {
+	if o.stream != nil {
+		return o.stream(w)
+	}
 	h := w.Header()
 	if o.version != 0 {
 		h.Set("ETag", etag(o.version))

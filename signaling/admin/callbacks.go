@@ -90,7 +90,7 @@ func (h *Handler) listCallbacks(c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ok(newPage(all, len(all), "callbacks", nil, showCallback))
+	return ok(newPage(all, len(all), "callbacks", nil, c.showCallback))
 }
 
 func (h *Handler) getCallback(c *call) (*reply, error) {
@@ -101,7 +101,7 @@ func (h *Handler) getCallback(c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ok(showCallback(s))
+	return ok(c.showCallback(s))
 }
 
 // readCallback reads what can be changed; what it means is checked by Callbacks.

@@ -41,6 +41,9 @@ func (h *Handler) listEvents(c *call) (*reply, error) {
 	}
 	out := eventPage{Items: []logEvent{}, Next: int64(after), More: len(rows) > limit}
 	for _, e := range rows[:min(len(rows), limit)] {
+		if c.who.viewer {
+			e = veilEvent(e)
+		}
 		out.Items = append(out.Items, logEvent{e.Seq, e})
 		out.Next = e.Seq
 	}

@@ -20,6 +20,8 @@ import (
 	"braid/media"
 	"braid/media/sfu"
 	"braid/relay"
+	"braid/signaling/console"
+	"braid/signaling/live"
 	"braid/store"
 	"braid/store/storetest"
 )
@@ -44,6 +46,10 @@ type rooms struct {
 	seen []sfu.SessionInfo
 	did  []string
 }
+
+// Live and Watch say that nothing is measured.
+func (r *rooms) Live() []sfu.ChannelLive { return nil }
+func (r *rooms) Watch() (stop func())    { return func() {} }
 
 func (r *rooms) Sessions() []sfu.SessionInfo {
 	r.mu.Lock()
@@ -131,6 +137,7 @@ func (r *tasks) Update(ctx context.Context, s *relay.Spec) error {
 		return tx.UpdateTask(&store.Task{App: s.App, ID: s.Task, Channel: s.Channel, Auto: s.Auto != nil, Spec: b})
 	})
 }
+func (r *tasks) States() []relay.TaskState  { return nil }
 func (r *tasks) StopApp(app string)         { r.note("stop all of " + app) }
 func (r *tasks) SettingsChanged(app string) { r.note("changed " + app) }
 
@@ -149,6 +156,7 @@ type server struct {
 	t         *testing.T
 	url       string
 	handler   *Handler
+	accounts  *console.Accounts
 	db        *store.DB
 	rooms     *rooms
 	tasks     *tasks
@@ -172,7 +180,9 @@ func startWith(t *testing.T, real bool, c callback.Config) *server {
 	s.tasks = &tasks{db: s.db}
 	c.Store, c.Now = s.db, s.clock
 	s.callbacks = callback.New(c)
-	s.handler = New(Config{Store: s.db, Callbacks: s.callbacks, SFU: s.rooms, Tasks: s.tasks,
+	s.accounts = console.New(console.Config{Store: s.db, Now: s.clock, Hash: console.Cost{MemoryKiB: 64, Passes: 1}})
+	s.handler = New(Config{Accounts: s.accounts, Live: live.New(s.rooms, s.tasks),
+		Store: s.db, Callbacks: s.callbacks, SFU: s.rooms, Tasks: s.tasks,
 		Keys: keyring{"testid": "testsecret", "empty": ""}, AdminTokens: []string{"", "another", adminToken}, Now: s.clock})
 	srv := httptest.NewServer(s.handler)
 	t.Cleanup(srv.Close)

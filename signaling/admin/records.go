@@ -112,7 +112,13 @@ func (h *Handler) listRecords(c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ok(newPage(rows, limit, "records", func(r store.Record) string { return strconv.FormatInt(r.ID, 10) }, showRecord))
+	return ok(newPage(rows, limit, "records", func(r store.Record) string { return strconv.FormatInt(r.ID, 10) }, func(r store.Record) record {
+		out := showRecord(r)
+		if c.who.viewer {
+			out.veil()
+		}
+		return out
+	}))
 }
 
 // listDeliveries lists what waits, or what was given up, the oldest first.
@@ -141,5 +147,10 @@ func (h *Handler) listDeliveries(c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ok(newPage(rows, limit, list, func(d store.Delivery) string { return strconv.FormatInt(d.ID, 10) }, showDelivery))
+	return ok(newPage(rows, limit, list, func(d store.Delivery) string { return strconv.FormatInt(d.ID, 10) }, func(d store.Delivery) delivery {
+		if c.who.viewer {
+			d.Event = veilEvent(d.Event)
+		}
+		return showDelivery(d)
+	}))
 }

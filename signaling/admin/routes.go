@@ -12,7 +12,7 @@ func (h *Handler) table() []route {
 		{get, app, noBody, h.getApplication},
 		{patch, app, needBody, h.patchApplication},
 		{del, app, noBody, h.deleteApplication},
-		{get, app + "/key", noBody, h.getKeys},
+		{get, app + "/key", noBody, secret(h.getKeys)},
 		{post, app + "/rotate-key", needBody, h.rotateKey},
 		{post, app + "/rotate-signing-key", needBody, h.rotateSigningKey},
 
@@ -28,8 +28,8 @@ func (h *Handler) table() []route {
 		{get, "domains/{domain}", noBody, h.getDomain},
 		{patch, "domains/{domain}", needBody, h.patchDomain},
 		{del, "domains/{domain}", noBody, h.deleteDomain},
-		{get, "domains/{domain}/key", noBody, h.getDomainKey},
-		{get, "domains/{domain}/urls", noBody, h.getDomainURLs},
+		{get, "domains/{domain}/key", noBody, secret(h.getDomainKey)},
+		{get, "domains/{domain}/urls", noBody, secret(h.getDomainURLs)},
 
 		{get, app + "/callbacks", noBody, h.listCallbacks},
 		{post, app + "/callbacks", needBody, h.createCallback},
@@ -51,6 +51,15 @@ func (h *Handler) table() []route {
 		{get, "sessions/{session}", noBody, h.getSession},
 
 		{get, "events", noBody, h.listEvents},
+		{get, "live", noBody, h.showLive},
+
+		{get, "administrators", noBody, h.listAdministrators},
+		{post, "administrators", needBody, h.createAdministrator},
+		{get, "administrators/{administrator}", noBody, h.getAdministrator},
+		{patch, "administrators/{administrator}", needBody, h.patchAdministrator},
+		{del, "administrators/{administrator}", noBody, h.deleteAdministrator},
+		{post, "setup-link", noBody, h.makeSetupLink},
+		{get, "audit", noBody, h.listAudit},
 		{get, "node", noBody, h.getNode},
 	}
 }

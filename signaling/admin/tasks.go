@@ -90,6 +90,9 @@ func (h *Handler) listTasks(c *call) (*reply, error) {
 	var wrong error
 	p := newPage(rows, limit, "tasks", taskCursor, func(t store.Task) task {
 		out, err := showTask(t)
+		if c.who.viewer {
+			out.veil()
+		}
 		if err != nil {
 			wrong = err
 		}
