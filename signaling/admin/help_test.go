@@ -184,7 +184,10 @@ func startWith(t *testing.T, real bool, c callback.Config) *server {
 	s.handler = New(Config{Accounts: s.accounts, Live: live.New(s.rooms, s.tasks),
 		Store: s.db, Callbacks: s.callbacks, SFU: s.rooms, Tasks: s.tasks,
 		Keys: keyring{"testid": "testsecret", "empty": ""}, AdminTokens: []string{"", "another", adminToken}, Now: s.clock})
-	srv := httptest.NewServer(s.handler)
+	mux := http.NewServeMux()
+	mux.Handle("/", s.handler)
+	mux.Handle("/console/", s.accounts)
+	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
 	s.url = srv.URL
 	return s
