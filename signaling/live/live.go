@@ -23,10 +23,10 @@ import (
 
 // Times of a stream.
 const (
-	lookEvery  = 500 * time.Millisecond
-	silentFor  = 15 * time.Second // then a comment shows that the stream lives, and its reader is asked for again
-	writeLimit = 10 * time.Second // for one message; a reader that takes longer is let go
-	mostReader = 100
+	lookEvery   = 500 * time.Millisecond
+	silentFor   = 15 * time.Second // then a comment shows that the stream lives, and its reader is asked for again
+	writeLimit  = 10 * time.Second // for one message; a reader that takes longer is let go
+	mostReaders = 100
 )
 
 // Rooms is what is shown of the SFU. Its methods are called from many goroutines.
@@ -46,6 +46,8 @@ type Tasks interface {
 type Live struct {
 	rooms   Rooms
 	tasks   Tasks
+	silent  time.Duration // silentFor
+	limit   time.Duration // writeLimit
 	readers atomic.Int32
 
 	mu  sync.Mutex // held while a view is made
@@ -54,7 +56,9 @@ type Live struct {
 }
 
 // New makes a Live.
-func New(rooms Rooms, tasks Tasks) *Live { return &Live{rooms: rooms, tasks: tasks} }
+func New(rooms Rooms, tasks Tasks) *Live {
+	return &Live{rooms: rooms, tasks: tasks, silent: silentFor, limit: writeLimit}
+}
 
 // Filter narrows a stream; zero fields do not.
 type Filter struct{ App, Channel string }
@@ -67,9 +71,9 @@ func (f Filter) takes(app, channel string) bool {
 // that the client may not read any more; it is asked every 15 s. An error comes
 // before anything was sent: media.ErrLimit when there are too many streams.
 func (l *Live) Serve(w http.ResponseWriter, r *http.Request, f Filter, still func(context.Context) bool) error {
-	if l.readers.Add(1) > mostReader {
+	if l.readers.Add(1) > mostReaders {
 		l.readers.Add(-1)
-		return fmt.Errorf("live: there are %d readers already: %w", mostReader, media.ErrLimit)
+		return fmt.Errorf("live: there are %d readers already: %w", mostReaders, media.ErrLimit)
 	}
 	defer l.readers.Add(-1)
 	h := w.Header()
@@ -80,7 +84,7 @@ func (l *Live) Serve(w http.ResponseWriter, r *http.Request, f Filter, still fun
 	}
 	stop := l.rooms.Watch()
 	defer stop()
-	s := stream{to: w, control: http.NewResponseController(w), filter: f}
+	s := stream{to: w, control: http.NewResponseController(w), filter: f, limit: l.limit}
 	defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -94,7 +98,7 @@ func (l *Live) Serve(w http.ResponseWriter, r *http.Request, f Filter, still fun
 			return nil
 		case <-tick.C:
 		}
-		if time.Since(asked) < silentFor {
+		if time.Since(asked) < l.silent {
 			continue
 		}
 		asked = time.Now()
@@ -120,7 +124,8 @@ type stream struct {
 	to      http.ResponseWriter
 	control *http.ResponseController
 	filter  Filter
-	sent    *view // what the reader knows; nil: nothing
+	limit   time.Duration // for one message
+	sent    *view         // what the reader knows; nil: nothing
 	number  int
 }
 
@@ -151,7 +156,7 @@ func (s *stream) event(kind string, data any) bool {
 }
 
 func (s *stream) write(text string) bool {
-	_ = s.control.SetWriteDeadline(time.Now().Add(writeLimit)) // without one the connection's end is noticed by TCP
+	_ = s.control.SetWriteDeadline(time.Now().Add(s.limit)) // without one the connection's end is noticed by TCP
 	if _, err := s.to.Write([]byte(text)); err != nil {
 		return false
 	}
