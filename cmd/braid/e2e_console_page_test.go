@@ -1,8 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"image/png"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -105,6 +109,37 @@ func (p *page) visit(hash, heading string) {
 	p.t.Helper()
 	eval[bool](p, "location.hash = "+quoted(hash)+"; return true")
 	p.until(10*time.Second, "is at "+heading, fmt.Sprintf("document.querySelector('h1')?.textContent === %s && !document.querySelector('.loading')", quoted(heading)))
+}
+
+// keep keeps a picture of the page as a person sees it, without the colours
+// being thinned out, under $BRAID_SHOTS.
+func (p *page) keep(name string) {
+	p.t.Helper()
+	dir := os.Getenv("BRAID_SHOTS")
+	if dir == "" {
+		return
+	}
+	eval[bool](p, `await Promise.all(document.getAnimations().map((a) => a.effect.getComputedTiming().iterations === Infinity ? null : a.finished.catch(() => {}))); return true`)
+	b, err := p.picture()
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, name+".png"), recompressed(b), 0o644)
+	}
+	if err != nil {
+		p.t.Errorf("screenshot %s: %v", name, err)
+	}
+}
+
+// recompressed is the same picture in fewer bytes.
+func recompressed(b []byte) []byte {
+	full, err := png.Decode(bytes.NewReader(b))
+	if err != nil {
+		return b
+	}
+	var out bytes.Buffer
+	if (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, full) != nil || out.Len() >= len(b) {
+		return b
+	}
+	return out.Bytes()
 }
 
 func quoted(s string) string {

@@ -7,17 +7,35 @@ import { Entrance, whoami } from './session.js';
 import { Empty, Icon, IconButton, Loaded, Toasts, Trouble } from './ui.js';
 import { Applications } from './pages/applications.js';
 import { Application } from './pages/application.js';
+import { Callbacks } from './pages/callbacks.js';
+import { Channels } from './pages/channels.js';
+import { ConnectionCheck } from './pages/check.js';
+import { Domains } from './pages/domains.js';
+import { Join } from './pages/join.js';
+import { LayoutEditor } from './pages/layout.js';
+import { Node } from './pages/node.js';
+import { Records } from './pages/records.js';
 import { Relay } from './pages/relay.js';
+import { Task } from './pages/tasks.js';
+import { Usage } from './pages/usage.js';
 
 // Pages of an application: the end of their address, name, icon, content.
 const inside = [
   ['', 'Overview', 'home', Application],
+  ['channels', 'Live channels', 'users', Channels],
   ['relay', 'Stream Relay', 'relay', Relay],
+  ['callbacks', 'Callbacks', 'bell', Callbacks],
+  ['records', 'Callback Records', 'list', Records],
+  ['usage', 'Usage', 'chart', Usage],
+  ['join', 'Join and test', 'play', Join],
 ];
 
 // Pages of the server.
 const outside = [
   ['applications', 'Applications', 'apps', Applications],
+  ['domains', 'Streaming domains', 'globe', Domains],
+  ['check', 'Connection check', 'pulse', ConnectionCheck],
+  ['node', 'Node', 'node', Node],
 ];
 
 function Console() {
@@ -112,10 +130,15 @@ function Page({ route, me }) {
 /** A page of an application, with the application as it is. */
 function Inside({ app, page, route, me }) {
   const load = useLoad((signal) => get(path('applications', app), { signal }), [app]);
-  const found = inside.find(([end]) => end === page);
-  if (!found) return html`<${Nowhere} />`;
+  const [, , , id, part] = route.parts;
+  const show = (application) => {
+    const all = { app: application, changed: load.reload, route, me };
+    if (page === 'tasks' && id) return part === 'layout' ? html`<${LayoutEditor} ...${all} id=${id} />` : html`<${Task} ...${all} id=${id} />`;
+    const found = inside.find(([end]) => end === page);
+    return found ? html`<${found[3]} ...${all} />` : html`<${Nowhere} />`;
+  };
   return html`<p class="crumbs"><a href="#/applications">${t('Applications')}</a><${Icon} name="chevron" /><span>${load.data?.name ?? app}</span></p>
-    <${Loaded} load=${load}>${(application) => html`<${found[3]} app=${application} changed=${load.reload} route=${route} me=${me} />`}<//>`;
+    <${Loaded} load=${load}>${show}<//>`;
 }
 
 const Nowhere = () => html`<${Empty} title=${t('There is no such page')}><a href="#/applications">${t('Applications')}</a><//>`;

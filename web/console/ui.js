@@ -44,8 +44,8 @@ export function Loaded({ load, empty, children }) {
   const { data, error, loading, reload } = load;
   if (data === undefined && error) return html`<${Trouble} error=${error} again=${reload} />`;
   if (data === undefined) return html`<p class="loading" role="status">${loading ? t('Loading …') : ''}</p>`;
-  return html`${error && html`<${Trouble} error=${error} again=${reload} />`}
-    ${empty && Array.isArray(data) && !data.length ? empty : children(data)}`;
+  return html`<div class="stack">${error && html`<${Trouble} error=${error} again=${reload} />`}
+    ${empty && Array.isArray(data) && !data.length ? empty : children(data)}</div>`;
 }
 
 export const Empty = ({ icon, title, children }) => html`<div class="empty">

@@ -67,6 +67,8 @@ const capital = (text) => text[0].toUpperCase() + text.slice(1);
  */
 export function entrance(entered, options = () => ({})) {
   const form = $('join');
+  const given = new URLSearchParams(location.hash.slice(1)).get('token'); // the console's: it is good for what the address names
+  if (given) history.replaceState(null, '', location.pathname + location.search);
   form.user.value = query.get('user') || `guest-${Math.random().toString(36).slice(2, 6)}`;
   form.channel.value = query.get('channel') || 'demo';
   form.addEventListener('submit', async (event) => {
@@ -76,7 +78,7 @@ export function entrance(entered, options = () => ({})) {
     const button = form.querySelector('button');
     button.disabled = true;
     try {
-      const token = () => ask('/demo/join', { channel: fields.get('channel'), user: fields.get('user') }).then((a) => a.token);
+      const token = given ?? (() => ask('/demo/join', { channel: fields.get('channel'), user: fields.get('user') }).then((a) => a.token));
       const room = await join({ token, url: new URL('/v1/rtc', location.href), ...options(fields) });
       form.hidden = true;
       $('room').hidden = false;
@@ -91,7 +93,7 @@ export function entrance(entered, options = () => ({})) {
       button.disabled = false;
     }
   });
-  if (query.has('join')) form.requestSubmit();
+  if (query.has('join') || given) form.requestSubmit();
 }
 
 /** Asks the demo's backend; json makes it a POST. */

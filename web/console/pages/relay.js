@@ -1,5 +1,5 @@
 // Stream Relay: what of an application's channels goes to a live origin by itself.
-import { html, useState } from '/vendor/htm-preact.js';
+import { html, useEffect, useState } from '/vendor/htm-preact.js';
 import { list, path, request } from '../api.js';
 import { useAction, useLoad } from '../hooks.js';
 import { t } from '../i18n.js';
@@ -14,7 +14,7 @@ export function Relay({ app }) {
   }, [app.id]);
   return html`<${PageHead} title=${t('Stream Relay')}
       about=${t('Streams of this application go to a streaming domain by themselves, where they can be watched, transcoded and recorded.')} />
-    <${Loaded} load=${load}>${({ data, etag, domains }) => html`<${Settings} key=${etag} app=${app} saved=${data} etag=${etag} domains=${domains} reload=${load.reload} />`}<//>
+    <${Loaded} load=${load}>${({ data, etag, domains }) => html`<${Settings} app=${app} saved=${data} etag=${etag} domains=${domains} reload=${load.reload} />`}<//>
     <${Card} title=${t('Relay a specific stream instead')}>
       <p>${t('Your server can relay single streams and mixes of a channel, with a layout of its own, to any address: StartLiveMPUTask and its family in the API.')}</p><//>`;
 }
@@ -31,12 +31,16 @@ function checkInterval(text) {
   return Number.isInteger(ms) && ms >= 1000 && ms <= 5000 ? '' : t('The interval is a whole number from 1,000 to 5,000 ms.');
 }
 
+/** Settings as the form has them. */
+const written = (saved) => ({
+  enabled: saved.enabled, single: saved.single, mix: saved.mix, domain: saved.domain, name: saved.app_name,
+  regular: !!saved.sei.interval_ms, interval: String(saved.sei.interval_ms || 1000), idr: !!saved.sei.follow_idr,
+});
+
 function Settings({ app, saved, etag, domains, reload }) {
-  const [s, setS] = useState({
-    enabled: saved.enabled, single: saved.single, mix: saved.mix, domain: saved.domain, name: saved.app_name,
-    regular: !!saved.sei.interval_ms, interval: String(saved.sei.interval_ms || 1000), idr: !!saved.sei.follow_idr,
-  });
+  const [s, setS] = useState(() => written(saved));
   const [tried, setTried] = useState(false);
+  useEffect(() => setS(written(saved)), [etag]);
   const set = (change) => setS((now) => ({ ...now, ...change }));
   const wrong = {
     kind: s.enabled && !s.single && !s.mix && t('Choose single streams, mixed streams, or both.'),
@@ -51,6 +55,7 @@ function Settings({ app, saved, etag, domains, reload }) {
       sei: { interval_ms: s.regular ? Number(s.interval) : 0, follow_idr: s.idr },
     } });
     toast(t('Stream relay has been saved. It applies at once.'));
+    setTried(false);
     await reload();
   });
   const fields = problem?.fields ?? {};

@@ -1,0 +1,134 @@
+// Streaming domains: live origins that relays push to, and the addresses of streams at them.
+import { html, useEffect, useState } from '/vendor/htm-preact.js';
+import { get, list, patch, path, post, remove, request } from '../api.js';
+import { useAction, useLoad } from '../hooks.js';
+import { t, date, span } from '../i18n.js';
+import { Badge, Button, Card, Check, Confirm, Copy, Dialog, Empty, FormDialog, Loaded, Note, PageHead, SelectField, Table, TextField, Trouble, toast } from '../ui.js';
+import { checkAppName } from './relay.js';
+
+export function Domains({ route }) {
+  const load = useLoad((signal) => list(path('domains'), { signal }), []);
+  const [edited, setEdited] = useState(route.query.has('add') ? {} : null);
+  const [deleted, setDeleted] = useState(null);
+  const [shown, setShown] = useState(null);
+  const add = html`<${Button} kind="primary" icon="plus" onclick=${() => setEdited({})}>${t('Add Domain')}<//>`;
+  return html`<${PageHead} title=${t('Streaming domains')} about=${t('Live origins that streams are relayed to, where they are watched, transcoded and recorded.')}>
+      <${Button} icon="refresh" busy=${load.loading && load.data} onclick=${load.reload}>${t('Refresh')}<//>${add}<//>
+    <${Card}><${Loaded} load=${load} empty=${html`<${Empty} icon="globe" title=${t('There is no streaming domain yet')}>
+        <p>${t('Relays go to the origin inside braid meanwhile. Add a domain to push to a CDN or to another server.')}</p>${add}<//>`}>
+      ${(items) => html`<${Table} label=${t('Streaming domains')} rows=${items} rowKey=${(d) => d.name} columns=${[
+        [t('Domain'), (d) => html`<span><b class="rowname">${d.name}</b>${d.rts2 && html`<span class="sub"><${Badge} kind="warn">${t('RTS 2.0 is on: relays fail')}<//></span>`}</span>`],
+        [t('Ingest'), (d) => html`<span class="mono">${d.ingest}</span>`],
+        [t('Play'), (d) => d.play ? html`<span class="mono">${d.play}</span>` : html`<span class="soft">–</span>`],
+        [t('URL signing'), (d) => d.signed ? html`<${Badge} kind="good">${t('for {time}', { time: span(d.auth_validity_seconds) })}<//>` : html`<span class="soft">${t('off')}</span>`, 'nowrap'],
+        [t('Actions'), (d) => html`<span>
+          <${Button} kind="text" aria-label=${t('URLs of {name}', { name: d.name })} onclick=${() => setShown(d)}>${t('URLs')}<//>
+          <${Button} kind="text" aria-label=${t('Edit {url}', { url: d.name })} onclick=${() => setEdited(d)}>${t('Edit')}<//>
+          <${Button} kind="text danger" aria-label=${t('Delete {url}', { url: d.name })} onclick=${() => setDeleted(d)}>${t('Delete')}<//></span>`, 'end'],
+      ]} />`}<//><//>
+    <${Inside} />
+    ${edited && html`<${Edit} domain=${edited} onclose=${() => setEdited(null)} done=${load.reload} />`}
+    ${deleted && html`<${Delete} domain=${deleted} onclose=${() => setDeleted(null)} done=${load.reload} />`}
+    ${shown && html`<${URLs} domain=${shown} onclose=${() => setShown(null)} />`}`;
+}
+
+/** The origin inside braid, with the addresses of a stream there. */
+function Inside() {
+  const node = useLoad((signal) => get('/v1/node', { signal }), []);
+  const [app, setApp] = useState('live');
+  const [stream, setStream] = useState('test');
+  const wrong = checkAppName(app);
+  const tail = `/${app}/${encodeURIComponent(stream)}`;
+  return html`<${Card} title=${t('The origin inside braid')} about=${t('Relays without a domain go here. A stream can be pushed to it by OBS or ffmpeg, too.')}>
+    <div class="inline"><${TextField} label="AppName" value=${app} oninput=${setApp} wrong=${wrong} /><${TextField} label=${t('Stream name')} value=${stream} oninput=${setStream} /></div>
+    <${Loaded} load=${node}>${({ http, rtmp }) => !wrong && stream && html`<${Addresses} ingest=${`${rtmp}${tail}`} play=${[`${http}${tail}.flv`, `${http}${tail}.m3u8`, `${rtmp}${tail}`]} />`}<//><//>`;
+}
+
+const protocol = (url) => url.startsWith('rtmp') ? 'RTMP' : url.split('?')[0].endsWith('.flv') ? 'HTTP-FLV' : 'HLS';
+
+const Addresses = ({ ingest, play }) => html`<dl class="facts">
+  <dt>${t('Ingest')}</dt><dd><${Copy} text=${ingest} /></dd>
+  ${play.map((url) => html`<dt>${t('Play, {protocol}', { protocol: protocol(url) })}</dt><dd><${Copy} text=${url} /></dd>`)}
+</dl>`;
+
+function URLs({ domain, onclose }) {
+  const [app, setApp] = useState('live');
+  const [stream, setStream] = useState('test');
+  const wrong = checkAppName(app);
+  const [settled, setSettled] = useState({ app, stream });
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled({ app, stream }), 300);
+    return () => clearTimeout(timer);
+  }, [app, stream]);
+  const load = useLoad((signal) => settled.stream && !checkAppName(settled.app)
+    ? get(path('domains', domain.name, 'urls'), { signal, query: { app_name: settled.app, stream: settled.stream } }) : Promise.resolve(null), [domain.name, settled]);
+  return html`<${Dialog} wide title=${t('URLs of {name}', { name: domain.name })} onclose=${onclose}>
+    <div class="body">
+      <div class="inline"><${TextField} label="AppName" value=${app} oninput=${setApp} wrong=${wrong} />
+        <${TextField} label=${t('Stream name')} value=${stream} oninput=${setStream} /></div>
+      <p class="hint">${t('Relayed streams are named AppID_ChannelID_UserID_camera, and AppID_ChannelID_mix.')}</p>
+      <${Loaded} load=${load}>${(urls) => urls ? html`<${Addresses} ingest=${urls.ingest} play=${urls.play} />
+        ${urls.expires ? html`<${Note}>${t('Signed; a connection can be opened with them until {time}.', { time: date(urls.expires) })}<//>`
+          : html`<p class="hint">${t('They are not signed: the domain has no key.')}</p>`}
+        ${!urls.play.length && html`<p class="hint">${t('The domain has no address for players.')}</p>`}` : html`<p class="soft">${t('Give an AppName and a stream name.')}</p>`}<//>
+    </div>
+    <footer>${domain.signed && html`<${Button} icon="refresh" busy=${load.loading} onclick=${load.reload}>${t('Sign anew')}<//>`}<${Button} onclick=${onclose}>${t('Close')}<//></footer>
+  <//>`;
+}
+
+function randomKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(32)), (b) => 'abcdefghijklmnopqrstuvwxyz0123456789'[b % 36]).join('');
+}
+
+function Edit({ domain, onclose, done }) {
+  const old = !!domain.name;
+  const [s, setS] = useState({ name: domain.name ?? '', ingest: domain.ingest ?? 'rtmp://', play: domain.play ?? '', rts2: domain.rts2 ?? false,
+    signing: domain.signed ? 'keep' : 'off', key: '', validity: String(domain.auth_validity_seconds ?? 1800) });
+  const set = (change) => setS((now) => ({ ...now, ...change }));
+  const [save, busy, problem] = useAction(async () => {
+    const body = { ingest: s.ingest.trim(), play: s.play.trim(), rts2: s.rts2, auth_validity_seconds: Number(s.validity) };
+    if (s.signing === 'new') body.auth_key = s.key;
+    if (s.signing === 'off') body.auth_key = '';
+    if (!old) {
+      await post(path('domains'), { name: s.name.trim(), ...body });
+    } else {
+      const { etag } = await request('GET', path('domains', domain.name));
+      await patch(path('domains', domain.name), body, { ifMatch: etag });
+    }
+    toast(old ? t('The domain has been changed. Relays follow at once.') : t('The domain has been added.'));
+    done();
+    onclose();
+  });
+  const fields = problem?.fields ?? {};
+  return html`<${FormDialog} wide title=${old ? t('Edit {url}', { url: domain.name }) : t('Add Domain')} onclose=${onclose} submit=${save} busy=${busy} problem=${problem} ok=${old ? t('OK') : t('Add')}>
+    <${TextField} label=${t('Domain')} value=${s.name} oninput=${(name) => set({ name: name.toLowerCase() })} wrong=${fields.name} disabled=${old} name="name" autofocus=${!old} placeholder="live.example.com"
+      hint=${old ? t('The name stays as it is.') : t('A host name. It names the domain here and in relay settings.')} />
+    <${TextField} label=${t('Ingest')} value=${s.ingest} oninput=${(ingest) => set({ ingest })} wrong=${fields.ingest} name="ingest"
+      hint=${t('Where streams are pushed to: rtmp://host or rtmps://host, with a port if need be, without a path.')} />
+    <${TextField} label=${t('Play')} optional value=${s.play} oninput=${(play) => set({ play })} wrong=${fields.play} name="play" placeholder="https://play.example.com"
+      hint=${t('The address that players begin with: http, https, rtmp or rtmps.')} />
+    <${SelectField} label=${t('URL signing')} value=${s.signing} onchange=${(signing) => set({ signing, key: signing === 'new' ? randomKey() : '' })}
+      options=${[...(domain.signed ? [['keep', t('on, with the key as it is')]] : []), ['new', domain.signed ? t('on, with a new key') : t('on')], ['off', t('off')]]} />
+    ${s.signing === 'new' && html`<${TextField} label=${t('Key')} value=${s.key} oninput=${(key) => set({ key })} wrong=${fields.auth_key} hint=${t('6 to 128 letters and digits, the same as at the origin.')} />`}
+    ${s.signing === 'keep' && html`<${Key} domain=${domain} />`}
+    ${s.signing !== 'off' && html`<${TextField} label=${t('Signatures hold for (seconds)')} value=${s.validity} oninput=${(validity) => set({ validity })} wrong=${fields.auth_validity_seconds} inputmode="numeric" />`}
+    <${Check} label=${t('RTS 2.0 is enabled for this domain')} checked=${s.rts2} onchange=${(rts2) => set({ rts2 })} hint=${t('Relays cannot use the domain then: pulling the relayed stream fails.')} />
+  <//>`;
+}
+
+function Key({ domain }) {
+  const [key, setKey] = useState('');
+  const [show, busy, problem] = useAction(async () => setKey((await get(path('domains', domain.name, 'key'))).auth_key));
+  return key ? html`<div><${Copy} text=${key} /></div>` : html`<div><${Button} icon="key" busy=${busy} onclick=${show}>${t('Show the key')}<//><${Trouble} error=${problem} /></div>`;
+}
+
+function Delete({ domain, onclose, done }) {
+  const [del, busy, problem] = useAction(async () => {
+    await remove(path('domains', domain.name));
+    toast(t('{name} has been deleted.', { name: domain.name }));
+    done();
+    onclose();
+  });
+  return html`<${Confirm} title=${t('Delete {name}?', { name: domain.name })} ok=${t('Delete')} onclose=${onclose} act=${del} busy=${busy} problem=${problem}>
+    <p>${t('A domain that the relay settings of an application name cannot be deleted.')}</p><//>`;
+}
