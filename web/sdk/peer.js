@@ -4,6 +4,7 @@ const patience = 2500; // ms of `disconnected`: short gaps mend themselves
 const connectWithin = 10000; // ms
 const restartWithin = 6000; // ms
 const restarts = 3; // in a row; then only a new session can help
+const proof = 300; // ms in which something arrives where a path is alive: feedback alone comes ten times a second
 
 /**
  * Watches a connection: calls restart when it has lost its path, lost when restarts do not bring it back. While offline()
@@ -22,14 +23,27 @@ export class Guard {
     pc.addEventListener('connectionstatechange', () => this.check());
   }
 
-  /** Looks at once; called when the socket is live again, too. */
+  /** Looks at once; called when the socket is live again (now), too: what broke it may have been the network. */
   check(now = false) {
     const state = this.pc.connectionState;
     clearTimeout(this.#timer);
-    if (state === 'connected') this.#tries = 0;
-    else if (state === 'failed' || state === 'disconnected' && now) this.#again();
+    if (state === 'connected') {
+      this.#tries = 0;
+      if (now) this.#prove();
+    } else if (state === 'failed' || state === 'disconnected' && now) this.#again();
     else if (state === 'disconnected') this.#in(patience);
     else if (state === 'connecting') this.#in(connectWithin);
+  }
+
+  /** Browsers take five seconds and more to see that a path is dead. One on which nothing arrives gets a new one at once. */
+  async #prove() {
+    const before = await arrived(this.pc);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(async () => {
+      if (this.pc.connectionState !== 'connected' || await arrived(this.pc) !== before) return;
+      this.restart();
+      this.#timer = setTimeout(() => this.check(true), restartWithin);
+    }, proof);
   }
 
   stop() {
@@ -54,6 +68,13 @@ export class Guard {
     this.restart();
     this.#in(restartWithin);
   }
+}
+
+/** Bytes that a connection has received on all its paths. */
+async function arrived(pc) {
+  let bytes = 0;
+  (await pc.getStats()).forEach((s) => { if (s.type === 'candidate-pair') bytes += s.bytesReceived ?? 0; });
+  return bytes;
 }
 
 /** Whether a description comes from another connection than the one that a pc has been talking to: its keys differ. */
