@@ -62,7 +62,7 @@ func cells() []cell {
 			options: `{ maxBitrate: 2_500_000 }`, goal: goal{delay: 400 * time.Millisecond, recovered: 20 * time.Second}},
 		{name: "the same, three layers", bad: netbox.Profile{Delay: ms20, Rate: 2.5e6}, event: step,
 			options: `{ maxBitrate: 1_800_000, simulcast: true }`, goal: goal{delay: 400 * time.Millisecond, recovered: 20 * time.Second}},
-		{name: "another address every 10 s", bad: at(ms20), event: moves, goal: goal{gap: 1500 * time.Millisecond}},
+		{name: "another address, every 20 s", bad: at(ms20), event: moves, goal: goal{gap: 1500 * time.Millisecond}},
 	}
 }
 
@@ -252,10 +252,10 @@ func blackouts(r *trial) {
 	}
 }
 
-// moves gives the side another address every 10 s.
+// moves gives the side another address every 20 s.
 func moves(r *trial) {
 	var when []time.Time
-	for next := r.from.Add(3 * time.Second); next.Before(r.from.Add(r.span)); next = next.Add(10 * time.Second) {
+	for next := r.from.Add(3 * time.Second); next.Before(r.from.Add(r.span)); next = next.Add(20 * time.Second) {
 		wait(time.Until(next))
 		when = append(when, time.Now())
 		if err := r.side.move(); err != nil {
@@ -265,7 +265,8 @@ func moves(r *trial) {
 	wait(time.Until(r.from.Add(r.span)))
 	for _, at := range when {
 		gap, last := 0.0, unixMS(at)
-		for _, s := range append(r.sights(r.ben, unixMS(at), unixMS(at)+9000), sight{at: min(unixMS(time.Now()), unixMS(at)+9000)}) {
+		end := min(unixMS(time.Now()), unixMS(at)+19_000)
+		for _, s := range append(r.sights(r.ben, unixMS(at), end), sight{at: end}) {
 			gap = max(gap, s.at-last)
 			last = s.at
 		}
