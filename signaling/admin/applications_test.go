@@ -237,6 +237,25 @@ func TestEvents(t *testing.T) {
 	if got := s.do("GET", "/v1/events?app=app2", nil).ids("seq"); !slices.Equal(got, []string{"3"}) {
 		t.Errorf("of app2: got %v, want 3", got)
 	}
+	s.update(func(tx *store.Tx) error {
+		many := make([]event.Event, mostScanned)
+		for i := range many {
+			many[i] = event.Event{App: "app1", Channel: "busy", Type: event.ChannelOpen}
+		}
+		return tx.Append(append(many, event.Event{App: "app1", Channel: "ch1", Type: event.RelayStopped, Relay: &event.Relay{Task: "t1"}})...)
+	})
+	a = s.do("GET", "/v1/events?app=app1&task=t1", nil).expect(200, `"more":true`)
+	if got := a.ids("seq"); !slices.Equal(got, []string{"5"}) {
+		t.Errorf("of task t1: got %v, want 5", got)
+	}
+	a = s.do("GET", fmt.Sprintf("/v1/events?app=app1&task=t1&after=%.0f", a.at("next")), nil).expect(200, `"more":false`)
+	if got := a.ids("type"); !slices.Equal(got, []string{"RelayStopped"}) {
+		t.Errorf("then: got %v, want RelayStopped", got)
+	}
+	a = s.do("GET", "/v1/events?channel=ch1&limit=3", nil).expect(200, `"more":true`, `"next":3`)
+	if got := a.ids("seq"); !slices.Equal(got, []string{"1", "2", "3"}) {
+		t.Errorf("of ch1: got %v, want the first three", got)
+	}
 	s.do("GET", "/v1/events?after=x", nil).field("after", "whole number")
 	s.do("GET", "/v1/events?after=-1", nil).field("after")
 	s.do("GET", "/v1/events?limit=201", nil).field("limit")
