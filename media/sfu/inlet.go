@@ -97,7 +97,7 @@ func (i *inlet) takeReport(w *wire, b []byte, _ netip.AddrPort) (taken bool) {
 	if err != nil { // not the viewer's, or seen before
 		return true
 	}
-	now := w.srv.clock(time.Now())
+	now := w.srv.age()
 	w.requests.take(w, plain, 0)
 	if now-w.passed < i.pass {
 		return true
@@ -108,7 +108,7 @@ func (i *inlet) takeReport(w *wire, b []byte, _ netip.AddrPort) (taken bool) {
 
 // takeCheck answers a check of a viewer that Pion knows to be alive.
 func (i *inlet) takeCheck(w *wire, b []byte, from netip.AddrPort) (taken bool) {
-	now, c := w.srv.clock(time.Now()), w.consent.Load()
+	now, c := w.srv.age(), w.consent.Load()
 	if c == nil || now-w.passed >= i.pass || now-c.passed >= consentPass {
 		w.passed = now
 		if c != nil {

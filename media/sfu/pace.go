@@ -48,12 +48,11 @@ func (w *wire) spread(rate int, at time.Duration) {
 
 // heldLocked decides whether a packet leaves now; if not it is kept for later, or,
 // when it is one that was sent before, left out.
-func (w *wire) heldLocked(out *outlet, h *rtp.Header, head, body []byte) (held bool) {
+func (w *wire) heldLocked(out *outlet, h *rtp.Header, head, body []byte, at time.Duration) (held bool) {
 	p := &w.pacer
 	if !p.on {
 		return false
 	}
-	at := w.srv.clock(time.Now())
 	size := overhead + len(head) + len(body)
 	switch {
 	case !out.video:
@@ -101,7 +100,7 @@ func (w *wire) release() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p := &w.pacer
-	at := w.srv.clock(time.Now())
+	at := w.srv.age()
 	for p.next < len(p.queue) && (p.May(bwe.Video, p.queued, at) > 0 || owner == undecided) {
 		q := &p.queue[p.next]
 		p.next++
@@ -109,7 +108,7 @@ func (w *wire) release() {
 		p.queued -= size
 		p.Sent(size, at)
 		if owner != undecided {
-			_ = w.sendLocked(owner, q.out, &q.header, q.head[:q.size], q.body) // as forward.pass
+			_ = w.sendLocked(owner, q.out, &q.header, q.head[:q.size], q.body, at) // as forward.pass
 		}
 		*q = paced{}
 	}

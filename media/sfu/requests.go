@@ -69,7 +69,7 @@ func (r *requests) heed(w *wire, h rtcp.Header, packet []byte, only uint32) {
 	switch {
 	case h.Type == rtcp.TypeTransportSpecificFeedback && h.Count == rtcp.FormatTCC:
 		if only == 0 || only == ssrc {
-			w.feedback(packet, w.srv.clock(time.Now()))
+			w.feedback(packet, w.srv.age())
 		}
 	case h.Type == rtcp.TypeTransportSpecificFeedback && h.Count == rtcp.FormatTLN:
 		var nack rtcp.TransportLayerNack

@@ -73,7 +73,7 @@ func testForward(t *testing.T, out outlet) (*forward, *rtpSink) {
 
 // pionsWire is a wire whose packets go to their outlets' writers.
 func pionsWire() *wire {
-	w := &wire{}
+	w := &wire{srv: &Server{}}
 	w.owner.Store(pions)
 	return w
 }

@@ -1,11 +1,15 @@
 package sfu
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 
@@ -14,6 +18,8 @@ import (
 	"github.com/pion/dtls/v3/pkg/protocol"
 	"github.com/pion/dtls/v3/pkg/protocol/extension"
 	"github.com/pion/dtls/v3/pkg/protocol/handshake"
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
 	"github.com/pion/srtp/v3"
 	"github.com/pion/webrtc/v4"
 )
@@ -120,26 +126,149 @@ func (s *exporter) ExportKeyingMaterial(label string, _ []byte, length int) ([]b
 	return prf.PHash(s.master, append([]byte(label), s.randoms[:]...), length, hash)
 }
 
-// seal is the way out of a connection's SRTP.
-type seal struct {
-	*srtp.Context
-	rtp, rtcp int // bytes that it adds to a packet
-}
-
 // contexts makes both directions of the keys.
-func contexts(c srtp.Config) (out seal, in *srtp.Context, err error) {
-	switch c.Profile {
-	case srtp.ProtectionProfileAeadAes128Gcm: // RFC 7714 sections 8.1, 9.1 and 12
-		out.rtp, out.rtcp = 16, 16+4
-	default: // RFC 3711 sections 3.1 and 3.4, RFC 5764 section 4.1.2
-		out.rtp, out.rtcp = 10, 10+4
-	}
-	out.Context, err = srtp.CreateContext(c.Keys.LocalMasterKey, c.Keys.LocalMasterSalt, c.Profile)
+func contexts(c srtp.Config) (out *seal, in *srtp.Context, err error) {
+	out, err = newSeal(c.Keys.LocalMasterKey, c.Keys.LocalMasterSalt, c.Profile)
 	if err != nil {
-		return out, nil, err
+		return nil, nil, err
 	}
 	in, err = srtp.CreateContext(c.Keys.RemoteMasterKey, c.Keys.RemoteMasterSalt, c.Profile, srtp.SRTCPReplayProtection(replayWindow))
 	return out, in, err
 }
 
 const replayWindow = 64 // packets (RFC 3711 section 3.3.2)
+
+// seal is the way out of a connection's SRTP. AEAD_AES_128_GCM over RTP, what
+// browsers agree on, is its own: Pion's parses each header again and looks its SSRC
+// up, which takes as long as the cipher. All else is Pion's.
+type seal struct {
+	*srtp.Context
+	rtp, rtcp int // bytes that it adds to a packet
+
+	header  rtp.Header
+	control rtcp.Header
+	streams map[uint32]*rollover // by SSRC; they outlive those who send on them
+	gcm     cipher.AEAD          // nil: CM-SHA1
+	salt    [12]byte
+	nonce   [12]byte // here, for what is given to a cipher is on the heap
+}
+
+func newSeal(key, salt []byte, profile srtp.ProtectionProfile) (s *seal, err error) {
+	s = &seal{streams: map[uint32]*rollover{}}
+	if s.Context, err = srtp.CreateContext(key, salt, profile); err != nil {
+		return nil, err
+	}
+	if profile != srtp.ProtectionProfileAeadAes128Gcm {
+		s.rtp, s.rtcp = 10, 10+4 // RFC 3711 sections 3.1 and 3.4, RFC 5764 section 4.1.2
+		return s, nil
+	}
+	s.rtp, s.rtcp = 16, 16+4 // RFC 7714 sections 8.1, 9.1 and 12
+	derived, err := derive(key, salt, 0, len(key))
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(derived)
+	if err != nil {
+		return nil, err
+	}
+	if s.gcm, err = cipher.NewGCM(block); err != nil {
+		return nil, err
+	}
+	derived, err = derive(key, salt, 2, len(s.salt))
+	copy(s.salt[:], derived)
+	return s, err
+}
+
+// derive is the key derivation of RFC 3711 section 4.3, with the labels of section
+// 4.3.2; a salt of 96 bits ends with zeroes (RFC 7714 section 11).
+func derive(key, salt []byte, label byte, size int) ([]byte, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	var counter [aes.BlockSize]byte
+	copy(counter[:], salt)
+	counter[7] ^= label
+	out := make([]byte, size)
+	cipher.NewCTR(block, counter[:]).XORKeyStream(out, out)
+	return out, nil
+}
+
+// stream is what is counted of an SSRC.
+func (s *seal) stream(ssrc uint32) *rollover {
+	r := s.streams[ssrc]
+	if r == nil {
+		r = &rollover{}
+		s.streams[ssrc] = r
+	}
+	return r
+}
+
+// packet fills b, whose first n bytes are the header h, with the sealed payload
+// head and body; false when that cannot be.
+func (s *seal) packet(b []byte, n int, h *rtp.Header, r *rollover, head, body []byte) bool {
+	plain := body
+	if s.gcm == nil || len(head) > 0 {
+		end := n + copy(b[n:], head)
+		end += copy(b[end:], body)
+		plain = b[n:end]
+	}
+	if s.gcm == nil {
+		sealed, err := s.EncryptRTP(b[:0], b[:n+len(plain)], &s.header)
+		return err == nil && len(sealed) == len(b)
+	}
+	roc, ok := r.next(h.SequenceNumber)
+	if !ok {
+		return false
+	}
+	// RFC 7714 section 8.1.
+	s.nonce = [12]byte{}
+	binary.BigEndian.PutUint32(s.nonce[2:], h.SSRC)
+	binary.BigEndian.PutUint32(s.nonce[6:], roc)
+	binary.BigEndian.PutUint16(s.nonce[10:], h.SequenceNumber)
+	for i := range s.nonce {
+		s.nonce[i] ^= s.salt[i]
+	}
+	return len(s.gcm.Seal(b[n:n], s.nonce[:], plain, b[:n])) == len(b)-n
+}
+
+// report fills b with a sealed compound.
+func (s *seal) report(b, plain []byte) bool {
+	sealed, err := s.EncryptRTCP(b[:0], plain, &s.control)
+	return err == nil && len(sealed) == len(b)
+}
+
+// rollover counts how often an SSRC's sequence numbers went around (RFC 3711
+// section 3.3.1), as receivers do. The zero value has seen none.
+type rollover struct {
+	begun  bool
+	newest uint16
+	rounds uint32
+}
+
+// sealedBack is how old a number may be that is sealed again: older than what is
+// sent again is another packet, and two under one number break GCM.
+const sealedBack = 2 * historySize
+
+// next gives the rounds that belong to a number; ok is false when the key must not
+// be used for it.
+func (r *rollover) next(number uint16) (rounds uint32, ok bool) {
+	ahead := int16(number - r.newest)
+	switch {
+	case !r.begun || r.rounds == 0 && number > r.newest:
+		r.begun = true
+	case ahead < -sealedBack:
+		return 0, false
+	case ahead <= 0 && number > r.newest: // of the round before
+		return r.rounds - 1, true
+	case ahead <= 0:
+		return r.rounds, true
+	case number < r.newest: // around
+		if r.rounds == math.MaxUint32 {
+			return 0, false
+		}
+		r.rounds++
+	}
+	r.newest = number
+	return r.rounds, true
+}

@@ -46,10 +46,8 @@ type wire struct {
 
 	estimate estimator // nil: nobody estimates
 
-	seal    seal
+	seal    *seal            // nil while it is not ours
 	number  uint16           // transport-wide, of the next packet
-	rtp     rtp.Header       // of the packet being sent
-	rtcp    rtcp.Header      // the same
 	scratch []byte           // a packet that does not go out by UDP
 	ways    []net.PacketConn // in the server's TCP mux, the newest last
 
@@ -99,7 +97,9 @@ type outlet struct {
 	rtxPayload uint8
 	video      bool
 	transport  uint8 // id of the transport-wide number's extension; 0: none
-	writer     webrtc.TrackLocalWriter
+
+	sealed, resealed *rollover // of ssrc and rtx; found by the wire, guarded by wire.mu
+	writer           webrtc.TrackLocalWriter
 }
 
 var (
@@ -202,16 +202,17 @@ func (w *wire) send(out *outlet, h *rtp.Header, head, body []byte) error {
 	if owner == undecided {
 		return errNotConnected
 	}
+	at := w.srv.age()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.heldLocked(out, h, head, body) {
+	if w.heldLocked(out, h, head, body, at) {
 		return nil
 	}
-	return w.sendLocked(owner, out, h, head, body)
+	return w.sendLocked(owner, out, h, head, body, at)
 }
 
-// sendLocked sends a packet now.
-func (w *wire) sendLocked(owner uint32, out *outlet, h *rtp.Header, head, body []byte) error {
+// sendLocked sends a packet now, which is at.
+func (w *wire) sendLocked(owner uint32, out *outlet, h *rtp.Header, head, body []byte, at time.Duration) error {
 	id := out.transport
 	if h.Extension && id != 0 {
 		h, id = w.withNumber(h, id), 0
@@ -222,21 +223,30 @@ func (w *wire) sendLocked(owner uint32, out *outlet, h *rtp.Header, head, body [
 		err = w.sendByPionLocked(out, h, id, head, body)
 	} else {
 		size += w.seal.rtp
+		stream := w.streamLocked(out, h.SSRC)
 		err = w.putLocked(size, func(b []byte) bool {
-			n := writeHeader(b, h, id, w.number)
-			n += copy(b[n:], head)
-			n += copy(b[n:], body)
-			sealed, err := w.seal.EncryptRTP(b[:0], b[:n], &w.rtp)
-			return err == nil && len(sealed) == len(b)
+			return w.seal.packet(b, writeHeader(b, h, id, w.number), h, stream, head, body)
 		})
 	}
 	if err == nil && out.transport != 0 {
 		if w.estimate != nil {
-			w.estimate.Sent(w.number, size, w.srv.clock(time.Now()))
+			w.estimate.Sent(w.number, size, at)
 		}
 		w.number++
 	}
 	return err
+}
+
+// streamLocked is what SRTP counts of one of out's SSRCs.
+func (w *wire) streamLocked(out *outlet, ssrc uint32) *rollover {
+	at := &out.sealed
+	if ssrc != out.ssrc {
+		at = &out.resealed
+	}
+	if *at == nil {
+		*at = w.seal.stream(ssrc)
+	}
+	return *at
 }
 
 // numberSize is what the transport-wide number adds to a header without
@@ -300,8 +310,7 @@ func (w *wire) report(packets []rtcp.Packet) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.putLocked(len(plain)+w.seal.rtcp, func(b []byte) bool {
-		sealed, err := w.seal.EncryptRTCP(b[:0], plain, &w.rtcp)
-		return err == nil && len(sealed) == len(b)
+		return w.seal.report(b, plain)
 	})
 }
 

@@ -158,6 +158,87 @@ func TestSendAllocatesNothing(t *testing.T) {
 	}
 }
 
+// TestSeal: the sealed bytes are those of Pion's sealing, over rounds of numbers,
+// with older ones now and then; numbers that are too old are refused.
+func TestSeal(t *testing.T) {
+	for _, profile := range profiles {
+		t.Run(profile.String(), func(t *testing.T) {
+			noise := newNoise(5)
+			salt, err := profile.SaltLen()
+			if err != nil {
+				t.Fatal(err)
+			}
+			key, master := noise.bytes(16), noise.bytes(salt)
+			s, err := newSeal(key, master, profile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			twin, err := srtp.CreateContext(key, master, profile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := rtp.Header{Version: 2, PayloadType: 96, SSRC: 9}
+			newest := uint16(65000)
+			for i := range 30000 {
+				h.SequenceNumber = newest
+				if i > sealedBack && i%7 == 0 {
+					h.SequenceNumber -= uint16(noise.IntN(sealedBack))
+				} else {
+					newest += uint16(1 + noise.IntN(20))
+					h.SequenceNumber = newest
+				}
+				head, body := noise.bytes(i%3), noise.bytes(20)
+				b := make([]byte, 12+len(head)+len(body)+s.rtp)
+				n := writeHeader(b, &h, 0, 0)
+				if !s.packet(b, n, &h, s.stream(9), head, body) {
+					t.Fatalf("packet %d is refused", i)
+				}
+				plain := append(append(slices.Clone(b[:n]), head...), body...)
+				want, err := twin.EncryptRTP(nil, plain, nil)
+				if err != nil || !bytes.Equal(b, want) {
+					t.Fatalf("packet %d, number %d after %d: got\n% x\nwant (%v)\n% x", i, h.SequenceNumber, newest, err, b, want)
+				}
+			}
+		})
+	}
+	r := &rollover{}
+	for _, tt := range []struct {
+		number uint16
+		rounds uint32
+		ok     bool
+	}{
+		{3, 0, true}, {40000, 0, true}, {39999, 0, true}, {65535, 0, true}, {0, 1, true}, {65535, 0, true}, {1, 1, true}, {0, 1, true},
+		{65536 - sealedBack + 1, 0, true}, {65536 - sealedBack, 0, false}, {40000, 0, false}, {32768, 1, true}, {1, 0, false}, {32767, 1, true},
+	} {
+		if rounds, ok := r.next(tt.number); ok != tt.ok || ok && rounds != tt.rounds {
+			t.Errorf("%d: got round %d, %v; want %d, %v", tt.number, rounds, ok, tt.rounds, tt.ok)
+		}
+	}
+	r.rounds = 1<<32 - 1
+	r.newest = 65535
+	if _, ok := r.next(0); ok {
+		t.Error("more packets than one key is good for")
+	}
+}
+
+func BenchmarkSend(b *testing.B) {
+	for _, profile := range profiles {
+		b.Run(profile.String(), func(b *testing.B) {
+			w, _, _ := oursWire(b, profile)
+			out, h, body := &outlet{ssrc: 5, transport: 3}, rtp.Header{Version: 2, PayloadType: 96, SSRC: 5}, make([]byte, 1150)
+			w.srv.net.socket.Cork()
+			b.ReportAllocs()
+			b.SetBytes(int64(len(body)))
+			for b.Loop() {
+				h.SequenceNumber++
+				if err := w.send(out, &h, nil, body); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // poolsForget tells whether a sync.Pool, which Pion's CM-SHA1 uses, loses what it
 // was given just now: so it does under the race detector.
 func poolsForget() bool {
