@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"reflect"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -169,7 +170,7 @@ func TestAudit(t *testing.T) {
 		db := storetest.OpenConfig(t, c)
 		var first int64
 		update(t, db, func(tx *store.Tx) (err error) {
-			first, err = tx.AppendAudit(store.AuditEntry{Kind: "console", Who: "anna", Address: "::1", Action: "POST /v1/applications", Summary: "name=x"})
+			first, err = tx.AppendAudit(store.AuditEntry{Kind: "console", Who: "anna", Address: "::1", Action: "POST /v1/applications", Summary: "name=x\x00\xff" + strings.Repeat("ä", 500)})
 			if err != nil {
 				return err
 			}
@@ -189,7 +190,7 @@ func TestAudit(t *testing.T) {
 			return all
 		}
 		want := store.AuditEntry{ID: first, Time: start, Kind: "console", Who: "anna", Address: "::1", Action: "POST /v1/applications",
-			Object: "applications/a", App: "a", Summary: "name=x", Result: 201}
+			Object: "applications/a", App: "a", Summary: "name=x??" + strings.Repeat("ä", 492) + "…", Result: 201}
 		if got := read(store.AuditFilter{Who: "anna", App: "a"}, 0, 10); len(got) != 1 || got[0] != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}

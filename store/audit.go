@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"braid/media"
@@ -33,8 +34,16 @@ type AuditFilter struct {
 
 const auditColumns = "id, time, kind, who, address, action, object, app, summary, result"
 
-// AppendAudit writes an entry, now when it has no Time, and gives its ID.
+// maxAudit bounds a text of an entry in characters.
+const maxAudit = 500
+
+// AppendAudit writes an entry, now when it has no Time, and gives its ID. Its
+// texts may come from outside: what cannot be stored becomes ?, and what is over
+// 500 characters is cut.
 func (tx *Tx) AppendAudit(e AuditEntry) (id int64, err error) {
+	for _, s := range []*string{&e.Kind, &e.Who, &e.Address, &e.Action, &e.Object, &e.App, &e.Summary} {
+		*s = fit(*s)
+	}
 	if e.Time.IsZero() {
 		e.Time = tx.now()
 	}
@@ -47,8 +56,16 @@ func (tx *Tx) AppendAudit(e AuditEntry) (id int64, err error) {
 // AuditResult says how an entry came out, and what it was done to, which may
 // not have been known before.
 func (tx *Tx) AuditResult(id int64, result int, object, app string) error {
-	_, err := tx.exec("UPDATE audit SET result = ?, object = ?, app = ? WHERE id = ?", result, object, app, id)
+	_, err := tx.exec("UPDATE audit SET result = ?, object = ?, app = ? WHERE id = ?", result, fit(object), fit(app), id)
 	return err
+}
+
+func fit(s string) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?")
+	if r := []rune(s); len(r) > maxAudit {
+		return string(r[:maxAudit]) + "…"
+	}
+	return s
 }
 
 // Audit lists up to limit entries, the newest first: those with an ID under

@@ -149,7 +149,7 @@ func (s *server) serveHTTP() {
 	keys := s.registry
 	api := artc.New(artc.Config{
 		Keys: keys, Apps: keys, Tasks: s.relay, Channels: s.sfu, SFU: s.sfu, Store: s.store, Callbacks: s.callbacks,
-		PublicHTTP: s.publicHTTP, PublicRTMP: s.publicRTMP, Limits: s.cfg.API.RateLimits, Log: s.log.With("part", "api"),
+		PublicHTTP: s.publicHTTP, PublicRTMP: s.publicRTMP, Changed: s.audit, Limits: s.cfg.API.RateLimits, Log: s.log.With("part", "api"),
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", s.front(api))
@@ -379,6 +379,18 @@ func (s *server) close() {
 		if err := s.store.Close(); err != nil {
 			s.log.Error("close the store", "error", err)
 		}
+	}
+}
+
+// audit writes down what was changed by the RPC API, before it is answered.
+func (s *server) audit(r *http.Request, c artc.Change) {
+	e := store.AuditEntry{Kind: "key", Who: c.KeyID, Address: s.accounts.Address(r).String(), Action: c.Action, Object: c.Object, App: c.App, Result: c.Status}
+	err := s.store.Update(context.WithoutCancel(r.Context()), func(tx *store.Tx) error {
+		_, err := tx.AppendAudit(e)
+		return err
+	})
+	if err != nil {
+		s.log.Error("the audit log lacks a change", "action", c.Action, "app", c.App, "status", c.Status, "error", err)
 	}
 }
 

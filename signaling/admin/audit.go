@@ -15,9 +15,6 @@ import (
 	"braid/store"
 )
 
-// maxSummary bounds a summary in characters.
-const maxSummary = 500
-
 // shown are the fields whose values may stand in the audit log. Of others only
 // the name is noted: a URL can have a key in it.
 var shown = []string{"id", "name", "disabled", "tokens", "enabled", "single", "mix", "domain", "app_name", "rts2", "auth_validity_seconds",
@@ -31,8 +28,8 @@ func (h *Handler) audited(c *call, rt *route) (*reply, error) {
 		return nil, err
 	}
 	object := objectOf(c.r.URL.Path)
-	e := store.AuditEntry{Kind: c.who.kind, Who: storable(c.who.name), Address: h.source(c.r), Action: rt.method + " /v1/" + rt.pattern,
-		Object: object, App: storable(c.params["app"]), Summary: summary(c.body)}
+	e := store.AuditEntry{Kind: c.who.kind, Who: c.who.name, Address: h.source(c.r), Action: rt.method + " /v1/" + rt.pattern,
+		Object: object, App: c.params["app"], Summary: summary(c.body)}
 	var id int64
 	err := h.store.Update(c.r.Context(), func(tx *store.Tx) (err error) {
 		id, err = tx.AppendAudit(e)
@@ -85,16 +82,7 @@ func (h *Handler) source(r *http.Request) string {
 }
 
 // objectOf is what a path names.
-func objectOf(path string) string { return storable(strings.TrimPrefix(path, "/v1/")) }
-
-// storable makes a text from outside fit for the store, and short.
-func storable(s string) string {
-	s = strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?")
-	if r := []rune(s); len(r) > maxSummary {
-		return string(r[:maxSummary]) + "…"
-	}
-	return s
-}
+func objectOf(path string) string { return strings.TrimPrefix(path, "/v1/") }
 
 // summary says what a body asks for, without secrets: its fields by name, with
 // the values of those that are shown.
@@ -111,7 +99,7 @@ func summary(body []byte) string {
 		words = append(words, name)
 	}
 	slices.Sort(words)
-	return storable(strings.Join(words, ", "))
+	return strings.Join(words, ", ")
 }
 
 // auditEntry is a store.AuditEntry.

@@ -184,10 +184,13 @@ func startWith(t *testing.T, real bool, c callback.Config) *server {
 	s.handler = New(Config{Accounts: s.accounts, Live: live.New(s.rooms, s.tasks),
 		Store: s.db, Callbacks: s.callbacks, SFU: s.rooms, Tasks: s.tasks,
 		Keys: keyring{"testid": "testsecret", "empty": ""}, AdminTokens: []string{"", "another", adminToken}, Now: s.clock})
-	mux := http.NewServeMux()
-	mux.Handle("/", s.handler)
-	mux.Handle("/console/", s.accounts)
-	srv := httptest.NewServer(mux)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // a ServeMux would tidy up paths
+		if strings.HasPrefix(r.URL.Path, "/console/") {
+			s.accounts.ServeHTTP(w, r)
+			return
+		}
+		s.handler.ServeHTTP(w, r)
+	}))
 	t.Cleanup(srv.Close)
 	s.url = srv.URL
 	return s

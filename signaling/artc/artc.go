@@ -91,6 +91,10 @@ type Config struct {
 	PublicHTTP func(*http.Request) string
 	PublicRTMP func(*http.Request) string
 
+	// Changed is told of each change, after it was made or refused and before
+	// that is answered; nil: nobody is. It may block.
+	Changed func(*http.Request, Change)
+
 	Limits bool             // hold each access key to the documented calls a second of an action
 	Now    func() time.Time // nil: time.Now
 	Log    *slog.Logger     // nil: nothing is logged; only internal errors are
@@ -133,13 +137,18 @@ type reply = map[string]any
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := requestID()
 	status := http.StatusOK
-	body, err := h.answer(w, r)
+	var did Change
+	body, err := h.answer(w, r, &did)
 	if err != nil {
 		status, body = h.failure(err, id)
 		body["HostId"] = r.Host
 		if status == http.StatusMethodNotAllowed {
 			w.Header().Set("Allow", "GET, POST")
 		}
+	}
+	if did.Action != "" && h.cfg.Changed != nil {
+		did.Status = status
+		h.cfg.Changed(r, did)
 	}
 	if body == nil {
 		body = reply{}
@@ -152,7 +161,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	enc.Encode(body) // a client that has gone needs no answer
 }
 
-func (h *Handler) answer(w http.ResponseWriter, r *http.Request) (reply, error) {
+// answer tells in did what was to be changed, if anything.
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, did *Change) (reply, error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
 		return nil, errMethod
 	}
@@ -180,6 +190,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request) (reply, error) 
 			return nil, throttled(act)
 		}
 	}
+	*did = changeOf(act, who.keyID, req.params)
 	body, err := h.run(act, r, req.params)
 	if err != nil {
 		return nil, inFamily{act.family, fmt.Errorf("%s: %w", act.name, err)}
