@@ -390,7 +390,7 @@ func (m *machine) local() {
 		m.skip("call", "No application's key is in the settings or in %s, so no call was made.", m.cfg.DataDir)
 		return
 	}
-	m.client(doctorOptions{url: "http://" + reachable(m.cfg.HTTP.Listen), app: app.ID, key: app.Key, within: time.Second, here: true}, nil)
+	m.client(doctorOptions{url: m.cfg.httpURL(m.cfg.HTTP.Listen), app: app.ID, key: app.Key, within: time.Second, here: true}, nil)
 }
 
 // application is one whose key the settings or the first start's credentials
