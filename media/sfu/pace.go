@@ -1,11 +1,13 @@
 package sfu
 
 import (
+	"sync"
 	"time"
 
 	"github.com/pion/rtp"
 
 	"braid/media/bwe"
+	sockets "braid/media/udp"
 )
 
 // pacer spreads a viewer's pictures: a key frame is many times as large as what
@@ -20,7 +22,6 @@ type pacer struct {
 	queue  []paced // the oldest first
 	next   int     // first in queue that has not gone
 	queued int     // bytes
-	timer  *time.Timer
 }
 
 // paced is a packet that waits. Its body is a part of an immutable media.Packet.
@@ -37,6 +38,61 @@ const (
 	overhead = 40   // bytes of headers and tag around a payload, about
 	maxPaced = 1024 // packets: a key frame of a megabyte
 )
+
+// paceEvery is how long what waits is gathered: the packets of all viewers leave
+// together, and half a frame's time is nothing beside what a key frame takes.
+const paceEvery = 5 * time.Millisecond
+
+// pacing is the wires that have something waiting.
+type pacing struct {
+	mu      sync.Mutex
+	waiting []*wire
+	wake    chan struct{} // one place; filled when waiting was empty
+}
+
+func (p *pacing) add(w *wire) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.waiting = append(p.waiting, w); len(p.waiting) == 1 {
+		select {
+		case p.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// run sends what waits in its time, until stop is closed.
+func (p *pacing) run(socket *sockets.Conn, stop <-chan struct{}) {
+	tick := time.NewTimer(time.Hour)
+	defer tick.Stop()
+	var all, left []*wire
+	for {
+		select {
+		case <-stop:
+			return
+		case <-p.wake:
+			tick.Reset(paceEvery)
+			continue
+		case <-tick.C:
+		}
+		p.mu.Lock()
+		all, p.waiting = p.waiting, all[:0]
+		p.mu.Unlock()
+		socket.Cork()
+		for _, w := range all {
+			if w.release() {
+				left = append(left, w)
+			}
+		}
+		socket.Uncork()
+		for _, w := range left {
+			p.add(w)
+		}
+		clear(all)
+		clear(left)
+		left = left[:0]
+	}
+}
 
 // spread sets how fast pictures may leave, in bits/s; it is told each steerEvery.
 func (w *wire) spread(rate int, at time.Duration) {
@@ -75,27 +131,13 @@ func (w *wire) heldLocked(out *outlet, h *rtp.Header, head, body []byte, at time
 	p.queue = append(p.queue, q)
 	p.queued += size
 	if p.next == len(p.queue)-1 {
-		w.laterLocked(at)
+		w.srv.pacing.add(w)
 	}
 	return true
 }
 
-// laterLocked sets the timer for the first that waits.
-func (w *wire) laterLocked(at time.Duration) {
-	p := &w.pacer
-	wait := max(p.Wait(bwe.Video, p.queued, at), time.Millisecond)
-	if p.timer == nil {
-		p.timer = time.AfterFunc(wait, w.release)
-	} else {
-		p.timer.Reset(wait)
-	}
-}
-
-// release sends what may leave now of what waits.
-func (w *wire) release() {
-	socket := w.srv.net.socket
-	socket.Cork()
-	defer socket.Uncork()
+// release sends what may leave now of what waits; more tells that some is left.
+func (w *wire) release() (more bool) {
 	owner := w.whose()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -113,13 +155,13 @@ func (w *wire) release() {
 		*q = paced{}
 	}
 	if p.next < len(p.queue) {
-		w.laterLocked(at)
-		return
+		return true
 	}
 	p.next = 0
 	if p.queue = p.queue[:0]; cap(p.queue) > 64 {
 		p.queue = nil // of a key frame; the next one is far
 	}
+	return false
 }
 
 // stopPacing drops what waits, for a connection that ends.
@@ -128,7 +170,4 @@ func (w *wire) stopPacing() {
 	defer w.mu.Unlock()
 	p := &w.pacer
 	p.queue, p.next, p.queued, p.on = nil, 0, 0, false
-	if p.timer != nil {
-		p.timer.Stop()
-	}
 }

@@ -18,6 +18,10 @@ func TestPace(t *testing.T) {
 		w.srv, w.budget = f.session.srv, nil
 		w.owner.Store(pions)
 		w.srv.started = time.Now()
+		w.srv.pacing.wake = make(chan struct{}, 1)
+		stop := make(chan struct{})
+		defer close(stop)
+		go w.srv.pacing.run(w.srv.net.socket, stop)
 		sound := newForward(newTrack(codec{name: media.Opus}), 111)
 		heard := &rtpSink{}
 		sound.wire, sound.session = w, f.session

@@ -10,8 +10,8 @@
 //
 // Goroutines: Pion's own; one per session (Session.run, which alone decides
 // about its life); one reader and one RTCP reader per layer of a published track, one
-// that asks for key frames per layer of a video; one that chooses layers (Server.steer);
-// timers for what happens later in a channel (its closing).
+// that asks for key frames per layer of a video; one that chooses layers
+// (Server.steer), one that sends what waits (pacing); timers for what happens later in a channel (its closing).
 // Server.Close returns when all of them have ended.
 package sfu
 
@@ -97,6 +97,7 @@ type Server struct {
 	hurried  chan struct{} // asks steer for a look; one place
 	stop     chan struct{} // closed by the first Close
 	steering sync.WaitGroup
+	pacing   pacing
 }
 
 // New opens the sockets and starts serving.
@@ -142,7 +143,9 @@ func New(cfg Config) (*Server, error) {
 		hurried:  make(chan struct{}, 1),
 		stop:     make(chan struct{}),
 	}
+	s.pacing.wake = make(chan struct{}, 1)
 	s.steering.Go(func() { s.steer(s.stop) })
+	s.steering.Go(func() { s.pacing.run(network.socket, s.stop) })
 	return s, nil
 }
 
