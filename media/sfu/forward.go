@@ -88,6 +88,9 @@ func (f *forward) ready() bool { return f.out.Load() != nil }
 // pass sends a packet on.
 func (f *forward) pass(p *media.Packet, b *beginning) bool {
 	out := f.out.Load()
+	if out == nil { // unbound since ready: Pion does so when the client closes the connection
+		return false
+	}
 	f.header = rtp.Header{
 		Version:        2,
 		Marker:         p.Marker,

@@ -343,3 +343,13 @@ func FuzzRequests(f *testing.F) {
 		w.requests.take(w, b, 2)
 	})
 }
+
+// TestUnbound: Pion unbinds a forward when the client closes its connection, in the
+// middle of a packet too.
+func TestUnbound(t *testing.T) {
+	f, _ := testForward(t, outlet{ssrc: 5})
+	f.out.Store(nil)
+	if f.pass(keyFrame(1, time.Now()), &beginning{layer: f.track.layers[0]}) {
+		t.Error("a packet went out")
+	}
+}
