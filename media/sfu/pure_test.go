@@ -289,3 +289,30 @@ func TestCandidates(t *testing.T) {
 		t.Errorf("bound to one address: got %v, %v", addrs, err)
 	}
 }
+
+// TestRenumberAnewIsLate: what comes late after a sender began to count anew is not
+// given a number that another packet had.
+func TestRenumberAnewIsLate(t *testing.T) {
+	var r renumber
+	used := map[uint16]bool{}
+	take := func(seq uint16) {
+		if out, ok := r.next(seq, false); ok {
+			if used[out] || int16(out-30000) < 0 || out > 30200 {
+				t.Fatalf("packet %d became %d", seq, out)
+			}
+			used[out] = true
+		}
+	}
+	for n := range uint16(60) {
+		take(30000 + n)
+	}
+	for n := range uint16(60) {
+		if n != 52 {
+			take(1000 + n)
+		}
+	}
+	for _, late := range []uint16{1052, 1040, 1048, 1049, 1055} {
+		take(late)
+	}
+	take(1060)
+}

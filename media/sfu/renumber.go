@@ -59,9 +59,12 @@ func (r *renumber) next(seq uint16, padding bool) (out uint16, ok bool) {
 	return seq - s.shift, !padding
 }
 
-// restart lets seq follow the newest packet without a hole.
+// restart lets seq follow the newest packet without a hole. What was counted before
+// it is left out from now on: the numbers that it would get are others'.
 func (r *renumber) restart(seq uint16) {
 	r.shift += seq - 1 - r.newest
 	r.newest = seq - 1
-	r.window = [window]slot{}
+	for i := range r.window {
+		r.window[i].seen = true
+	}
 }
