@@ -29,7 +29,7 @@ type follower struct {
 	next     *leg       // awaited; nil: nobody
 	any      bool       // something was passed on
 	left     bool       // something was left out
-	settling int        // packets for which stragglers from before the beginning are looked for
+	settling int        // packets for which the newest beginning is not settled
 	last     uint16     // highest number passed on
 	lastTime uint32     // highest timestamp passed on
 	pictures vp8Pictures
@@ -52,7 +52,21 @@ type beginning struct {
 	delay uint32    // added to the track's time
 	vp8   vp8Shift
 	prior *beginning // the one before, whose packets may still be asked for; it has none
+
+	settled atomic.Bool // it is so long ago that numbers before first are not of before it
 }
+
+const (
+	// settlingFor is how many packets a beginning takes to be settled: with the holes
+	// between them their numbers do not go half around.
+	settlingFor = 1 << 14
+	// A step in numbers that is larger than leap, or further back than packets come
+	// late, is made small: publishers may count as they like, and SRTP counts with us.
+	leap = farthestLeap
+)
+
+// before tells whether a number, as the layer has it, is of before the beginning.
+func (b *beginning) before(seq uint16) bool { return !b.settled.Load() && int16(seq-b.first) < 0 }
 
 // leg is a follower's place at a layer.
 type leg struct {
@@ -151,11 +165,17 @@ func (g *leg) Receive(p *media.Packet) {
 		f.begin(g.layer, p)
 	}
 	b := f.begun.Load()
+	if ahead := int16(p.Seq + b.shift - f.last); f.any && (ahead > leap || ahead < -window) {
+		f.last++ // a hole: whoever decodes has to know
+		f.begin(g.layer, p)
+		b = f.begun.Load()
+	}
+	if b.before(p.Seq) {
+		return
+	}
 	if f.settling > 0 {
 		f.settling--
-		if int16(p.Seq-b.first) < 0 {
-			return
-		}
+		b.settled.Store(f.settling == 0)
 	}
 	if !f.to.pass(p, b) {
 		return
@@ -198,25 +218,25 @@ func (f *follower) begin(l *layer, p *media.Packet) {
 		}
 		b.vp8 = f.pictures.after(p.Payload)
 		if prior := f.begun.Load(); prior != nil {
-			kept := *prior
-			kept.prior = nil
-			b.prior = &kept
+			b.prior = &beginning{layer: prior.layer, first: prior.first, at: prior.at, shift: prior.shift, delay: prior.delay, vp8: prior.vp8}
+			b.prior.settled.Store(prior.settled.Load())
 		}
 	}
 	f.begun.Store(b)
-	f.settling, f.left = window, false
+	f.settling, f.left = settlingFor, false
 }
 
 // sent finds a packet by the number under which it was passed on, with its
 // beginning; nil when it is not kept any more or never was passed on.
 func (f *follower) sent(seq uint16) (*media.Packet, *beginning) {
-	until := time.Time{} // packets of the one before came before the one after began
-	for b := f.begun.Load(); b != nil; b = b.prior {
-		p := b.layer.history.get(seq - b.shift)
-		if p != nil && !p.Arrival.Before(b.at) && (until.IsZero() || p.Arrival.Before(until)) {
-			return p, b
-		}
-		until = b.at
+	b := f.begun.Load()
+	for ; b != nil && b.before(seq-b.shift); b = b.prior {
+	}
+	if b == nil {
+		return nil, nil
+	}
+	if p := b.layer.history.get(seq - b.shift); p != nil && !p.Arrival.Before(b.at) {
+		return p, b
 	}
 	return nil, nil
 }

@@ -16,10 +16,28 @@ const historySize = 512
 // There is one for all of them. put is called by the track's reader alone, get
 // by anyone.
 type history struct {
-	ring [historySize]atomic.Pointer[media.Packet] // by sequence number
+	ring   [historySize]atomic.Pointer[media.Packet] // by sequence number
+	newest uint16                                    // owned by put
+	begun  bool                                      // the same
 }
 
-func (h *history) put(p *media.Packet) { h.ring[p.Seq%historySize].Store(p) }
+// put keeps a packet. Those whose places later packets skip are dropped: numbers
+// that leap come around too soon.
+func (h *history) put(p *media.Packet) {
+	ahead := int(int16(p.Seq - h.newest))
+	if h.begun && ahead <= -historySize {
+		return
+	}
+	if h.begun {
+		for n := 1; n < min(ahead, historySize); n++ {
+			h.ring[(p.Seq-uint16(n))%historySize].Store(nil)
+		}
+	}
+	if !h.begun || ahead > 0 {
+		h.begun, h.newest = true, p.Seq
+	}
+	h.ring[p.Seq%historySize].Store(p)
+}
 
 // get finds a packet by its number; nil when it is not there any more, or was
 // never there.
