@@ -180,11 +180,12 @@ func consoleLive(p *page, c *chrome, s *braidServer) {
 	p.until(10*time.Second, "has ben in a pane", `document.querySelector('.pane b')?.textContent === 'ben'`)
 	p.press("Speaker")
 	p.press("Add pane")
-	at := eval[struct{ X, Y, W, H, Left, Top float64 }](p, `
+	drag := eval[struct{ X, Y, DX, DY float64 }](p, `
 		document.querySelector('.canvas').scrollIntoView({ block: 'center', behavior: 'instant' });
-		const c = document.querySelector('.canvas').getBoundingClientRect(), h = document.querySelector('.pane.chosen .handle.nw').getBoundingClientRect();
-		return { X: h.x + h.width / 2, Y: h.y + h.height / 2, W: c.width, H: c.height, Left: c.x, Top: c.y }`)
-	if err := chromedp.Do(p.ctx, chromedp.DragAndDropXY(at.X, at.Y, at.Left+at.W*0.501, at.Top+at.H*0.498, 8)); err != nil {
+		const c = document.querySelector('.canvas').getBoundingClientRect(), pane = document.querySelector('.pane.chosen').getBoundingClientRect();
+		const h = document.querySelector('.pane.chosen .handle.nw').getBoundingClientRect();
+		return { X: h.x + h.width / 2, Y: h.y + h.height / 2, DX: c.x + c.width * 0.501 - pane.x, DY: c.y + c.height * 0.498 - pane.y }`)
+	if err := chromedp.Do(p.ctx, chromedp.DragAndDropXY(drag.X, drag.Y, drag.X+drag.DX, drag.Y+drag.DY, 8)); err != nil {
 		p.t.Fatal(err)
 	}
 	p.until(5*time.Second, "snaps to the middle", `document.querySelector('.pane.chosen').style.left === '50%' && document.querySelector('.pane.chosen').style.top === '50%'`)

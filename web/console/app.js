@@ -4,7 +4,7 @@ import { bearer, get, onLost, path, request, useBearer } from './api.js';
 import { to, useLoad, useRoute } from './hooks.js';
 import { t, language, setLanguage } from './i18n.js';
 import { Entrance, whoami } from './session.js';
-import { Empty, Icon, IconButton, Loaded, Toasts, Trouble } from './ui.js';
+import { Empty, Icon, IconButton, Loaded, Note, Toasts, Trouble } from './ui.js';
 import { Applications } from './pages/applications.js';
 import { Application } from './pages/application.js';
 import { Callbacks } from './pages/callbacks.js';
@@ -14,6 +14,7 @@ import { Domains } from './pages/domains.js';
 import { Join } from './pages/join.js';
 import { LayoutEditor } from './pages/layout.js';
 import { Node } from './pages/node.js';
+import { People } from './pages/people.js';
 import { Records } from './pages/records.js';
 import { Relay } from './pages/relay.js';
 import { Task } from './pages/tasks.js';
@@ -36,6 +37,7 @@ const outside = [
   ['domains', 'Streaming domains', 'globe', Domains],
   ['check', 'Connection check', 'pulse', ConnectionCheck],
   ['node', 'Node', 'node', Node],
+  ['people', 'Administrators', 'key', People],
 ];
 
 function Console() {
@@ -77,7 +79,9 @@ function Frame({ me }) {
     <div class=${open ? 'frame open' : 'frame'}>
       <header class="topbar">${brand}<${IconButton} icon=${open ? 'close' : 'menu'} label=${t('Menu')} aria-expanded=${open} onclick=${() => setOpen(!open)} /></header>
       <div class="side">${brand}<${Navigation} route=${route} /><${Foot} me=${me} /></div>
-      <main id="main" tabindex="-1" ref=${main} key=${address}><${Page} route=${route} me=${me} /></main>
+      <main id="main" tabindex="-1" ref=${main} key=${address}>
+        ${me.role === 'viewer' && html`<${Note}>${t('You may look at everything here, and change nothing.')}<//>`}
+        <${Page} route=${route} me=${me} /></main>
     </div><${Toasts} />`;
 }
 
@@ -85,7 +89,7 @@ function Navigation({ route }) {
   const [section = 'applications', app, page = ''] = route.parts;
   const shown = inside.some(([end]) => end === page) ? page : page === 'tasks' ? 'channels' : page;
   return html`<nav aria-label=${t('Main')}><ul>${outside.map(([name, title, icon]) => html`<li>
-    <a href=${to(name)} aria-current=${section === name && !app ? 'page' : undefined}><${Icon} name=${icon} />${t(title)}</a>
+    <a href=${to(name)} aria-current=${section === name && (!app || name === 'people') ? 'page' : undefined}><${Icon} name=${icon} />${t(title)}</a>
     ${name === 'applications' && section === name && app && html`<span class="within" title=${app}>${app}</span><ul>
       ${inside.map(([end, word, mark]) => html`<li><a href=${to(...['applications', app, end].filter(Boolean))}
         aria-current=${shown === end ? 'page' : undefined}><${Icon} name=${mark} />${t(word)}</a></li>`)}</ul>`}
@@ -108,7 +112,7 @@ function Foot({ me }) {
   return html`<div class="foot">
     <div class="row">
       <select aria-label=${t('Colours')} value=${theme} onchange=${(e) => choose(e.target.value)}>
-        ${[['', t('As the system')], ['light', t('Light')], ['dark', t('Dark')]].map(([v, text]) => html`<option key=${v} value=${v} selected=${v === theme}>${text}</option>`)}
+        ${[['', t('System')], ['light', t('Light')], ['dark', t('Dark')]].map(([v, text]) => html`<option key=${v} value=${v} selected=${v === theme}>${text}</option>`)}
       </select>
       <select aria-label="Language, 语言" value=${language} onchange=${(e) => setLanguage(e.target.value)}>
         <option key="en" value="en" lang="en" selected=${language === 'en'}>English</option>
@@ -123,7 +127,7 @@ function Page({ route, me }) {
   const [section = 'applications', app, page = ''] = route.parts;
   if (section === 'applications' && app) return html`<${Inside} app=${app} page=${page} route=${route} me=${me} />`;
   const found = outside.find(([name]) => name === section);
-  if (!found || app) return html`<${Nowhere} />`;
+  if (!found || app && section !== 'people') return html`<${Nowhere} />`;
   return html`<${found[3]} route=${route} me=${me} />`;
 }
 

@@ -1,3 +1,156 @@
-// The console's texts in Chinese, by the English text. A test looks that none is missing.
+// The console's texts in Chinese, by the English text, in the order in which pages use them. A test looks that none is missing.
 export const chinese = {
+  // everywhere
+  'Loading …': '加载中…', 'Skip to content': '跳到正文', Menu: '菜单', Main: '主导航', Colours: '配色', System: '跟随系统', Light: '浅色', Dark: '深色',
+  'Sign out': '退出登录', 'There is no such page': '没有这个页面', 'You may look at everything here, and change nothing.': '您可以查看所有内容，但不能修改。',
+  'The server cannot be reached.': '无法连接服务器。', 'Try again': '重试', optional: '可选', Cancel: '取消', OK: '确定', Close: '关闭', Save: '保存', Saved: '已保存',
+  Show: '显示', Hide: '隐藏', Copy: '复制', Copied: '已复制', Refresh: '刷新', Actions: '操作', Edit: '编辑', Delete: '删除', Add: '添加', Create: '创建', Details: '详情',
+  State: '状态', Created: '创建时间', Changed: '修改时间', Time: '时间', From: '从', To: '到', Since: '自', Who: '对象', User: '用户', Users: '用户', Channel: '频道', Channels: '频道',
+  Role: '角色', Name: '名称', Task: '任务', Event: '事件', Result: '结果', all: '全部', none: '无', nothing: '无', nobody: '无人', on: '开启', off: '关闭', since: '自',
+  'Type {word} to confirm': '输入 {word} 以确认', 'Edit {url}': '编辑 {url}', 'Delete {url}': '删除 {url}', 'Delete {name}?': '删除 {name}？',
+  '{name} has been created.': '{name} 已创建。', '{name} has been deleted.': '{name} 已删除。', 'Show more': '显示更多', 'in {time}': '{time}后',
+  '{n} s': '{n} 秒', '{n} min': '{n} 分钟', '{n} h': '{n} 小时', '{n} d': '{n} 天', 'The browser does not tell which path it has chosen.': '浏览器没有说明选择了哪条路径。',
+
+  // signing in
+  console: '控制台', 'admin token': '管理员令牌', 'Sign in': '登录', 'Sign in with a name': '用名称登录', 'Use an admin token': '使用管理员令牌', Password: '密码', 'Password again': '再次输入密码',
+  'Name and password are both needed.': '名称和密码都需要填写。', 'There is no administrator yet': '还没有管理员', 'Make the first administrator': '创建第一个管理员', 'Create administrator': '创建管理员',
+  'The server has printed a link that makes the first one. It works once, for 30 minutes, on the server’s own machine. braid admin setup-link prints a new one.':
+    '服务器启动时打印了一个用于创建第一个管理员的链接。它只能使用一次，30 分钟内有效，且只能在服务器本机打开。braid admin setup-link 会打印一个新的链接。',
+  'This link works once. There is no default password.': '此链接只能使用一次。没有默认密码。', 'The two passwords are not the same.': '两次输入的密码不一致。', 'Admin token': '管理员令牌',
+  'An admin token: a first start shows one, later ones are admin_tokens in the config.': '管理员令牌：首次启动时会显示一个，之后的在配置文件的 admin_tokens 中。',
+  'It stays in this tab, and only until it is closed or loaded anew.': '它只保存在此标签页中，关闭或重新加载后即失效。',
+
+  // applications
+  Applications: '应用管理', Overview: '概览', Application: '应用', 'Instance Name': '实例名称', 'Create Application': '创建应用', Manage: '管理', 'Manage {name}': '管理 {name}', Enabled: '已启用', Disabled: '已停用',
+  'An application is a tenant: its own channels, keys, relay settings and callbacks.': '每个应用相互独立，有自己的频道、密钥、转推设置和回调。', 'There is no application yet': '还没有应用',
+  'Create one, then join a channel of it or let your server make tokens with its AppKey.': '创建一个应用，然后加入它的频道，或让您的业务服务器用 AppKey 生成令牌。', 'Copy the AppID': '复制 AppID',
+  '1 to 128 characters. It can be changed later.': '1 到 128 个字符，以后可以修改。', '1 to 64 letters, digits, _ and -. Left empty, braid makes one. It stays as it is.': '1 到 64 个字母、数字、_ 和 -。留空则自动生成。创建后不可修改。',
+  Rename: '重命名', 'Join tokens': '入会令牌', 'JWT and ARTC tokens': 'JWT 和 ARTC 令牌', 'JWT alone': '仅 JWT',
+  'An ARTC token lets its bearer do everything, and its fields run into each other. A JWT grants what it names.': 'ARTC 令牌允许持有者做任何事，且各字段之间没有分隔。JWT 只授予其中写明的权限。',
+  'This application is in the config file: its name, its AppKey and its end are changed there.': '此应用来自配置文件：名称、AppKey 和删除都在配置文件中进行。',
+  'Disable or delete': '停用或删除', Disable: '停用', Enable: '启用', 'Disable {name}?': '停用 {name}？',
+  'Its channels and relay tasks end at once. Nobody can join and no task can start until it is enabled again. Everything else is kept.': '它的频道和转推任务会立即结束。重新启用之前，无法加入频道，也无法启动任务。其他内容全部保留。',
+  'Its channels and relay tasks end at once. Its callback tasks, records, events and usage are deleted. There is no way back.': '它的频道和转推任务会立即结束。回调任务、记录、事件和用量将被删除，且无法恢复。',
+  Keys: '密钥', 'Show keys': '显示密钥', 'Signing key': '签名密钥', Rotate: '轮换', 'Rotate the AppKey': '轮换 AppKey', 'Rotate the signing key': '轮换签名密钥',
+  'The AppKey signs join tokens; the signing key signs callbacks. Whoever has them acts for the application.': 'AppKey 用于签发入会令牌，签名密钥用于签名回调。持有密钥者即可代表该应用。',
+  'The previous key': '旧密钥', 'holds until': '有效期至', 'There is a new key.': '已生成新密钥。', 'Keep the old key for': '旧密钥保留时间', 'no time: it has leaked': '不保留：密钥已泄露',
+  'Tokens that were signed with the old AppKey are taken until it ends. Who is in a channel stays.': '旧 AppKey 失效前，用它签发的令牌仍然有效。已在频道中的用户不受影响。',
+  'Callbacks carry a signature of both keys until the old one ends. Give the new key to your receivers before.': '旧密钥失效前，回调同时带有两个密钥的签名。请在此之前把新密钥配置到接收端。',
+
+  // stream relay
+  'Stream Relay': '旁路转推', 'Streams of this application go to a streaming domain by themselves, where they can be watched, transcoded and recorded.': '此应用的音视频流会自动转推到播流域名，可在那里观看、转码和录制。',
+  'Off, nothing is relayed but what your server asks for.': '关闭时，只转推业务服务器请求的流。', 'What is relayed': '转推内容', 'Single streams': '单流转推', 'Mixed stream': '混流转推', 'Single stream': '单流转推',
+  'Every audio and video stream that a user publishes, as a stream of its own.': '用户发布的每一路音视频流，各自单独转推。',
+  'One stream for each channel, with everyone in it. Its layout can be changed by the SDK or the server API, and here while it runs.': '每个频道一路混流，包含所有人。布局可通过 SDK 或服务端 API 更新，运行时也可在此修改。',
+  'Choose single streams, mixed streams, or both.': '请选择单流转推、混流转推，或两者都选。', 'Streaming Domain': '播流域名', 'The origin inside braid': 'braid 内置源站', '{name} (RTS 2.0 is on)': '{name}（已开启 RTS 2.0）',
+  'There is no streaming domain yet.': '还没有播流域名。', 'Add a streaming domain': '添加播流域名', 'Do not enable RTS 2.0 for the streaming domain: stream relay fails then.': '请勿为播流域名开启 RTS 2.0，否则转推会失败。',
+  'RTS 2.0 is on for this domain: choose another, or switch it off there.': '该域名已开启 RTS 2.0：请选择其他域名，或先将其关闭。',
+  'The part of the streaming URL after the domain. Templates for transcoding, recording and snapshots take effect only where they name the same AppName.': '播流地址中域名之后的部分。转码、录制和截图模板只有在 AppName 一致时才会生效。',
+  'AppName is needed; live is the default.': '需要填写 AppName，默认为 live。', 'AppName has {n} characters; it may have 255.': 'AppName 有 {n} 个字符，最多 255 个。',
+  'AppName may have letters, digits, hyphens (-), underscores (_) and equal signs (=).': 'AppName 可包含字母、数字、短划线（-）、下划线（_）和等号（=）。',
+  'SEI Insertion': 'SEI 插入', 'Insert SEI at Regular Intervals': '按固定间隔插入 SEI', 'Insert SEI in I-frames': '按 I 帧插入 SEI', Interval: '间隔', '1,000 to 5,000 ms': '1,000 到 5,000 毫秒',
+  'The interval is a whole number from 1,000 to 5,000 ms.': '间隔应为 1,000 到 5,000 毫秒之间的整数。',
+  'SEI carries who is in the picture and where: players follow a change of the layout without asking a server.': 'SEI 携带画面中的用户及其位置：布局变化时，播放器无需询问服务器即可同步。',
+  'Stream relay has been saved. It applies at once.': '旁路转推设置已保存，立即生效。', 'Somebody else has changed these settings meanwhile.': '其他人在此期间修改了这些设置。', 'Show theirs': '显示其修改',
+  'Relay a specific stream instead': '转推指定的流',
+  'Your server can relay single streams and mixes of a channel, with a layout of its own, to any address: StartLiveMPUTask and its family in the API.': '业务服务器可以把频道的单流或混流以自定义布局转推到任意地址：使用 API 中的 StartLiveMPUTask 等接口。',
+
+  // callbacks
+  Callbacks: '回调', 'Callback Records': '回调记录', 'Channel and User Callbacks': '频道及用户回调', 'Mixed-stream Relay Callbacks': '混流转推回调', 'Create Task': '创建任务', Configure: '配置',
+  'Your server is told by HTTP what happens, in order and until it has answered.': '通过 HTTP 把发生的事件按顺序通知您的业务服务器，直到收到应答。', 'Stream relay events': '转推事件', 'Channel and user events': '频道及用户事件',
+  'A relay task has started, plays, was changed, connects again, failed or stopped. An application has one task for them.': '转推任务的启动、推流、更新、重连、失败和停止。一个应用有一个此类任务。',
+  'Channels that start and end, users who come, go, change their role or publish. An application has up to 20 tasks, one of them for all channels.': '频道的开启和关闭，用户的加入、离开、角色切换和推流。一个应用最多 20 个任务，其中一个可面向所有频道。',
+  'There is no callback task yet': '还没有回调任务', 'Events are kept in the log for 7 days in any case.': '事件在任何情况下都会在日志中保留 7 天。', 'Callback tasks': '回调任务', 'Callback URL': '回调地址', 'Event Scope': '事件范围',
+  'User events': '用户事件', 'Channel events': '频道事件', Records: '记录', 'Specified Channel': '指定频道', 'Specified User': '指定用户',
+  '{id} is not 1 to 64 letters, digits, underscores (_) and hyphens (-).': '{id} 不是 1 到 64 个字母、数字、下划线（_）和短划线（-）。', 'A callback URL begins with http:// or https://.': '回调地址以 http:// 或 https:// 开头。',
+  'Choose user events, channel events, or both.': '请选择用户事件、频道事件，或两者都选。', 'A task is for one channel, or for all.': '一个任务面向一个频道，或所有频道。',
+  'There are {n} channels; up to 20 can be given.': '有 {n} 个频道，最多 20 个。', 'There are {n} users; up to 20 can be given.': '有 {n} 个用户，最多 20 个。',
+  'With users, a channel is needed, too.': '指定用户时，还需指定频道。', 'Users count for user events alone.': '指定用户仅对用户事件有效。', 'The task has been changed. It applies to the next event.': '任务已修改，从下一个事件起生效。',
+  'The task has been created.': '任务已创建。', 'Edit the task': '编辑任务', 'HTTP and HTTPS. HTTPS is recommended.': '支持 HTTP 和 HTTPS，建议使用 HTTPS。',
+  'Join and leave the channel, switch the role; start to ingest and stop ingesting a video, an audio and a screen-sharing stream.': '加入和离开频道、切换角色；视频流、音频流和屏幕共享流的开始推流和停止推流。', 'Start and end the channel.': '频道开启和关闭。',
+  'Up to 20 channel IDs, separated with commas. Left empty, callbacks of all channels are sent.': '最多 20 个频道 ID，用逗号分隔。留空则回调所有频道。', 'Left empty, callbacks of all channels are sent.': '留空则回调所有频道。',
+  'For user events alone, and only with a channel. Up to 20 user IDs, separated with commas.': '仅对用户事件有效，且需同时指定频道。最多 20 个用户 ID，用逗号分隔。',
+  'Without TLS anybody on the way can read the callbacks. Their signature still shows whether they are genuine.': '没有 TLS 时，途中任何人都能读到回调内容。签名仍可证明其真实性。',
+  'The task has been deleted.': '任务已删除。', 'Delete this callback task?': '删除此回调任务？', 'What waits to be delivered to it is dropped. Its records stay for 7 days.': '等待投递的消息将被丢弃，记录保留 7 天。',
+  'Every attempt of the last 7 days.': '最近 7 天的每次投递。', Attempts: '投递记录', Attempt: '第几次', Cost: '耗时', 'What waits': '等待投递', 'What was given up': '已放弃', delivered: '成功', failed: '失败',
+  '{n} shown, the newest first': '显示 {n} 条，最新的在前', 'There are no records': '没有记录', 'Records appear when an event has happened that a callback task is for.': '当回调任务所关注的事件发生后，这里会出现记录。',
+  'Details of {what}': '{what}的详情', Payload: '内容', 'Send again': '重新发送', 'It is on its way again, with the same MsgId.': '正在重新发送，MsgId 不变。', 'Nothing was given up': '没有放弃的消息', 'Nothing waits': '没有等待的消息',
+  'What receivers have not taken is shown here.': '接收端尚未确认的消息会显示在这里。', 'Next try': '下次尝试', 'after those before it': '排在前面的消息之后', 'Relay task': '转推任务',
+  'answered with an error': '应答错误', 'no answer in time': '应答超时', 'the address is not allowed (outbound in the config)': '地址不被允许（配置中的 outbound）', 'the name has no address': '域名没有地址',
+  'the connection was refused': '连接被拒绝', 'no valid TLS': 'TLS 无效', 'the connection was lost': '连接中断',
+
+  // events
+  History: '历史', 'Of the last 7 days.': '最近 7 天。', 'Nothing has happened yet.': '还没有发生任何事件。', 'the task': '任务', 'the channel': '频道',
+  'Start the channel': '频道开启', 'End the channel': '频道关闭', 'Join the channel': '加入频道', 'Leave the channel': '离开频道', 'Switch the role': '切换角色', 'Start to ingest an audio stream': '开始推音频流',
+  'Start to ingest a video stream': '开始推视频流', 'Start to ingest a screen-sharing stream': '开始推屏幕共享流', 'Stop ingesting an audio stream': '停止推音频流', 'Stop ingesting a video stream': '停止推视频流',
+  'Stop ingesting a screen-sharing stream': '停止推屏幕共享流', 'Relay started': '转推已启动', 'Relay is playing': '转推进行中', 'Relay updated': '转推已更新', 'Relay is connecting again': '转推重连中', 'Relay failed': '转推失败', 'Relay stopped': '转推已停止',
+  'joined again': '重新加入', 'from another channel': '来自其他频道', 'timed out': '超时', 'replaced by a newer session': '被新会话顶替', kicked: '被踢出', 'the channel was dismissed': '频道被解散',
+
+  // live channels
+  'Live channels': '实时频道', Live: '实时', 'Every 2 s': '每 2 秒', 'Connecting again …': '重新连接中…', 'Who is in a call or a live room at this moment.': '此刻在通话或直播间中的用户。', 'No channel is open': '没有开启的频道',
+  'A channel opens when its first user comes, and closes some seconds after the last has left.': '第一个用户加入时频道开启，最后一个用户离开数秒后关闭。', 'Relay tasks': '转推任务', Sends: '发送', Receives: '接收', 'Open since': '开启时间', 'and {n} more': '等 {n} 人',
+  microphone: '麦克风', camera: '摄像头', screen: '屏幕', 'screen’s sound': '屏幕声音', 'Open for {time}': '已开启 {time}', Dismiss: '解散', 'This channel is not open': '此频道未开启',
+  'It is shown here again as soon as somebody joins it.': '有人加入后会重新显示在这里。', 'Everyone has left. The channel closes in some seconds.': '所有人都已离开，频道将在数秒后关闭。', viewer: '观众', streamer: '主播', Level: '音量', Quality: '质量', 'Here for': '在线时长',
+  Kick: '踢出', 'Kick {user}': '踢出 {user}', silent: '静音', muted: '已静音', '{n} % lost': '丢包 {n} %', sound: '声音', pictures: '画面', lost: '中断', 'very weak': '很差', weak: '较差', fair: '一般', good: '良好', excellent: '优秀',
+  'packets are lost': '丢包', 'packets come unevenly': '抖动', 'the way is long': '延迟高', 'the line is too narrow': '带宽不足', 'nothing gets through': '无法通信', '{user} is out.': '{user} 已被踢出。', '{channel} is closed.': '{channel} 已关闭。',
+  'Kick {user}?': '踢出 {user}？', 'Dismiss {channel}?': '解散 {channel}？', 'All sessions of this user in the channel end. It may come again while its token holds.': '该用户在此频道的所有会话都会结束。令牌有效期内可再次加入。',
+  'Everyone is sent out and the channel closes. They may come again while their tokens hold.': '所有人都会离开，频道关闭。令牌有效期内可再次加入。',
+
+  // relay tasks and their layout
+  Running: '运行中', Connecting: '连接中', Playing: '推流中', 'Waiting for the next try': '等待重试', Failed: '失败', automatic: '自动', Layout: '布局', 'Layout of {task}': '{task} 的布局', 'Details of {task}': '{task} 的详情', Stop: '停止',
+  'This task is not running': '此任务未在运行', 'It has ended, or has not been started. Its history is below.': '任务已结束或尚未启动。历史见下方。', 'Made by': '创建者', 'the relay settings of the application': '应用的转推设置', 'the API': 'API',
+  Sent: '已发送', 'Dropped frames': '丢弃帧数', 'Connected again': '重连次数', 'The task has been stopped.': '任务已停止。', 'Stop this task?': '停止此任务？',
+  'The stream ends. An automatic task stays stopped until its channel closes.': '流将结束。自动任务在频道关闭前保持停止。', 'The stream ends. Your server can start the task again.': '流将结束。业务服务器可重新启动任务。',
+  'Drag panes, or move the chosen one with the arrow keys; Shift and an arrow key changes its size, Alt makes small steps. Viewers see it as soon as you apply it.': '拖动窗格，或用方向键移动选中的窗格；Shift 加方向键改变大小，Alt 为微调。应用后观众立即可见。',
+  'The task': '任务', 'The layout has been applied.': '布局已应用。', Presets: '预设', One: '单人', 'Side by side': '并排', Grid: '网格', Speaker: '主讲人', Corner: '画中画', 'Snap to edges and grid': '吸附到边缘和网格', 'Undo all': '全部撤销', Apply: '应用',
+  'The canvas has {w}×{h} pixels.': '画布为 {w}×{h} 像素。', 'A pane without a user takes who has none, in join order.': '未指定用户的窗格按加入顺序显示尚无窗格的用户。', 'Pane {n}': '窗格 {n}', 'No pane': '没有窗格', 'Add pane': '添加窗格',
+  'Choose a preset, or add a pane.': '选择一个预设，或添加窗格。', Canvas: '画布', 'Pane {n}: {who}': '窗格 {n}：{who}', 'who comes next': '下一位加入者', Left: '左', Top: '上', Width: '宽', Height: '高', Picture: '画面', 'fills the pane, its edges are cut': '填满窗格，裁剪边缘',
+  'whole, with bars': '完整显示，留黑边', 'To the front': '置于顶层', 'To the back': '置于底层', 'Remove pane': '移除窗格', 'Nobody in the channel sends a picture now.': '频道中目前没有人发送画面。', '{user}, screen': '{user}，屏幕',
+
+  // usage
+  Usage: '用量', 'Days are those of UTC. Today is counted up to now.': '按 UTC 日期统计，今天统计到当前时刻。', Days: '天数', 'the last 7': '最近 7 天', 'the last 14': '最近 14 天', 'the last 31': '最近 31 天', Calls: '通话', 'Stream relay': '旁路转推',
+  'Minutes that users spent in channels, by the biggest picture that they received.': '用户在频道中的分钟数，按接收到的最大画面分类。', 'Minutes of relay tasks, by what they sent.': '转推任务的分钟数，按发送内容分类。', 'As a table': '表格', Day: '日期', Total: '合计',
+  'Nothing was used in these days.': '这些天没有用量。', audio: '音频', 'up to 480p': '480p 及以下', 'up to 720p': '720p 及以下', 'up to 1080p': '1080p 及以下', 'single stream, audio': '单流，音频', 'single stream, video': '单流，视频', 'mix, {what}': '混流，{what}',
+
+  // streaming domains
+  'Streaming domains': '域名管理', 'Add Domain': '添加域名', 'Live origins that streams are relayed to, where they are watched, transcoded and recorded.': '流转推到的直播源站，在那里观看、转码和录制。', 'There is no streaming domain yet': '还没有播流域名',
+  'Relays go to the origin inside braid meanwhile. Add a domain to push to a CDN or to another server.': '目前转推到 braid 内置源站。添加域名即可推到 CDN 或其他服务器。', Domain: '域名', 'RTS 2.0 is on: relays fail': '已开启 RTS 2.0：转推会失败', Ingest: '推流', Play: '播放', 'URL signing': 'URL 鉴权',
+  'for {time}': '有效 {time}', 'URLs of {name}': '{name} 的地址', URLs: '地址', 'Relays without a domain go here. A stream can be pushed to it by OBS or ffmpeg, too.': '未指定域名的转推会到这里。也可用 OBS 或 ffmpeg 推流到这里。', 'Stream name': '流名称', 'Play, {protocol}': '播放，{protocol}',
+  'Relayed streams are named AppID_ChannelID_UserID_camera, and AppID_ChannelID_mix.': '转推的流名为 AppID_ChannelID_UserID_camera 和 AppID_ChannelID_mix。', 'Signed; a connection can be opened with them until {time}.': '已签名，{time} 之前可用于建立连接。',
+  'They are not signed: the domain has no key.': '未签名：该域名没有密钥。', 'The domain has no address for players.': '该域名没有播放地址。', 'Give an AppName and a stream name.': '请填写 AppName 和流名称。', 'Sign anew': '重新签名',
+  'The domain has been changed. Relays follow at once.': '域名已修改，转推立即生效。', 'The domain has been added.': '域名已添加。', 'The name stays as it is.': '名称不可修改。', 'A host name. It names the domain here and in relay settings.': '主机名，用于在此处和转推设置中标识该域名。',
+  'Where streams are pushed to: rtmp://host or rtmps://host, with a port if need be, without a path.': '推流目标：rtmp://host 或 rtmps://host，可带端口，不带路径。', 'The address that players begin with: http, https, rtmp or rtmps.': '播放地址的开头：http、https、rtmp 或 rtmps。',
+  'on, with the key as it is': '开启，沿用现有密钥', 'on, with a new key': '开启，使用新密钥', Key: '密钥', '6 to 128 letters and digits, the same as at the origin.': '6 到 128 个字母和数字，与源站一致。', 'Signatures hold for (seconds)': '签名有效期（秒）',
+  'RTS 2.0 is enabled for this domain': '该域名已开启 RTS 2.0', 'Relays cannot use the domain then: pulling the relayed stream fails.': '开启后无法用于转推：拉取转推的流会失败。', 'Show the key': '显示密钥',
+  'A domain that the relay settings of an application name cannot be deleted.': '被应用的转推设置引用的域名无法删除。',
+
+  // connection check
+  'Connection check': '连接检测', 'Why a call does or does not connect, in words.': '用文字说明通话能否接通及其原因。', 'This browser': '此浏览器',
+  'It joins a channel of its own, sends a drawn picture and a tone, and receives them back. Camera and microphone stay off. Callback tasks for all channels are told of it.': '它会加入一个专用频道，发送绘制的画面和一个音调并接收回来。摄像头和麦克风保持关闭。面向所有频道的回调任务会收到通知。',
+  'Check again': '重新检测', Start: '开始', works: '正常', warning: '警告', 'What the server saw': '服务器所见', 'Open WebRTC sessions, and the last 100 that failed, each with what it means.': '打开的 WebRTC 会话和最近失败的 100 个会话，以及各自的含义。', Open: '打开', All: '全部',
+  'No session has failed': '没有失败的会话', 'There is no session': '没有会话', 'A session is one WebRTC connection of a user: by the SDK, by WHIP or by WHEP.': '会话是用户的一次 WebRTC 连接：通过 SDK、WHIP 或 WHEP。', somebody: '某人', Session: '会话', Browser: '浏览器', Ended: '结束', gone: '已断开',
+  'Addresses told': '告知的地址', 'Chosen pair': '选定的地址对', 'Packets received': '收到的包', 'STUN requests': 'STUN 请求', 'with the right password': '密码正确', Last: '最近', 'publishes (WHIP)': '推流（WHIP）', 'watches (WHEP)': '播放（WHEP）', sends: '发送', receives: '接收',
+  Page: '页面', 'Join token': '入会令牌', 'WebSocket and joining': 'WebSocket 与加入', 'Sending: ICE and DTLS': '发送：ICE 与 DTLS', 'Receiving: ICE and DTLS': '接收：ICE 与 DTLS', 'Picture comes back': '画面返回', 'Sound comes back': '声音返回', Path: '路径',
+  'The page is secure: browsers give it camera and microphone.': '页面安全：浏览器允许使用摄像头和麦克风。', 'The page came without TLS: browsers give camera and microphone only to https and to localhost.': '页面没有 TLS：浏览器只允许 https 和 localhost 使用摄像头和麦克风。',
+  'Put TLS in front of braid, or open the console as localhost.': '请为 braid 配置 TLS，或以 localhost 打开控制台。', 'This browser has no WebRTC, or it is switched off.': '此浏览器没有 WebRTC，或已被关闭。', 'Two tokens for the channel {channel} of {app}.': '为 {app} 的频道 {channel} 生成了两个令牌。',
+  'A proxy in front of braid has to pass WebSocket upgrades of /v1/rtc on.': 'braid 前面的代理需要转发 /v1/rtc 的 WebSocket 升级请求。', 'Joined in {ms} ms.': '{ms} 毫秒内加入。', 'See below what the server saw of this session.': '请在下方查看服务器看到的此会话。', 'Connected in {ms} ms.': '{ms} 毫秒内连接。',
+  '{n} pictures of {w}×{h} were decoded.': '解码了 {n} 帧 {w}×{h} 的画面。', 'Connected, and no picture was decoded within 8 s.': '已连接，但 8 秒内没有解码出画面。', 'Large packets may be lost on the way (MTU), or the browser cannot decode the codec.': '途中可能丢失大包（MTU），或浏览器无法解码该格式。',
+  '{n} packets came.': '收到 {n} 个包。', 'No packet of sound came within 8 s.': '8 秒内没有收到声音包。', '{protocol} to {address}, round trip {ms} ms.': '{protocol} 到 {address}，往返 {ms} 毫秒。',
+  'UDP does not get through: open the media port for UDP, too. Over TCP a lost packet holds up all behind it.': 'UDP 不通：请为媒体端口也开放 UDP。使用 TCP 时，丢失一个包会阻塞其后的所有包。',
+  'It does not connect within 10 s, and the server saw nothing of it.': '10 秒内无法连接，服务器也没有看到任何请求。', 'A firewall may let neither UDP nor TCP through to the media port.': '防火墙可能没有放行到媒体端口的 UDP 和 TCP。',
+
+  // join and test
+  'Join and test': '加入测试', 'Be a user of this application for a moment.': '暂时作为此应用的一个用户。', 'Browsers give camera and microphone only to pages from https or from localhost. You can watch and listen here.': '浏览器只允许 https 或 localhost 的页面使用摄像头和麦克风。在这里您可以观看和收听。',
+  'Join here': '在此加入', 'Show a token': '显示令牌', 'The application is disabled: nobody can join.': '应用已停用，无法加入。', 'It holds until {time}.': '有效期至 {time}。', 'In the demo’s pages': '在演示页面中', 'They open in a new tab, with a fresh token.': '在新标签页中打开，使用新的令牌。',
+  'The demo is off on this server: demo: true in the config switches it on.': '此服务器未开启演示：在配置中设置 demo: true 即可开启。', Call: '通话', 'Voice chat': '语聊房', Conference: '会议', 'It is over: {reason}.': '已结束：{reason}。', 'You are {user}.': '您是 {user}。', 'Joining …': '加入中…', Leave: '离开',
+  '{user} (you)': '{user}（您）', 'Nobody else is here. Open this page a second time to have company.': '没有其他人。再打开一次此页面即可有人作伴。', 'no picture': '没有画面',
+
+  // node and administrators
+  Node: '节点', 'The server that this console belongs to.': '此控制台所属的服务器。', healthy: '正常', 'about to end': '即将关闭', 'Open channels': '开启的频道', 'WebRTC sessions': 'WebRTC 会话', Version: '版本', 'Running for': '运行时间', 'Data directory': '数据目录', Store: '存储',
+  'Media, UDP and TCP': '媒体，UDP 和 TCP', 'The server’s own checks, of ports, addresses and disk:': '服务器自检（端口、地址和磁盘）：',
+  Administrators: '管理员', 'Audit log': '审计日志', 'My sign-in': '我的登录', 'Who may use this console, and what they have changed.': '谁可以使用此控制台，以及修改了什么。', 'may look': '只读', 'may change everything': '可修改', 'Add administrator': '添加管理员',
+  'The console is used with an admin token.': '目前使用管理员令牌登录控制台。', you: '您', '1 to 64 letters, digits, . _ @ and -': '1 到 64 个字母、数字、. _ @ 和 -', 'New password': '新密码', '10 to 256 characters. It ends all sign-ins of this administrator.': '10 到 256 个字符。会结束该管理员的所有登录。',
+  '10 to 256 characters': '10 到 256 个字符', 'Nobody signs in with this name, and those who are signed in are out.': '无法用此名称登录，已登录的会被退出。', 'All sign-ins of this administrator end. What was done stays in the audit log.': '该管理员的所有登录都会结束。其操作仍保留在审计日志中。',
+  'Every change, the newest first, with what was refused.': '所有修改，最新的在前，包括被拒绝的。', 'Nothing was changed.': '没有修改。', What: '操作内容', 'not known': '未知', 'My sign-ins': '我的登录', 'Last used': '最近使用', 'this one': '当前', End: '结束',
+  'The password has been changed. Your other sign-ins have ended.': '密码已修改，您的其他登录已结束。', 'Change the password': '修改密码', 'Present password': '当前密码', 'New password again': '再次输入新密码', Change: '修改',
 };
