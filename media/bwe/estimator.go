@@ -128,11 +128,13 @@ func (e *Estimator) take(r *report, at time.Duration) {
 		if n == 0 {
 			break
 		}
-		number := base + int64(offset)
-		switch status {
-		case notReceived:
-			news = e.missing(number, number+int64(n), at) || news
-		default:
+		first := base + int64(offset)
+		end := first + int64(n)
+		if status == notReceived {
+			news = e.missing(first, end, at) || news
+			continue
+		}
+		for number := max(first, e.ring.first()); number < min(end, e.ring.last+1); number++ {
 			if sentAt, ok := e.received(number, status != noDelta, ref+came, at); ok {
 				newest, news = max(newest, sentAt), true
 			}

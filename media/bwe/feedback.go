@@ -131,7 +131,7 @@ func vectorShape(c uint16) (n int, width uint8) {
 }
 
 // next returns the next statuses: offset is that of the first from base, n how
-// many share the status; more than one only when they are not received. Arrival
+// many share the status; more than one only when they have no times. Arrival
 // is on the receiver's clock, after the reference time. n is 0 at the end.
 func (r *report) next() (offset, n int, status uint8, arrival time.Duration) {
 	if r.told >= r.count {
@@ -143,7 +143,7 @@ func (r *report) next() (offset, n int, status uint8, arrival time.Duration) {
 	offset, n = r.told, 1
 	if r.run {
 		status = r.status
-		if status == notReceived {
+		if status == notReceived || status == noDelta {
 			n = min(r.left, r.count-r.told)
 		}
 	} else {
