@@ -129,6 +129,14 @@ func (w *wire) share(now time.Time, shows []show, sound float64) (limited bool) 
 	return limited && !w.budget.starting(at)
 }
 
+// sound is what a forward of sound sends, in bits/s.
+func (f *forward) sound() float64 {
+	if f.staged && f.track.backstage.Load() {
+		return 0
+	}
+	return f.track.layers[0].bitrate()
+}
+
 // headers is what a packet has around its payload, on average as a share of it.
 const headers = 1.05
 

@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"fmt"
 	"math"
 	"testing"
 	"time"
@@ -162,5 +163,25 @@ func TestShareStarts(t *testing.T) {
 	f.track.layers[1].deliver(picture(1, 2, true))
 	if got := at(steerEvery); got != "f" {
 		t.Errorf("while f rests and h is shown: got %s, want f", got)
+	}
+}
+
+// TestSoundThatIsNotSent: microphones that others drown out take nothing of what
+// pictures get.
+func TestSoundThatIsNotSent(t *testing.T) {
+	w, shows, _ := watchingAt(t, 600e3, 1)
+	p := &Participant{session: shows[0].forward.session, room: &room{}}
+	p.down.wire = w
+	p.down.lanes = []*lane{{forward: shows[0].forward, flows: true, of: wanted{"ann", Camera}}}
+	for i := range 100 {
+		f := newForward(newTrack(codec{name: media.Opus}), 111)
+		f.staged = true
+		f.track.layers[0].pace.rate.Store(math.Float64bits(30e3))
+		f.track.backstage.Store(i >= 3)
+		p.down.lanes = append(p.down.lanes, &lane{forward: f, flows: true, of: wanted{fmt.Sprint(i), Microphone}})
+	}
+	p.steerDown(time.Unix(1, 0))
+	if got := aims(shows); got != "h" {
+		t.Errorf("the picture is %q, want h: 90 of 600 kbit/s are sound", got)
 	}
 }

@@ -279,7 +279,7 @@ func (p *Participant) steerDown(now time.Time) {
 		switch {
 		case !s.flows:
 		case !s.of.source.Video():
-			sound += s.forward.track.layers[0].bitrate()
+			sound += s.forward.sound()
 		default:
 			rank := rankOther
 			if s.of.source == ShareScreen {

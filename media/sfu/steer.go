@@ -97,7 +97,7 @@ func (s *Session) steerViews(now time.Time) {
 		if f.track.codec.name.Video() {
 			w.shows = append(w.shows, show{forward: f, rank: rankOther})
 		} else {
-			sound += f.track.layers[0].bitrate()
+			sound += f.sound()
 		}
 	}
 	w.share(now, w.shows, sound)
