@@ -50,6 +50,7 @@ func (s *Session) makePeer(engine *webrtc.MediaEngine, interceptors interceptors
 	}
 	settings := s.srv.net.settings
 	seen := s.srv.net.traces.begin(s, &settings)
+	nominate(&settings, seen.proved)
 	if w != nil {
 		w.hook(&settings, seen)
 	}

@@ -89,7 +89,6 @@ func (x *traces) recordLocked(s *Session) *record {
 // Pion tells of it. It is called before the connection is made.
 func (x *traces) begin(s *Session, settings *webrtc.SettingEngine) *trace {
 	t := &trace{in: x, kind: kindOf(s), began: time.Now()}
-	settings.SetICEBindingRequestHandler(t.proved)
 	settings.SetDTLSServerHelloMessageHook(t.greeted)
 	settings.LoggerFactory = traceLogs{settings.LoggerFactory, t}
 	x.mu.Lock()
