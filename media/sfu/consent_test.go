@@ -9,7 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/srtp/v3"
 	"github.com/pion/stun/v4"
+
+	sockets "braid/media/udp"
 )
 
 func testConsent() *consent {
@@ -120,7 +123,7 @@ func TestChecksAreAnswered(t *testing.T) {
 			t.Error("Pion gets one, and then no other")
 		}
 	}
-	if s.net.inlet.find(from) != w {
+	if got := s.net.inlet.find(from); len(got) != 1 || got[0] != w {
 		t.Error("the inlet does not know the viewer")
 	}
 }
@@ -143,4 +146,91 @@ func FuzzConsent(f *testing.F) {
 			t.Error("the check was changed")
 		}
 	})
+}
+
+// TestOthersDoNotSpeakForAViewer: what somebody sends from a viewer's address, or
+// with it, does not take the turn of what the viewer sends.
+func TestOthersDoNotSpeakForAViewer(t *testing.T) {
+	i := newInlet(sockets.New(loopback(t)), time.Minute)
+	w := &wire{srv: &Server{started: time.Now().Add(-time.Hour)}}
+	w.consent.Store(testConsent())
+	from := netip.MustParseAddrPort("192.0.2.9:4321")
+	forged := checkOf(t, "ours:theirs", "another password 012345")
+	if i.takeCheck(w, forged, from) {
+		t.Error("a forged check is answered")
+	}
+	if i.takeCheck(w, checkOf(t, "ours:theirs", "0123456789012345678901"), from) {
+		t.Error("Pion does not hear that the viewer is there: it heard another")
+	}
+}
+
+// TestSharedAddress: two viewers are at one address, as far as the server knows:
+// one has gone without a word, or pretends. Each is heard, and what is of neither
+// goes on to Pion.
+func TestSharedAddress(t *testing.T) {
+	for _, profile := range profiles {
+		i := newInlet(sockets.New(loopback(t)), time.Minute)
+		at := loopback(t)
+		var wires []*wire
+		var theirs []*seal
+		for n := range 2 {
+			salt, _ := profile.SaltLen()
+			noise := newNoise(uint64(n))
+			k := srtp.SessionKeys{LocalMasterKey: noise.bytes(16), LocalMasterSalt: noise.bytes(salt), RemoteMasterKey: noise.bytes(16), RemoteMasterSalt: noise.bytes(salt)}
+			w := &wire{srv: &Server{started: time.Now()}, estimate: &hears{feedback: make(chan []byte, 9)}}
+			var err error
+			if w.seal, w.open, err = contexts(srtp.Config{Profile: profile, Keys: k}); err != nil {
+				t.Fatal(err)
+			}
+			k.LocalMasterKey, k.LocalMasterSalt = k.RemoteMasterKey, k.RemoteMasterSalt
+			other, _, err := contexts(srtp.Config{Profile: profile, Keys: k})
+			if err != nil {
+				t.Fatal(err)
+			}
+			i.follow(w, &route{udp: at.LocalAddr().(*net.UDPAddr).AddrPort()})
+			wires, theirs = append(wires, w), append(theirs, other)
+		}
+		say := func(n int) []byte {
+			feedback := []byte{0x8f, 205, 0, 5, 0, 0, 0, 1, 0, 0, 0, 2, 0, 1, 0, 1, 0, 0, 0, 0, 0x20, 1, 0, 0}
+			b, err := theirs[n].EncryptRTCP(nil, feedback, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}
+		next := func(b ...[]byte) []byte {
+			for _, b := range append(b, []byte("end")) {
+				if _, err := at.WriteTo(b, i.LocalAddr()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := make([]byte, 2000)
+			i.SetReadDeadline(time.Now().Add(patience))
+			n, _, err := i.ReadFromAddrPort(got)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got[:n]
+		}
+		heard := func(n int) int { return len(wires[n].estimate.(*hears).feedback) }
+		if got := next(say(0), say(1), say(0)); string(got) != "end" || heard(0) != 2 || heard(1) != 1 {
+			t.Errorf("%v: heard %d and %d, want 2 and 1; Pion got %q", profile, heard(0), heard(1), got)
+		}
+		forged := say(1)
+		forged[len(forged)-1] ^= 1
+		if got := next(forged); string(got) != string(forged) {
+			t.Errorf("%v: Pion got % x", profile, got)
+		}
+		if n, _, err := i.ReadFromAddrPort(make([]byte, 9)); n != 3 { // the end
+			t.Fatal(n, err)
+		}
+		i.forget(wires[1])
+		if next(say(0)); heard(0) != 3 {
+			t.Errorf("%v: with the other gone the first is not heard", profile)
+		}
+		i.forget(wires[0])
+		if len(i.wires) != 0 {
+			t.Errorf("%d addresses are left", len(i.wires))
+		}
+	}
 }

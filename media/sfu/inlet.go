@@ -2,6 +2,7 @@ package sfu
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,7 +20,7 @@ type inlet struct {
 	pass time.Duration // how long Pion may hear nothing of a viewer who is there
 
 	mu    sync.RWMutex
-	wires map[netip.AddrPort]*wire // by where the viewer is
+	wires map[netip.AddrPort][]*wire // by where viewers are; lists are immutable
 
 	// Owned by the mux, which is the one reader.
 	plain  [sockets.MaxPacket]byte
@@ -28,17 +29,19 @@ type inlet struct {
 
 func newInlet(c *sockets.Conn, silence time.Duration) *inlet {
 	// Pion takes a viewer for lost who is silent for half of silence.
-	return &inlet{Conn: c, pass: min(time.Second, silence/8), wires: map[netip.AddrPort]*wire{}}
+	return &inlet{Conn: c, pass: min(time.Second, silence/8), wires: map[netip.AddrPort][]*wire{}}
 }
 
 // follow sends what comes from a viewer's address to its wire, and what came
-// from where it was before no more. It is called with w.mu held.
+// from where it was before no more. Two may have one address: a viewer that has
+// gone without a word, and who has got its address since; or one that pretends to be
+// there. Only their keys tell whose a packet is. It is called with w.mu held.
 func (i *inlet) follow(w *wire, r *route) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.dropLocked(w)
 	if r.tcp == nil {
-		i.wires[r.udp], w.known = w, r.udp
+		i.wires[r.udp], w.known = append(slices.Clip(i.wires[r.udp]), w), r.udp
 	}
 }
 
@@ -50,13 +53,14 @@ func (i *inlet) forget(w *wire) {
 }
 
 func (i *inlet) dropLocked(w *wire) {
-	if i.wires[w.known] == w {
+	left := slices.DeleteFunc(slices.Clone(i.wires[w.known]), func(o *wire) bool { return o == w })
+	if i.wires[w.known] = left; len(left) == 0 {
 		delete(i.wires, w.known)
 	}
 	w.known = netip.AddrPort{}
 }
 
-func (i *inlet) find(from netip.AddrPort) *wire {
+func (i *inlet) find(from netip.AddrPort) []*wire {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
 	return i.wires[from]
@@ -78,7 +82,7 @@ func (i *inlet) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 			return n, from, nil
 		}
 		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		if w := i.find(from); w == nil || !take(w, b[:n], from) {
+		if !slices.ContainsFunc(i.find(from), func(w *wire) bool { return take(w, b[:n], from) }) {
 			return n, from, nil
 		}
 	}
@@ -94,8 +98,8 @@ func isRTCP(b []byte) bool {
 // that the viewer is alive; there it ends in a requestBox.
 func (i *inlet) takeReport(w *wire, b []byte, _ netip.AddrPort) (taken bool) {
 	plain, err := w.open.DecryptRTCP(i.plain[:0], b, &i.header)
-	if err != nil { // not the viewer's, or seen before
-		return true
+	if err != nil { // not the viewer's, or seen before; Pion knows whose, or drops it
+		return false
 	}
 	now := w.srv.age()
 	w.requests.take(w, plain, 0)
@@ -106,17 +110,15 @@ func (i *inlet) takeReport(w *wire, b []byte, _ netip.AddrPort) (taken bool) {
 	return false
 }
 
-// takeCheck answers a check of a viewer that Pion knows to be alive.
+// takeCheck answers a check of a viewer that Pion knows to be alive. What is not the
+// viewer's check is Pion's, and does not count: anyone can send such.
 func (i *inlet) takeCheck(w *wire, b []byte, from netip.AddrPort) (taken bool) {
 	now, c := w.srv.age(), w.consent.Load()
-	if c == nil || now-w.passed >= i.pass || now-c.passed >= consentPass {
-		w.passed = now
-		if c != nil {
-			c.passed = now
-		}
+	if c == nil || !c.check(b) {
 		return false
 	}
-	if !c.check(b) {
+	if now-w.passed >= i.pass || now-c.passed >= consentPass {
+		w.passed, c.passed = now, now
 		return false
 	}
 	place := i.Reserve(from, answerSize(from))

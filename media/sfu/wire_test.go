@@ -561,7 +561,7 @@ func TestWireMoves(t *testing.T) {
 	if r := w.route.Load(); r.udp.Port() != other.LocalAddr().(*net.UDPAddr).AddrPort().Port() {
 		t.Errorf("the way is %v", r.udp)
 	}
-	if s.net.inlet.find(w.route.Load().udp) != w {
+	if !slices.Contains(s.net.inlet.find(w.route.Load().udp), w) {
 		t.Error("the inlet does not know the new address")
 	}
 	v.session.Close()
