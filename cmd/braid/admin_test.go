@@ -62,6 +62,7 @@ func TestConsoleByHTTPS(t *testing.T) {
 	cfg.HTTP.Listen, cfg.RTMP.Listen, cfg.Media.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	cfg.HTTP.TLS.Cert, cfg.HTTP.TLS.Key = pemFiles(t, dir, "braid.example.com", 1)
 	cfg.Mixer.Program = os.Args[0]
+	cfg.AccessKeys = []accessKey{{ID: accessID, Secret: accessCode}}
 	if _, err := loadCredentials(&cfg); err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,8 @@ type config struct {
 			Domains   []string `yaml:"domains"`
 			Email     string   `yaml:"email"`
 			Cache     string   `yaml:"cache"`     // a directory; "": acme in DataDir
-			Directory string   `yaml:"directory"` // of another authority than Let's Encrypt
+			Directory string   `yaml:"directory"` // URL of another authority than Let's Encrypt
+			Root      string   `yaml:"root"`      // a file with the certificate that the directory's own is signed by; "": the system's
 		} `yaml:"acme"`
 	} `yaml:"http"`
 	Console struct {

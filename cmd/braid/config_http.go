@@ -21,10 +21,10 @@ func (c *config) checkHTTP() error {
 		return fmt.Errorf("http.tls: cert and key are both needed")
 	case files.Cert != "" && len(acme.Domains) > 0:
 		return fmt.Errorf("http.tls and http.acme: one of them is needed, not both")
-	case len(acme.Domains) == 0 && acme.Email+acme.Cache+acme.Directory != "":
+	case len(acme.Domains) == 0 && acme.Email+acme.Cache+acme.Directory+acme.Root != "":
 		return fmt.Errorf("http.acme.domains: is needed: the names that certificates are asked for")
 	}
-	for _, f := range []struct{ field, name string }{{"http.tls.cert", files.Cert}, {"http.tls.key", files.Key}} {
+	for _, f := range []struct{ field, name string }{{"http.tls.cert", files.Cert}, {"http.tls.key", files.Key}, {"http.acme.root", acme.Root}} {
 		if f.name == "" {
 			continue
 		}

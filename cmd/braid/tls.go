@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -28,10 +29,14 @@ func tlsConfig(c *config, log *slog.Logger) (*tls.Config, error) {
 		}
 		return &tls.Config{GetCertificate: f.get, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12}, nil
 	case len(c.HTTP.ACME.Domains) > 0:
+		client, err := acmeClient(c.HTTP.ACME.Root)
+		if err != nil {
+			return nil, err
+		}
 		m := &autocert.Manager{
 			Prompt: autocert.AcceptTOS, HostPolicy: autocert.HostWhitelist(c.HTTP.ACME.Domains...),
 			Cache: autocert.DirCache(c.acmeCache()), Email: c.HTTP.ACME.Email,
-			Client: &acme.Client{DirectoryURL: c.HTTP.ACME.Directory, UserAgent: "braid"}, // "" is Let's Encrypt
+			Client: &acme.Client{DirectoryURL: c.HTTP.ACME.Directory, UserAgent: "braid", HTTPClient: client}, // "" is Let's Encrypt
 		}
 		cfg := m.TLSConfig()
 		cfg.MinVersion = tls.VersionTLS12
@@ -46,6 +51,22 @@ func tlsConfig(c *config, log *slog.Logger) (*tls.Config, error) {
 		return cfg, nil
 	}
 	return nil, nil
+}
+
+// acmeClient trusts one root alone; nil, the default client, with "" for it.
+func acmeClient(root string) (*http.Client, error) {
+	if root == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(root)
+	if err != nil {
+		return nil, fmt.Errorf("http.acme.root: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("http.acme.root: %s has no certificate in PEM", root)
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}}, nil
 }
 
 // lookEvery is how often the files of a certificate are looked at, at most.
