@@ -19,8 +19,9 @@ import (
 // control finds the first visible control with a name, in the open dialog if
 // there is one. Its middle has to be reachable by a mouse.
 const control = `
-const names = (e) => [e.getAttribute('aria-label'), ...[...(e.labels ?? [])].map((l) => [...l.childNodes].filter((n) => n.nodeName !== 'SMALL').map((n) => n.textContent).join('')),
-	e.matches('input, select, textarea') ? '' : e.textContent].map((s) => s?.replace(/\s+/g, ' ').trim());
+const names = (e) => (e.hasAttribute('aria-label') ? [e.getAttribute('aria-label')]
+	: e.labels?.length ? [...e.labels].map((l) => [...l.childNodes].filter((n) => n.nodeName !== 'SMALL').map((n) => n.textContent).join(''))
+	: [e.textContent]).map((s) => s.replace(/\s+/g, ' ').trim());
 const control = (name, kinds) =>
 	[...([...document.querySelectorAll('dialog[open]')].pop() ?? document).querySelectorAll(kinds)]
 		.find((e) => names(e).includes(name) && !e.disabled && e.checkVisibility());

@@ -51,6 +51,7 @@ func TestConsole(t *testing.T) {
 	})
 	consoleRecords(p)
 	consoleLive(p, c, s)
+	consoleCheck(p)
 	consoleEnd(p, s)
 }
 
@@ -213,6 +214,15 @@ func consoleLive(p *page, c *chrome, s *braidServer) {
 	p.missing("Kick ben")
 }
 
+// consoleCheck has this browser try a call with itself.
+func consoleCheck(p *page) {
+	p.visit("#/check", "Connection check")
+	p.choose("Application", "Voice chat, Asia")
+	p.press("Start")
+	p.until(20*time.Second, "has tried every step", `document.querySelectorAll('.steps li.good').length === 8`)
+	p.keep("console-check")
+}
+
 // consoleEnd deletes what was made, and leaves.
 func consoleEnd(p *page, s *braidServer) {
 	p.visit("#/applications/voice/callbacks", "Callbacks")
@@ -222,12 +232,13 @@ func consoleEnd(p *page, s *braidServer) {
 	p.reads("There is no callback task yet")
 	p.visit("#/applications/voice", "Voice chat, Asia")
 	p.press("Disable")
+	p.reads("Disable Voice chat, Asia?")
 	p.press("Disable")
 	p.reads("Disabled")
 	p.press("Delete")
 	p.fill("Type voice to confirm", "voice")
 	p.press("Delete")
-	p.reads("has been deleted.")
+	p.reads("Voice chat, Asia has been deleted.")
 	if status, _, _ := s.tryREST("GET", "/v1/applications/voice", nil); status != 404 {
 		p.t.Errorf("the application is still there: %d", status)
 	}

@@ -1,5 +1,5 @@
 // The console: who is there, the frame around the pages, and which page an address shows.
-import { html, render, useEffect, useRef, useState } from '/vendor/htm-preact.js';
+import { html, render, useEffect, useRef, useState } from './preact.js';
 import { bearer, get, onLost, path, request, useBearer } from './api.js';
 import { to, useLoad, useRoute } from './hooks.js';
 import { t, language, setLanguage } from './i18n.js';
@@ -78,7 +78,7 @@ function Frame({ me }) {
   return html`<a class="skip" href="#main" onclick=${(e) => { e.preventDefault(); main.current.focus(); }}>${t('Skip to content')}</a>
     <div class=${open ? 'frame open' : 'frame'}>
       <header class="topbar">${brand}<${IconButton} icon=${open ? 'close' : 'menu'} label=${t('Menu')} aria-expanded=${open} onclick=${() => setOpen(!open)} /></header>
-      <div class="side">${brand}<${Navigation} route=${route} /><${Foot} me=${me} /></div>
+      <aside class="side" aria-label=${t('Sidebar')}>${brand}<${Navigation} route=${route} /><${Foot} me=${me} /></aside>
       <main id="main" tabindex="-1" ref=${main} key=${address}>
         ${me.role === 'viewer' && html`<${Note}>${t('You may look at everything here, and change nothing.')}<//>`}
         <${Page} route=${route} me=${me} /></main>

@@ -1,5 +1,5 @@
 // Stacked bars in plain SVG.
-import { html } from '/vendor/htm-preact.js';
+import { html } from './preact.js';
 
 const height = 180;
 const top = 10;

@@ -1,7 +1,7 @@
 // The console's texts in Chinese, by the English text, in the order in which pages use them. A test looks that none is missing.
 export const chinese = {
   // everywhere
-  'Loading …': '加载中…', 'Skip to content': '跳到正文', Menu: '菜单', Main: '主导航', Colours: '配色', System: '跟随系统', Light: '浅色', Dark: '深色',
+  'Loading …': '加载中…', 'Skip to content': '跳到正文', Menu: '菜单', Main: '主导航', Sidebar: '侧栏', Colours: '配色', System: '跟随系统', Light: '浅色', Dark: '深色',
   'Sign out': '退出登录', 'There is no such page': '没有这个页面', 'You may look at everything here, and change nothing.': '您可以查看所有内容，但不能修改。',
   'The server cannot be reached.': '无法连接服务器。', 'Try again': '重试', optional: '可选', Cancel: '取消', OK: '确定', Close: '关闭', Save: '保存', Saved: '已保存',
   Show: '显示', Hide: '隐藏', Copy: '复制', Copied: '已复制', Refresh: '刷新', Actions: '操作', Edit: '编辑', Delete: '删除', Add: '添加', Create: '创建', Details: '详情',
@@ -104,8 +104,8 @@ export const chinese = {
   'Drag panes, or move the chosen one with the arrow keys; Shift and an arrow key changes its size, Alt makes small steps. Viewers see it as soon as you apply it.': '拖动窗格，或用方向键移动选中的窗格；Shift 加方向键改变大小，Alt 为微调。应用后观众立即可见。',
   'The task': '任务', 'The layout has been applied.': '布局已应用。', Presets: '预设', One: '单人', 'Side by side': '并排', Grid: '网格', Speaker: '主讲人', Corner: '画中画', 'Snap to edges and grid': '吸附到边缘和网格', 'Undo all': '全部撤销', Apply: '应用',
   'The canvas has {w}×{h} pixels.': '画布为 {w}×{h} 像素。', 'A pane without a user takes who has none, in join order.': '未指定用户的窗格按加入顺序显示尚无窗格的用户。', 'Pane {n}': '窗格 {n}', 'No pane': '没有窗格', 'Add pane': '添加窗格',
-  'Choose a preset, or add a pane.': '选择一个预设，或添加窗格。', Canvas: '画布', 'Pane {n}: {who}': '窗格 {n}：{who}', 'who comes next': '下一位加入者', Left: '左', Top: '上', Width: '宽', Height: '高', Picture: '画面', 'fills the pane, its edges are cut': '填满窗格，裁剪边缘',
-  'whole, with bars': '完整显示，留黑边', 'To the front': '置于顶层', 'To the back': '置于底层', 'Remove pane': '移除窗格', 'Nobody in the channel sends a picture now.': '频道中目前没有人发送画面。', '{user}, screen': '{user}，屏幕',
+  'Choose a preset, or add a pane.': '选择一个预设，或添加窗格。', Canvas: '画布', 'Pane {n}: {who}': '窗格 {n}：{who}', 'who comes next': '下一位加入者', Left: '左', Top: '上', Width: '宽', Height: '高', Picture: '画面', 'fill and cut': '填满并裁剪',
+  'whole, with bars': '完整显示，留黑边', 'To front': '置于顶层', 'To back': '置于底层', 'Remove pane': '移除窗格', 'Nobody in the channel sends a picture now.': '频道中目前没有人发送画面。', '{user}, screen': '{user}，屏幕',
 
   // usage
   Usage: '用量', 'Days are those of UTC. Today is counted up to now.': '按 UTC 日期统计，今天统计到当前时刻。', Days: '天数', 'the last 7': '最近 7 天', 'the last 14': '最近 14 天', 'the last 31': '最近 31 天', Calls: '通话', 'Stream relay': '旁路转推',

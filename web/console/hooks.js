@@ -1,5 +1,5 @@
 // How pages get what they show.
-import { useEffect, useRef, useState, useCallback } from '/vendor/htm-preact.js';
+import { useEffect, useRef, useState, useCallback } from './preact.js';
 
 /**
  * Loads something when the page opens, when deps change, and on reload(). What was shown stays while it is read anew; what

@@ -1,6 +1,6 @@
 // What happens now in an application's channels: server-sent events of GET /v1/live, and where a browser cannot have them (an
 // admin token in place of a session) the lists of the REST API every two seconds.
-import { useEffect, useState } from '/vendor/htm-preact.js';
+import { useEffect, useState } from './preact.js';
 import { bearer, list, path } from './api.js';
 
 /**

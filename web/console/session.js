@@ -1,5 +1,5 @@
 // Who uses the console: an administrator with a session, or, where the server has no sessions, an admin token.
-import { html, useState } from '/vendor/htm-preact.js';
+import { html, useState } from './preact.js';
 import { request, useBearer, Problem } from './api.js';
 import { useAction } from './hooks.js';
 import { t, language, setLanguage } from './i18n.js';

@@ -1,5 +1,5 @@
 // The parts that pages are made of.
-import { html, useEffect, useRef, useState } from '/vendor/htm-preact.js';
+import { html, useEffect, useLayoutEffect, useRef, useState } from './preact.js';
 import { t, date, moment } from './i18n.js';
 
 export const Icon = ({ name }) => html`<svg class="icon" aria-hidden="true" focusable="false"><use href=${`icons.svg#${name}`}></use></svg>`;
@@ -42,10 +42,10 @@ export function Trouble({ error, again }) {
 /** Loading, failed, empty, or there: a page says which in words. */
 export function Loaded({ load, empty, children }) {
   const { data, error, loading, reload } = load;
-  if (data === undefined && error) return html`<${Trouble} error=${error} again=${reload} />`;
-  if (data === undefined) return html`<p class="loading" role="status">${loading ? t('Loading …') : ''}</p>`;
-  return html`<div class="stack">${error && html`<${Trouble} error=${error} again=${reload} />`}
-    ${empty && Array.isArray(data) && !data.length ? empty : children(data)}</div>`;
+  return html`<div class="stack">
+    ${error && html`<${Trouble} error=${error} again=${reload} />`}
+    ${data === undefined ? !error && loading && html`<p class="loading" role="status">${t('Loading …')}</p>`
+      : empty && Array.isArray(data) && !data.length ? empty : children(data)}</div>`;
 }
 
 export const Empty = ({ icon, title, children }) => html`<div class="empty">
@@ -98,7 +98,7 @@ function useId() {
 export function Dialog({ title, onclose, wide, children }) {
   const ref = useRef(null);
   const id = useId();
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement;
     ref.current.showModal();
     return () => before?.isConnected && before.focus();

@@ -1,5 +1,5 @@
 // The overview of an application: its keys, its name, what tokens it takes, and its end.
-import { html, useState } from '/vendor/htm-preact.js';
+import { html, useState } from '../preact.js';
 import { get, patch, path, post, remove } from '../api.js';
 import { go, useAction } from '../hooks.js';
 import { t, span } from '../i18n.js';

@@ -1,5 +1,5 @@
 // The Applications page: all of them, and a new one.
-import { html, useState } from '/vendor/htm-preact.js';
+import { html, useState } from '../preact.js';
 import { list, path, post } from '../api.js';
 import { go, to, useAction, useLoad } from '../hooks.js';
 import { t } from '../i18n.js';

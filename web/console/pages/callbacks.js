@@ -1,5 +1,5 @@
 // Callbacks: who is told what, in the two tabs of the seed, and the way to the records.
-import { html, useState } from '/vendor/htm-preact.js';
+import { html, useState } from '../preact.js';
 import { get, path, post, put, remove } from '../api.js';
 import { to, useAction, useLoad } from '../hooks.js';
 import { t } from '../i18n.js';

@@ -1,5 +1,5 @@
 // Live channels: which are open, and who is in them; and one of them with all that is known of it.
-import { html, useState } from '/vendor/htm-preact.js';
+import { html, useState } from '../preact.js';
 import { path, remove } from '../api.js';
 import { to, useAction } from '../hooks.js';
 import { t, span } from '../i18n.js';

@@ -1,5 +1,5 @@
 // Connection check: this browser tries each step of a call, and the server says what it saw of those that failed.
-import { html, useEffect, useRef, useState } from '/vendor/htm-preact.js';
+import { html, useEffect, useRef, useState } from '../preact.js';
 import { list, path, post } from '../api.js';
 import { useLoad } from '../hooks.js';
 import { t } from '../i18n.js';

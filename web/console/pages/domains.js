@@ -1,5 +1,5 @@
 // Streaming domains: live origins that relays push to, and the addresses of streams at them.
-import { html, useEffect, useState } from '/vendor/htm-preact.js';
+import { html, useEffect, useState } from '../preact.js';
 import { get, list, patch, path, post, remove, request } from '../api.js';
 import { useAction, useLoad } from '../hooks.js';
 import { t, date, span } from '../i18n.js';

@@ -1,5 +1,5 @@
 // What happened in a channel, or with a task: the log of events, the newest first.
-import { html } from '/vendor/htm-preact.js';
+import { html } from '../preact.js';
 import { get } from '../api.js';
 import { useLoad } from '../hooks.js';
 import { t } from '../i18n.js';

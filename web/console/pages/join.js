@@ -1,5 +1,5 @@
 // Join and test: a fresh token, a call right here, or in the demo's pages.
-import { html, useEffect, useRef, useState } from '/vendor/htm-preact.js';
+import { html, useEffect, useRef, useState } from '../preact.js';
 import { path, post } from '../api.js';
 import { useAction, useLoad } from '../hooks.js';
 import { t, date } from '../i18n.js';

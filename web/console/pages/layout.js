@@ -1,5 +1,5 @@
 // The layout editor: the panes of a running mix, moved and sized on its canvas by mouse, finger or keyboard.
-import { html, useEffect, useRef, useState } from '/vendor/htm-preact.js';
+import { html, useEffect, useRef, useState } from '../preact.js';
 import { get, path, put } from '../api.js';
 import { to, useAction, useLoad } from '../hooks.js';
 import { t } from '../i18n.js';
@@ -117,9 +117,9 @@ function Canvas({ panes, chosen, choose, replace, snap, width, height, drop }) {
 
   const percent = (v) => `${v * 100}%`;
   return html`<div class="canvas" ref=${canvas} style=${{ aspectRatio: `${width} / ${height}` }} role="group" aria-label=${t('Canvas')}>
-    ${panes.map((p, index) => html`<div key=${index} class=${index === chosen ? 'pane chosen' : 'pane'} tabindex="0" role="button" aria-pressed=${index === chosen}
+    ${panes.map((p, index) => html`<div key=${index} class=${`pane ${index === chosen ? 'chosen' : ''} ${p.user ? '' : 'free'}`} tabindex="0" role="button" aria-pressed=${index === chosen}
         aria-label=${t('Pane {n}: {who}', { n: index + 1, who: p.user ?? t('who comes next') })}
-        style=${{ left: percent(p.x), top: percent(p.y), width: percent(p.width), height: percent(p.height), zIndex: p.z_order + 1, '--hue': String(hue(p.user)) }}
+        style=${{ left: percent(p.x), top: percent(p.y), width: percent(p.width), height: percent(p.height), zIndex: p.z_order + 1, ...(p.user && { '--hue': String(hue(p.user)) }) }}
         onfocus=${() => choose(index)} onkeydown=${(e) => key(e, index)} onpointerdown=${(e) => begin(e, index, '')} onpointermove=${move} onpointerup=${end} onpointercancel=${end}>
       <b>${p.user ?? t('who comes next')}</b>${p.source === 'shareScreen' && html`<small>${t('screen')}</small>`}
       ${index === chosen && ['nw', 'ne', 'sw', 'se', 'n', 'e', 's', 'w'].map((h) => html`<i key=${h} class=${`handle ${h}`}
@@ -144,8 +144,8 @@ function PaneForm({ pane, seats, panes, set, drop, stack }) {
       options=${[['', t('who comes next')], ...known.map((s) => [key(s), s.source === 'shareScreen' ? t('{user}, screen', { user: s.user }) : s.user, taken.has(key(s))])]} />
     <div class="four">${share('x')}${share('y')}${share('width')}${share('height')}</div>
     <${SelectField} label=${t('Picture')} value=${pane.crop ? 'crop' : 'fit'} onchange=${(v) => set({ ...pane, crop: v === 'crop' })}
-      options=${[['crop', t('fills the pane, its edges are cut')], ['fit', t('whole, with bars')]]} />
-    <div class="actions"><${Button} icon="front" onclick=${() => stack(true)}>${t('To the front')}<//><${Button} icon="rear" onclick=${() => stack(false)}>${t('To the back')}<//></div>
+      options=${[['crop', t('fill and cut')], ['fit', t('whole, with bars')]]} />
+    <div class="actions"><${Button} icon="front" onclick=${() => stack(true)}>${t('To front')}<//><${Button} icon="rear" onclick=${() => stack(false)}>${t('To back')}<//></div>
     <div><${Button} kind="danger" icon="trash" onclick=${drop}>${t('Remove pane')}<//></div>
     ${!seats.length && html`<${Note}>${t('Nobody in the channel sends a picture now.')}<//>`}`;
 }

@@ -1,5 +1,5 @@
 // The node: which braid this is, how it does, what it has to do.
-import { html } from '/vendor/htm-preact.js';
+import { html } from '../preact.js';
 import { get } from '../api.js';
 import { useLoad } from '../hooks.js';
 import { t, number, span } from '../i18n.js';

@@ -1,5 +1,5 @@
 // Who may use the console, what was changed by whom, and the own sign-ins.
-import { html, useState } from '/vendor/htm-preact.js';
+import { html, useState } from '../preact.js';
 import { get, list, patch, path, post, remove, request, Problem } from '../api.js';
 import { to, useAction, useLoad } from '../hooks.js';
 import { t } from '../i18n.js';

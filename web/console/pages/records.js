@@ -1,5 +1,5 @@
 // Callback Records: every attempt to deliver, what it carried and what was answered; and what waits or was given up.
-import { html, useState } from '/vendor/htm-preact.js';
+import { html, useState } from '../preact.js';
 import { get, list, path, post } from '../api.js';
 import { to, useAction, useLoad } from '../hooks.js';
 import { t, span } from '../i18n.js';

@@ -1,5 +1,5 @@
 // Stream Relay: what of an application's channels goes to a live origin by itself.
-import { html, useEffect, useState } from '/vendor/htm-preact.js';
+import { html, useEffect, useState } from '../preact.js';
 import { list, path, request } from '../api.js';
 import { useAction, useLoad } from '../hooks.js';
 import { t } from '../i18n.js';

@@ -1,5 +1,5 @@
 // Relay tasks: what goes where, how it does, and its end.
-import { html, useState } from '/vendor/htm-preact.js';
+import { html, useState } from '../preact.js';
 import { path, remove } from '../api.js';
 import { go, to, useAction } from '../hooks.js';
 import { t, number } from '../i18n.js';

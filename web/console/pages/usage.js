@@ -1,5 +1,5 @@
 // Usage of an application per day, as charts and as a table.
-import { html, useState } from '/vendor/htm-preact.js';
+import { html, useState } from '../preact.js';
 import { get, path } from '../api.js';
 import { useLoad } from '../hooks.js';
 import { t, number, utcDay } from '../i18n.js';
