@@ -23,13 +23,14 @@ func TestFirefox(t *testing.T) {
 	}
 	run("publishes", func(t *testing.T) { firefoxPublishes(t, s, fox, chrome) })
 	run("plays", func(t *testing.T) { firefoxPlays(t, s, fox, chrome, f) })
+	run("plays by the SDK", func(t *testing.T) { firefoxSubscribes(t, s, fox, f) })
 	run("call", func(t *testing.T) { firefoxCalls(t, s, fox, chrome) })
 	s.t = t
 }
 
 // firefoxPublishes has Firefox publish by WHIP what Chromium plays by WHEP.
 func firefoxPublishes(t *testing.T, s *braidServer, fox *firefox, chrome *chrome) {
-	for _, codec := range []string{"vp8"} {
+	for _, codec := range []string{"vp8", "vp9", "av1"} {
 		t.Run(codec, func(t *testing.T) {
 			fox.t, chrome.t = t, t
 			user := "fox-" + codec
@@ -46,8 +47,8 @@ func firefoxPublishes(t *testing.T, s *braidServer, fox *firefox, chrome *chrome
 
 // firefoxPlays has Firefox play by WHEP what Chromium and Pion publish.
 func firefoxPlays(t *testing.T, s *braidServer, fox *firefox, chrome *chrome, f clipFiles) {
-	for _, from := range []string{"chromium", "pion"} {
-		for _, codec := range []string{"h264", "vp8"} {
+	for from, codecs := range map[string][]string{"chromium": {"h264", "vp8", "vp9", "av1"}, "pion": {"h264", "vp8"}} {
+		for _, codec := range codecs {
 			t.Run(codec+" of "+from, func(t *testing.T) {
 				fox.t, chrome.t, s.t = t, t, t
 				user := from + "-" + codec
@@ -66,6 +67,25 @@ func firefoxPlays(t *testing.T, s *braidServer, fox *firefox, chrome *chrome, f 
 			})
 		}
 	}
+}
+
+// firefoxSubscribes has Firefox play by the SDK what WHIP users publish.
+func firefoxSubscribes(t *testing.T, s *braidServer, fox *firefox, f clipFiles) {
+	s.publish("sdk", "hal", f, 30, "h264")
+	s.publish("sdk", "vic", f, 30, "vp8")
+	to := enter(fox.open, s.http, "conference", "sdk", "fox", "")
+	for user, codec := range map[string]string{"hal": "H264", "vic": "VP8"} {
+		to.sees(user, "camera")
+		to.hears(user)
+		tile := fmt.Sprintf(`[...document.querySelectorAll('.tile')].find((e) => e.querySelector('figcaption').innerText.trim().endsWith(%q))?.querySelector('video')`, user)
+		to.until(10*time.Second, "shows "+user, moving(tile)+" && "+colours(tile))
+		if got := eval[string](to, fmt.Sprintf(`const r = await room.users.get(%q).sources.get('camera').receiver.getStats();
+			return [...r.values()].find((s) => s.type === 'codec')?.mimeType ?? ''`, user)); got != "video/"+codec {
+			t.Errorf("%s's camera comes as %q, want %s", user, got, codec)
+		}
+	}
+	to.shot("firefox-conference")
+	to.click("leave")
 }
 
 // plays waits until a watched user's pictures of a codec are decoded and shown,
