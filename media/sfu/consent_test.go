@@ -187,11 +187,14 @@ func TestSharedAddress(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			i.follow(w, &route{udp: at.LocalAddr().(*net.UDPAddr).AddrPort()})
+			r := &route{udp: at.LocalAddr().(*net.UDPAddr).AddrPort()}
+			w.owner.Store(ours)
+			w.route.Store(r)
+			i.follow(w, r)
 			wires, theirs = append(wires, w), append(theirs, other)
 		}
+		feedback := []byte{0x8f, 205, 0, 5, 0, 0, 0, 1, 0, 0, 0, 2, 0, 1, 0, 1, 0, 0, 0, 0, 0x20, 1, 0, 0}
 		say := func(n int) []byte {
-			feedback := []byte{0x8f, 205, 0, 5, 0, 0, 0, 1, 0, 0, 0, 2, 0, 1, 0, 1, 0, 0, 0, 0, 0x20, 1, 0, 0}
 			b, err := theirs[n].EncryptRTCP(nil, feedback, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -213,8 +216,19 @@ func TestSharedAddress(t *testing.T) {
 			return got[:n]
 		}
 		heard := func(n int) int { return len(wires[n].estimate.(*hears).feedback) }
+		box := &requestBox{wires[0], 2}
+		if box.Write(feedback); heard(0) != 1 {
+			t.Errorf("%v: a report that came to Pion alone, from another address, is not heard", profile)
+		}
+		select {
+		case <-wires[0].estimate.(*hears).feedback:
+		default:
+		}
 		if got := next(say(0), say(1), say(0)); string(got) != "end" || heard(0) != 2 || heard(1) != 1 {
 			t.Errorf("%v: heard %d and %d, want 2 and 1; Pion got %q", profile, heard(0), heard(1), got)
+		}
+		if box.Write(feedback); heard(0) != 2 {
+			t.Errorf("%v: a report that the inlet handed on is heard twice", profile)
 		}
 		forged := say(1)
 		forged[len(forged)-1] ^= 1

@@ -102,6 +102,7 @@ func (i *inlet) takeReport(w *wire, b []byte, _ netip.AddrPort) (taken bool) {
 		return false
 	}
 	now := w.srv.age()
+	w.heard.Store(int64(now))
 	w.requests.take(w, plain, 0)
 	if now-w.passed < i.pass {
 		return true

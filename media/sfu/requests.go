@@ -128,10 +128,21 @@ type requestBox struct {
 // Write heeds a packet, unless the inlet has seen it already.
 func (b *requestBox) Write(p []byte) (int, error) {
 	w := b.wire
-	if r := w.route.Load(); w.owner.Load() != ours || r == nil || r.tcp != nil {
+	if r := w.route.Load(); w.owner.Load() != ours || r == nil || r.tcp != nil || !w.reportsToInlet() {
 		w.requests.take(w, p, b.ssrc)
 	}
 	return len(p), nil
+}
+
+// reportsElsewhere is after how long without a report to the inlet those that Pion
+// opens are not the same: the viewer sends them by another pair than the one in use
+// here, which ICE allows while it has not settled.
+const reportsElsewhere = 2 * time.Second
+
+// reportsToInlet tells whether what Pion opens now went through the inlet.
+func (w *wire) reportsToInlet() bool {
+	heard := w.heard.Load()
+	return heard > 0 && w.srv.age()-time.Duration(heard) < reportsElsewhere
 }
 
 // Read has nothing, ever; nobody calls it.

@@ -40,6 +40,7 @@ type wire struct {
 	route   atomic.Pointer[route]
 	consent atomic.Pointer[consent] // of the newest pair; nil: Pion answers
 	known   netip.AddrPort          // where the inlet looks for it; guarded by the inlet's lock
+	heard   atomic.Int64            // when the inlet last opened a report, as Server.age; 0: never
 	budget  *budget                 // is estimate
 
 	mu sync.Mutex // owns all that follows
