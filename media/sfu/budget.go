@@ -129,13 +129,19 @@ func (w *wire) share(now time.Time, shows []show, sound float64) (limited bool) 
 	return limited && !w.budget.starting(at)
 }
 
-// sound is what a forward of sound sends, in bits/s.
+// sound is what a forward of sound sends, in bits/s, its repeats and headers
+// included.
 func (f *forward) sound() float64 {
-	if f.staged && f.track.backstage.Load() {
+	rate := f.track.layers[0].bitrate()
+	if rate == 0 || f.staged && f.track.backstage.Load() {
 		return 0
 	}
-	return f.track.layers[0].bitrate()
+	return rate*float64(1+f.red.repeats.Load()) + soundHeaders
 }
+
+// soundHeaders is what the headers of 50 packets a second take, in bits/s: as
+// much as speech itself.
+const soundHeaders = 50 * overhead * 8
 
 // headers is what a packet has around its payload, on average as a share of it.
 const headers = 1.05
