@@ -56,7 +56,8 @@ func furnish(t *testing.T, s *braidServer) {
 func TestConsolePages(t *testing.T) {
 	s := startBraid(t)
 	furnish(t, s)
-	p := administrator(t, s, startChrome(t, clipFiles{}))
+	c := startChrome(t, clipFiles{})
+	p := administrator(t, s, c)
 	p.press("Create administrator")
 	p.reads("An application is a tenant")
 
@@ -89,6 +90,12 @@ func TestConsolePages(t *testing.T) {
 	})
 	t.Run("markup", func(t *testing.T) { consoleMarkup(p.in(t)) })
 	t.Run("phone", func(t *testing.T) { consolePhone(p.in(t)) })
+	t.Run("demo", func(t *testing.T) { // where "Join and test" leads
+		var made struct{ Token string }
+		s.rest("POST", "/v1/applications/hostile/tokens", map[string]any{"channel": "room", "user": "dora", "subscribe": true, "publish": []string{"camera"}}, &made)
+		call := c.open("demo", s.http+"/demo/voice/?channel=room&user=dora#token="+made.Token).in(t)
+		call.until(10*time.Second, "is inside", `document.body.classList.contains('inside') && location.hash === ''`)
+	})
 	t.Run("chinese", func(t *testing.T) {
 		p := p.in(t)
 		p.choose("Language, 语言", "中文")

@@ -81,7 +81,7 @@ async function attempt({ app, token, tell, open }) {
   tell('receive', down.works ? { result: 'ok', says: t('Connected in {ms} ms.', { ms: down.took }) } : await blame(app, channel, 'check-receives'));
   if (!down.works) return;
 
-  const got = (kind, field) => until(8000, async () => (await reports(receiver, 'down')).find((r) => r.type === 'inbound-rtp' && r.kind === kind && r[field] > 0));
+  const got = (kind, field) => until(8000, async () => (await reports(receiver, 'down')).find((r) => r.type === 'inbound-rtp' && r.kind === kind && r[field] >= 5));
   const frames = await got('video', 'framesDecoded');
   tell('picture', frames ? { result: 'ok', says: t('{n} pictures of {w}×{h} were decoded.', { n: frames.framesDecoded, w: frames.frameWidth, h: frames.frameHeight }) }
     : { result: 'failed', says: t('Connected, and no picture was decoded within 8 s.'), do: t('Large packets may be lost on the way (MTU), or the browser cannot decode the codec.') });
@@ -91,7 +91,7 @@ async function attempt({ app, token, tell, open }) {
   const { pair, remote } = await chosen(sender);
   tell('path', !pair ? { result: 'warning', says: t('The browser does not tell which path it has chosen.') } : {
     result: remote.protocol === 'tcp' ? 'warning' : 'ok',
-    says: t('{protocol} to {address}, round trip {ms} ms.', { protocol: (remote.protocol ?? '').toUpperCase(), address: `${remote.address ?? '?'}:${remote.port ?? '?'}`, ms: Math.round((pair.currentRoundTripTime ?? 0) * 1000) }),
+    says: t('{protocol} to {address}, round trip {ms} ms.', { protocol: (remote.protocol ?? '').toUpperCase(), address: `${remote.address ?? '?'}:${remote.port ?? '?'}`, ms: Math.round((pair.currentRoundTripTime ?? 0) * 1000) || '< 1' }),
     do: remote.protocol === 'tcp' ? t('UDP does not get through: open the media port for UDP, too. Over TCP a lost packet holds up all behind it.') : undefined,
   });
 }

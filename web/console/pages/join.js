@@ -13,13 +13,14 @@ export function Join({ app }) {
   const [token, setToken] = useState(null);
   const [inside, setInside] = useState(null);
   const demo = useLoad(async () => (await fetch('/demo/call/', { method: 'HEAD' })).ok, []);
-  const make = () => post(path('applications', app.id, 'tokens'), { channel: s.channel, user: s.user, role: s.role, subscribe: true,
-    publish: s.role === 'streamer' ? ['camera', 'shareScreen'] : false, mix: s.role === 'streamer' });
-  const [show, showing, problem] = useAction(async () => setToken(await make()));
-  const [enter, entering, refused] = useAction(async () => setInside({ ...s, token: (await make()).token }));
+  const make = (grants) => post(path('applications', app.id, 'tokens'), { channel: s.channel, user: s.user, subscribe: true, ...grants });
+  const everything = { publish: ['camera', 'shareScreen'], mix: true };
+  const chosen = s.role === 'viewer' ? { role: 'viewer' } : { role: 'streamer', ...everything };
+  const [show, showing, problem] = useAction(async () => setToken(await make(chosen)));
+  const [enter, entering, refused] = useAction(async () => setInside({ ...s, token: (await make(chosen)).token }));
   const [opened, opening, failed] = useAction(async () => {
     const tab = window.open('about:blank'); // within the click, or the browser refuses it
-    const made = await make();
+    const made = await make(everything); // the demo's pages have roles of their own
     tab.opener = null;
     tab.location = `/demo/${s.page}/?${new URLSearchParams({ channel: s.channel, user: s.user })}#token=${encodeURIComponent(made.token)}`;
   });
