@@ -8,21 +8,22 @@ export class Down {
   #running = false;
 
   /**
-   * @param {{request: Function, iceServers: RTCIceServer[], lost: () => void, offline: () => boolean,
+   * @param {{request: Function, iceServers: RTCIceServer[], lost: () => void, offline: () => boolean, doubt: () => void,
    *   tracks: (tracks: Array<{user: string, source: string, track: MediaStreamTrack, receiver: RTCRtpReceiver}>) => void}} needs
    */
-  constructor({ request, iceServers, lost, offline, tracks }) {
+  constructor({ request, iceServers, lost, offline, doubt, tracks }) {
     this.request = request;
     this.tracks = tracks;
     this.lost = lost;
     this.offline = offline;
+    this.doubt = doubt;
     this.iceServers = iceServers;
     this.#open();
   }
 
   #open() {
     this.pc = new RTCPeerConnection({ iceServers: this.iceServers, bundlePolicy: 'max-bundle' });
-    this.guard = new Guard(this.pc, { restart: () => this.restart(), lost: this.lost, offline: this.offline });
+    this.guard = new Guard(this.pc, { restart: () => this.restart(), lost: this.lost, offline: this.offline, doubt: this.doubt });
     keepBack(this.pc);
   }
 

@@ -4,23 +4,27 @@ const patience = 2500; // ms of `disconnected`: short gaps mend themselves
 const connectWithin = 10000; // ms
 const restartWithin = 6000; // ms
 const restarts = 3; // in a row; then only a new session can help
+const listenEvery = 500; // ms
 const proof = 300; // ms in which something arrives where a path is alive: feedback alone comes ten times a second
 
 /**
- * Watches a connection: calls restart when it has lost its path, lost when restarts do not bring it back. While offline()
- * is true it waits: nothing can be negotiated then.
+ * Watches a connection: calls restart when it has lost its path, lost when restarts do not bring it back, doubt when
+ * nothing arrives any more. While offline() is true it waits: nothing can be negotiated then.
  */
 export class Guard {
   #timer = 0;
   #tries = 0;
+  #listening = 0; // timer
 
-  /** @param {RTCPeerConnection} pc @param {{restart: () => void, lost: () => void, offline: () => boolean}} does */
-  constructor(pc, { restart, lost, offline }) {
+  /** @param {RTCPeerConnection} pc @param {{restart: () => void, lost: () => void, offline: () => boolean, doubt: () => void}} does */
+  constructor(pc, { restart, lost, offline, doubt }) {
     this.pc = pc;
+    this.doubt = doubt;
     this.restart = restart;
     this.lost = lost;
     this.offline = offline;
     pc.addEventListener('connectionstatechange', () => this.check());
+    this.#listen();
   }
 
   /** Looks at once; called when the socket is live again (now), too: what broke it may have been the network. */
@@ -46,8 +50,23 @@ export class Guard {
     }, proof);
   }
 
+  /** Sudden silence is reason enough to ask the socket, and costs little where it is a camera that went off. */
+  #listen() {
+    let [bytes, busy] = [0, 0]; // so far; looks in a row at which something had come
+    this.#listening = setInterval(async () => {
+      const now = await arrived(this.pc);
+      if (now > bytes) busy++;
+      else {
+        if (busy > 5) this.doubt();
+        busy = 0;
+      }
+      bytes = now;
+    }, listenEvery);
+  }
+
   stop() {
     clearTimeout(this.#timer);
+    clearInterval(this.#listening);
     this.pc.close(); // no event comes after it
   }
 

@@ -251,7 +251,7 @@ export class Room extends Emitter {
   #media(needs) {
     return {
       request: (type, fields) => this.#session.request(type, fields), iceServers: this.#ice,
-      lost: () => this.#session.renew(), offline: () => !this.#session.live, ...needs,
+      lost: () => this.#session.renew(), offline: () => !this.#session.live, doubt: () => this.#session.doubt(), ...needs,
     };
   }
 

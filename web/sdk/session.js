@@ -68,6 +68,9 @@ export class Session {
     if (this.#signal) this.#lost();
   }
 
+  /** Media have stopped to arrive: is the socket dead, too? */
+  doubt() { this.#signal?.doubt(); }
+
   leave() {
     if (this.#over) return;
     this.#signal?.request('leave').catch(() => {}); // the socket closes before the answer is read

@@ -4,6 +4,7 @@ import { BraidError } from './events.js';
 const answerWithin = 15000; // ms: as long as the server gives a WebSocket that is silent
 const pingAfter = 5000; // ms of silence: pages do not see WebSocket pings, so they ask by themselves
 const deadAfter = 10000; // ms more: then the path is broken, whatever TCP says
+const doubtFor = 800; // ms, when media have stopped, too
 
 export class Signal {
   #socket;
@@ -43,6 +44,14 @@ export class Signal {
       this.#waiting.set(id, { resolve, reject, timer, type });
       this.#socket.send(JSON.stringify({ ...fields, id, type }));
     });
+  }
+
+  /** Asks at once whether the path is alive: there is a reason to think that it is not. */
+  doubt() {
+    if (this.#closed || this.#socket.readyState !== WebSocket.OPEN) return;
+    clearTimeout(this.#alive);
+    this.request('ping').catch(() => {});
+    this.#alive = setTimeout(() => this.#end(true), doubtFor);
   }
 
   close() {

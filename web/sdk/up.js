@@ -9,12 +9,12 @@ export class Up {
   #restart = false; // the next offer has new ICE credentials
   #running = null; // promise of the negotiation under way
 
-  /** @param {{request: Function, iceServers: RTCIceServer[], lost: () => void, offline: () => boolean}} needs */
-  constructor({ request, iceServers, lost, offline }) {
+  /** @param {{request: Function, iceServers: RTCIceServer[], lost: () => void, offline: () => boolean, doubt: () => void}} needs */
+  constructor({ request, iceServers, lost, offline, doubt }) {
     this.request = request;
     this.lost = lost;
     this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
-    this.guard = new Guard(this.pc, { restart: () => this.restart(), lost, offline });
+    this.guard = new Guard(this.pc, { restart: () => this.restart(), lost, offline, doubt });
   }
 
   /**
