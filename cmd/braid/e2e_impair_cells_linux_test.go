@@ -395,7 +395,7 @@ func TestImpairmentTable(t *testing.T) {
 			continue
 		}
 		for where, name := range []string{"up", "down"} {
-			t.Run(strings.ReplaceAll(x.name, " ", "_")+"/"+name, func(t *testing.T) {
+			t.Run(strings.NewReplacer(" ", "_", "/", "p").Replace(x.name)+"/"+name, func(t *testing.T) {
 				options := x.options
 				if options == "" {
 					options = "{}"
