@@ -72,6 +72,45 @@ func (b *budget) starting(at time.Duration) bool {
 	return b.first == 0 || at-b.first < startWithin
 }
 
+// Bounds of a round trip, as far as what is sent again is concerned, and what is
+// taken for it while nobody knows: a receiver asks again as soon.
+const (
+	leastRoundTrip = 20 * time.Millisecond
+	mostRoundTrip  = 500 * time.Millisecond
+	someRoundTrip  = 50 * time.Millisecond
+)
+
+// roundTrip is how long an answer takes to the viewer and back.
+func (w *wire) roundTrip() time.Duration {
+	b := w.budget
+	if b == nil {
+		return someRoundTrip
+	}
+	at := w.srv.age()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if rtt := b.estimator.Estimate(at).RTT; b.heard && rtt > 0 {
+		return min(max(rtt, leastRoundTrip), mostRoundTrip)
+	}
+	return someRoundTrip
+}
+
+// repeated is what goes to the viewer again, in bits/s, over the last second or
+// so. It is owned by Server.steer.
+type repeated struct {
+	at     time.Duration
+	octets uint64
+	rate   float64
+}
+
+func (r *repeated) measure(octets uint64, at time.Duration) float64 {
+	if span := (at - r.at).Seconds(); span > 0 {
+		r.rate += (float64(octets-r.octets)*8/span - r.rate) * min(1, span)
+		r.at, r.octets = at, octets
+	}
+	return r.rate
+}
+
 // probe says how many bytes to send now beside media, to see whether want bits/s
 // would arrive.
 func (b *budget) probe(want float64, at time.Duration) (bytes int) {
@@ -110,9 +149,10 @@ func (w *wire) share(now time.Time, shows []show, sound float64) (limited bool) 
 		}
 	}
 	rate := w.budget.rate(tells, at)
-	w.given = allocate(w.given, rate-sound, claims)
+	other := sound + w.repeated.measure(w.again.Load(), at)
+	w.given = allocate(w.given, rate-other, claims)
 	given := w.given
-	media := sound
+	media := other
 	for i := range shows {
 		if given[i] >= 0 {
 			media += claims[i].rates[given[i]]
@@ -124,7 +164,7 @@ func (w *wire) share(now time.Time, shows []show, sound float64) (limited bool) 
 		w.spread(int(max(rate, media)), at) // what cannot be made smaller is not held up either
 	}
 	if want := next(claims, given); want > 0 {
-		w.pad(shows, w.budget.probe(want+sound, at), now)
+		w.pad(shows, w.budget.probe(want+other, at), now)
 	}
 	return limited && !w.budget.starting(at)
 }

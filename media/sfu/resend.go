@@ -27,6 +27,27 @@ type resender struct {
 	filled  time.Time
 	header  rtp.Header
 	head    []byte
+	newest  []resent // by number; nil before the first
+}
+
+// resent is when a number was sent again last. A viewer asks on until it has it,
+// and what is under way may stand in a queue: sent twice it makes that longer.
+type resent struct {
+	seq uint16
+	at  time.Time
+}
+
+// due tells whether a packet may be sent again, and takes note that it is.
+func (r *resender) due(seq uint16, now time.Time, roundTrip time.Duration) bool {
+	if r.newest == nil {
+		r.newest = make([]resent, historySize)
+	}
+	last := &r.newest[seq%historySize]
+	if last.seq == seq && now.Sub(last.at) < roundTrip {
+		return false
+	}
+	*last = resent{seq, now}
+	return true
 }
 
 func newResender(f *forward, now time.Time) *resender {
@@ -42,6 +63,7 @@ func (r *resender) answer(nack *rtcp.TransportLayerNack, now time.Time) {
 	}
 	r.tokens = min(resendBurst, r.tokens+resendRate*now.Sub(r.filled).Seconds())
 	r.filled = now
+	roundTrip := f.wire.roundTrip()
 	socket := f.session.srv.net.socket
 	socket.Cork()
 	defer socket.Uncork()
@@ -50,9 +72,10 @@ func (r *resender) answer(nack *rtcp.TransportLayerNack, now time.Time) {
 			if r.tokens < 1 {
 				return false
 			}
-			if p, b := f.sent(seq); p != nil {
+			if p, b := f.sent(seq); p != nil && r.due(seq, now, roundTrip) {
 				r.tokens--
 				r.send(out, p, b, seq)
+				f.wire.again.Add(uint64(len(p.Payload) + overhead))
 			}
 			return true
 		})

@@ -146,25 +146,53 @@ func TestResendAfterAPause(t *testing.T) {
 	}
 }
 
+// TestResendOnceARoundTrip: what is under way is not sent once more.
+func TestResendOnceARoundTrip(t *testing.T) {
+	f, sink := testForward(t, outlet{ssrc: 5, rtx: 77, rtxPayload: 97})
+	now := time.Now()
+	f.aim(f.track.layers[0])
+	for n := uint16(1); n < 4; n++ {
+		f.track.layers[0].deliver(keyFrame(n, now))
+	}
+	sink.packets = nil
+	r := newResender(f, now)
+	for _, after := range []time.Duration{0, 10, 49, 60, 70, 120} { // ms
+		r.answer(&rtcp.TransportLayerNack{MediaSSRC: 5, Nacks: []rtcp.NackPair{{PacketID: 2}}}, now.Add(after*time.Millisecond))
+	}
+	r.answer(&rtcp.TransportLayerNack{MediaSSRC: 5, Nacks: []rtcp.NackPair{{PacketID: 3}}}, now.Add(121*time.Millisecond))
+	var got []uint16
+	for _, p := range sink.packets {
+		got = append(got, uint16(p.Payload[0])<<8|uint16(p.Payload[1]))
+	}
+	if want := "[2 2 2 3]"; fmt.Sprint(got) != want {
+		t.Errorf("sent again: %v, want %s: at 0, 60, 120 and 121 ms", got, want)
+	}
+	if n := f.wire.again.Load(); n < 4*40 || n > 4*60 {
+		t.Errorf("%d bytes are counted as sent again", n)
+	}
+}
+
 // TestResendIsBounded: who asks too much waits.
 func TestResendIsBounded(t *testing.T) {
 	f, sink := testForward(t, outlet{ssrc: 5})
 	now := time.Now()
 	f.aim(f.track.layers[0])
-	f.track.layers[0].deliver(keyFrame(1, now))
-	r := newResender(f, now)
-	nack := &rtcp.TransportLayerNack{MediaSSRC: 5, Nacks: []rtcp.NackPair{{PacketID: 1}}}
-	for range 2 * resendBurst {
-		r.answer(nack, now)
+	for n := range uint16(historySize) {
+		f.track.layers[0].deliver(keyFrame(n, now))
 	}
-	if got := len(sink.packets) - 1; got != resendBurst {
+	r := newResender(f, now)
+	ask := func(numbers int, at time.Time) (got int) {
+		before := len(sink.packets)
+		for n := range uint16(numbers) {
+			r.answer(&rtcp.TransportLayerNack{MediaSSRC: 5, Nacks: []rtcp.NackPair{{PacketID: n}}}, at)
+		}
+		return len(sink.packets) - before
+	}
+	if got := ask(historySize, now); got != resendBurst {
 		t.Fatalf("got %d packets again at once, want %d", got, resendBurst)
 	}
-	for range 2 * resendRate {
-		r.answer(nack, now.Add(100*time.Millisecond))
-	}
-	if got := len(sink.packets) - 1; got != resendBurst+resendRate/10 {
-		t.Fatalf("got %d packets again after 100 ms, want %d", got, resendBurst+resendRate/10)
+	if got := ask(historySize, now.Add(100*time.Millisecond)); got != resendRate/10 {
+		t.Fatalf("got %d packets again after 100 ms, want %d", got, resendRate/10)
 	}
 }
 

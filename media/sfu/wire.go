@@ -64,6 +64,9 @@ type wire struct {
 	requests requests
 
 	pacer pacer // under mu
+
+	again    atomic.Uint64 // bytes that were asked for again
+	repeated repeated
 }
 
 const (
