@@ -1,8 +1,12 @@
 package whip
 
 import (
+	"path"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/pion/webrtc/v4"
 
 	"braid/media/sfu"
 )
@@ -13,17 +17,36 @@ func TestDeleteAfterClose(t *testing.T) {
 	b := start(t, func(c *sfu.Config) { c.Linger = -1 })
 	track := vp8Track(t)
 	pc, offer := b.sender(track)
+	connected := make(chan struct{})
+	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
+		if s == webrtc.PeerConnectionStateConnected {
+			close(connected)
+		}
+	})
 	resp, body := b.do("POST", "/whip/app/room/ann", offer, "Content-Type", offerType, "Authorization", annToken())
 	if resp.StatusCode != 201 {
 		t.Fatalf("got %s: %s", resp.Status, body)
 	}
 	session := resp.Header.Get("Location")
+	live, ok := b.sfu.Session(path.Base(session))
+	if !ok {
+		t.Fatalf("no session of the path %s", session)
+	}
 	b.answer(pc, body)
+	select { // the server may be done with DTLS before the client, who would close without a goodbye then
+	case <-connected:
+	case <-time.After(patience):
+		t.Fatal("the client is not connected")
+	}
 	b.until("ann is in the channel", func(c []sfu.ChannelInfo) bool { return len(c) == 1 && len(c[0].Users[0].Sources) == 1 })
 	if err := pc.GracefulClose(); err != nil {
 		t.Fatal(err)
 	}
-	b.until("ann has left", func(c []sfu.ChannelInfo) bool { return len(c) == 0 })
+	select {
+	case <-live.Done():
+	case <-time.After(patience):
+		t.Fatal("the session goes on after its client has closed")
+	}
 	for _, c := range []struct {
 		method string
 		status int
