@@ -267,6 +267,10 @@ var simCases = []simCase{
 			v.least("layer kbit/s", mean(f[0].between(5, 120), sending)/1000, 300)
 			v.most("queue p95 ms", ms(worst95(f[0].between(5, 120))), 200)
 		}},
+	layersLoss("layers, 5 % random loss", random(.05), 500_000),
+	layersLoss("layers, 10 % random loss", random(.10), 500_000),
+	layersLoss("layers, 5 % random loss, large", random(.05), 1_500_000),
+	layersLoss("layers, 20 % random loss, small", random(.20), 500_000),
 	{name: "layers, 20 % random loss", seconds: 60, plain: true,
 		build: func() ([]*flow, func(time.Duration)) {
 			l := wired(constant(10e6))
@@ -277,6 +281,21 @@ var simCases = []simCase{
 			v.most("s to 1.5 Mbit/s", f[0].first(0, 1.5e6), 15)
 			v.least("use of 1.5M", use(f[0], 15, 60, 1.5e6*.8), .8)
 		}},
+}
+
+// layersLoss: loss that nobody can do anything about is no reason to change layers.
+func layersLoss(name string, loss func(*rand.Rand, time.Duration) bool, top int) simCase {
+	return simCase{name: name, seconds: 60, plain: true,
+		build: func() ([]*flow, func(time.Duration)) {
+			l := wired(constant(10e6))
+			l.loss = loss
+			return []*flow{{layers: []int{top / 9, top / 3, top}, path: l}}, nil
+		},
+		judge: func(f []*flow, v *findings) {
+			v.most("switches", float64(f[0].switches(8)), 0)
+			v.least("share of the largest", mean(f[0].between(8, 60), sending)/float64(top), .99)
+			v.most("padding KB", float64(f[0].padding)/1000, 300)
+		}}
 }
 
 func lossCase(name string, loss func(*rand.Rand, time.Duration) bool, goal float64) simCase {

@@ -231,6 +231,7 @@ func (e *Estimator) update(at time.Duration) {
 		arrives = min(arrives, sentMost*out) // who claims more got what was never sent
 	}
 	standing := e.queue.standing()
+	e.loss.calm = at-max(c.dirty, c.cutAt) > trialCalm
 	v := e.loss.judge(at, c.rate, standing)
 	if v.rate > 0 {
 		c.rate = v.rate
@@ -349,13 +350,18 @@ func (e *Estimator) Estimate(at time.Duration) Estimate {
 }
 
 // Probe says what to send now to find out whether want bits/s would fit (0, or
-// no more than the estimate: nothing is wanted). Ask at each tick of 25 to 50 ms
-// and after each feedback: mostly the answer is nothing. What is answered counts
-// as begun, and what is Sent next, media too, belongs to the train until it is
-// complete. A caller that cannot send padding must not ask.
+// no more than the estimate: nothing is wanted), or whether what is lost is lost
+// at any rate. Ask at each tick of 25 to 200 ms and after each feedback: mostly
+// the answer is nothing. What is answered counts as begun, and what is Sent next,
+// media too, belongs to the train until it is complete. A caller that cannot send
+// padding should not ask; it costs an answer, no more.
 func (e *Estimator) Probe(want int, at time.Duration) Probe {
 	e.listen(at)
 	e.probed(at)
+	e.loss.asks = true
+	if t := &e.loss.trial; t.on && t.up {
+		return Probe{Bytes: t.pad(at), Span: probeSpan}
+	}
 	c := &e.control
 	quiet := !c.started || at-c.cutAt > probeCalm && e.loss.sentRate(at) < probeIdle*c.rate
 	if e.nextNum == 0 || e.deaf || e.loss.trial.on || e.loss.nagging > 0 || !quiet || e.over() {

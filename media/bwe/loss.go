@@ -33,6 +33,9 @@ type loss struct {
 	accepted float64 // share that does not depend on the rate: the path just loses it
 	nagging  int     // steps in a row with more loss than accepted
 	trial    trial
+	asks     bool // whoever sends asks what padding to send
+	bare     bool // and sent none the last time
+	calm     bool // no queue has been seen for a while
 }
 
 func (l *loss) at(sent time.Duration) *step {

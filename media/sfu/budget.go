@@ -112,7 +112,7 @@ func (r *repeated) measure(octets uint64, at time.Duration) float64 {
 }
 
 // probe says how many bytes to send now beside media, to see whether want bits/s
-// would arrive.
+// (0: no more is wanted) would arrive, or what loss comes of.
 func (b *budget) probe(want float64, at time.Duration) (bytes int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -163,9 +163,11 @@ func (w *wire) share(now time.Time, shows []show, sound float64) (limited bool) 
 	if !math.IsInf(rate, 1) {
 		w.spread(int(max(rate, media)), at) // what cannot be made smaller is not held up either
 	}
-	if want := next(claims, given); want > 0 {
-		w.pad(shows, w.budget.probe(want+other, at), now)
+	want := next(claims, given)
+	if want > 0 {
+		want += other
 	}
+	w.pad(shows, w.budget.probe(want, at), now)
 	return limited && !w.budget.starting(at)
 }
 
