@@ -32,6 +32,7 @@ type Pool struct {
 	mu      sync.Mutex
 	workers map[string]*worker
 	closed  bool
+	stills  stills
 	wg      sync.WaitGroup
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -39,7 +40,7 @@ type Pool struct {
 
 // NewPool starts nothing yet; workers start when they are needed.
 func NewPool(cfg Config) *Pool {
-	p := &Pool{cfg: cfg, zero: time.Now(), workers: make(map[string]*worker)}
+	p := &Pool{cfg: cfg, zero: time.Now(), workers: make(map[string]*worker), stills: stills{slots: make(chan struct{}, stillsMax)}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }

@@ -3,6 +3,7 @@ package mixer
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -51,6 +52,7 @@ type worker struct {
 	inputs  map[uint32]*input
 	outputs map[uint32]*output
 	images  map[uint32][]byte
+	asked   map[uint32]*still
 	up      bool
 	queue   []any       // for the writer; control messages are never dropped
 	frames  int         // Media in queue
@@ -75,7 +77,7 @@ type output struct {
 func newWorker(cfg Config, key string, gather time.Duration, zero time.Time) *worker {
 	return &worker{
 		cfg: cfg, key: key, gather: gather, zero: zero, log: cfg.Log.With("worker", key),
-		inputs: make(map[uint32]*input), outputs: make(map[uint32]*output), images: make(map[uint32][]byte),
+		inputs: make(map[uint32]*input), outputs: make(map[uint32]*output), images: make(map[uint32][]byte), asked: make(map[uint32]*still),
 		flush: time.NewTimer(0),
 	}
 }
@@ -257,6 +259,7 @@ func (w *worker) session(ctx context.Context) error {
 	close(done)
 	sock.Close()
 	helpers.Wait()
+	w.stillsLost()
 	return err
 }
 
@@ -323,6 +326,9 @@ func (w *worker) replay() (needKeys []func()) {
 	for _, o := range w.outputs {
 		w.openLocked(o)
 	}
+	for _, s := range w.asked {
+		w.sendLocked(s.ask)
+	}
 	return needKeys
 }
 
@@ -356,17 +362,20 @@ func (w *worker) watch(done <-chan struct{}) {
 		case <-tick.C:
 		}
 		quiet++
-		if w.heard.Swap(false) || !w.mixing() {
+		if w.heard.Swap(false) || !w.expected() {
 			quiet = 0
 		}
 	}
 	w.log.Warn("media worker hangs", "silent_seconds", hungAfter)
 }
 
-// mixing tells whether the worker should be heard all the time.
-func (w *worker) mixing() bool {
+// expected tells whether the worker should be heard: it mixes, or makes a JPEG.
+func (w *worker) expected() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(w.asked) > 0 {
+		return true
+	}
 	for _, o := range w.outputs {
 		if _, mix := o.open.(*wire.OpenMix); mix && !o.broken {
 			return true
@@ -391,7 +400,13 @@ func (w *worker) read(conn *wire.Conn) error {
 			if in := w.input(m.Input); in != nil {
 				in.needKey()
 			}
+		case *wire.JPEG:
+			w.stillMade(m.Still, m.Data, nil)
 		case *wire.Failed:
+			if m.Still != 0 {
+				w.stillMade(m.Still, nil, errors.New(m.Reason))
+				continue
+			}
 			w.log.Warn("media worker", "input", m.Input, "output", m.Output, "image", m.Image, "reason", m.Reason)
 			w.fail(m)
 		default:

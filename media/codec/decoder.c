@@ -46,13 +46,12 @@ uint8_t *braid_decoder_input(braid_decoder *d, int size)
 	return av_new_packet(d->pkt, size) < 0 ? NULL : d->pkt->data;
 }
 
-braid_decoded braid_decoder_decode(braid_decoder *d, int64_t pts)
+// receive takes all pictures that are ready and keeps the newest; err is what
+// sending said.
+static braid_decoded receive(braid_decoder *d, int err)
 {
-	braid_decoded out = {0};
+	braid_decoded out = {.err = err};
 
-	d->pkt->pts = pts;
-	out.err = avcodec_send_packet(d->ctx, d->pkt);
-	av_packet_unref(d->pkt);
 	while (out.err >= 0 && (out.err = avcodec_receive_frame(d->ctx, d->tmp)) >= 0) {
 		if (d->tmp->decode_error_flags || (d->tmp->flags & AV_FRAME_FLAG_CORRUPT))
 			out.damaged = 1;
@@ -65,9 +64,22 @@ braid_decoded braid_decoder_decode(braid_decoder *d, int64_t pts)
 		}
 		av_frame_move_ref(out.frame, d->tmp);
 	}
-	if (out.err == AVERROR(EAGAIN))
+	if (out.err == AVERROR(EAGAIN) || out.err == AVERROR_EOF)
 		out.err = 0; // drained: the normal end
 	return out;
+}
+
+braid_decoded braid_decoder_decode(braid_decoder *d, int64_t pts)
+{
+	d->pkt->pts = pts;
+	int err = avcodec_send_packet(d->ctx, d->pkt);
+	av_packet_unref(d->pkt);
+	return receive(d, err);
+}
+
+braid_decoded braid_decoder_drain(braid_decoder *d)
+{
+	return receive(d, avcodec_send_packet(d->ctx, NULL));
 }
 
 void braid_decoder_close(braid_decoder *d)

@@ -181,7 +181,11 @@ func (d *VideoDecoder) decode(units [][]byte, size int, pts time.Duration) (*Dec
 		return nil, errors.New("out of memory")
 	}
 	d.write(unsafe.Slice((*byte)(data), size), units)
-	out := C.braid_decoder_decode(d.c, C.int64_t(pts))
+	return d.take(C.braid_decoder_decode(d.c, C.int64_t(pts)))
+}
+
+// take checks what came out of libavcodec.
+func (d *VideoDecoder) take(out C.braid_decoded) (*Decoded, error) {
 	pic := &Decoded{frame: out.frame}
 	if out.err < 0 || out.damaged != 0 {
 		pic.Free()
@@ -255,4 +259,12 @@ func reason(code C.int) string {
 	var text [C.AV_ERROR_MAX_STRING_SIZE]C.char
 	C.av_strerror(code, &text[0], C.AV_ERROR_MAX_STRING_SIZE)
 	return C.GoString(&text[0])
+}
+
+// drain gives the picture that the decoder still holds, if any.
+func (d *VideoDecoder) drain() (*Decoded, error) {
+	if d.c == nil {
+		return nil, nil
+	}
+	return d.take(C.braid_decoder_drain(d.c))
 }

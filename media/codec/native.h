@@ -23,6 +23,9 @@ braid_decoder *braid_decoder_open(const char *name, int64_t max_pixels, int low_
 uint8_t *braid_decoder_input(braid_decoder *d, int size);
 // braid_decoder_decode takes the packet written into braid_decoder_input's bytes.
 braid_decoded braid_decoder_decode(braid_decoder *d, int64_t pts);
+// braid_decoder_drain gives the picture that the decoder holds back; then only close
+// is left.
+braid_decoded braid_decoder_drain(braid_decoder *d);
 void braid_decoder_close(braid_decoder *d);
 // braid_frame_check makes *frame 8 bit limited range 4:2:0 (replacing it when
 // it was full range); AVERROR_PATCHWELCOME when it is another format. With convert

@@ -52,6 +52,7 @@ type engine struct {
 
 	inputs registry[*input] // with those that are closed but still shown
 	images *images
+	stills chan *wire.Still // sent by the reader, never closed; full: refuse
 	mixes  registry[*mix]
 	slots  chan struct{} // one a core: decoders take turns, encoders do not wait for them
 
@@ -122,6 +123,7 @@ func greet(ctx context.Context, conn *wire.Conn, log *slog.Logger) (*engine, err
 		open:    make(map[uint32]*input),
 		groups:  make(map[uint32]*group),
 		outputs: make(map[uint32]output),
+		stills:  make(chan *wire.Still, maxStills),
 	}
 	if e.maxWidth <= 0 || e.maxHeight <= 0 {
 		e.maxWidth, e.maxHeight = defaultMaxWidth, defaultMaxHeight
@@ -133,6 +135,7 @@ func greet(ctx context.Context, conn *wire.Conn, log *slog.Logger) (*engine, err
 		return nil, fmt.Errorf("engine: the server speaks version %d, this worker %d", hello.Version, wire.Version)
 	}
 	e.images = newImages(e)
+	e.start(e.makeStills)
 	return e, nil
 }
 
@@ -181,6 +184,8 @@ func (e *engine) handle(msg any) error {
 		e.refuse(wire.Failed{Output: m.Output}, e.setLayout(m))
 	case *wire.Image:
 		e.refuse(wire.Failed{Image: m.Image}, e.images.set(m.Image, m.Data))
+	case *wire.Still:
+		e.refuse(wire.Failed{Still: m.Still}, e.queueStill(m))
 	default:
 		return fmt.Errorf("engine: a server does not send %T", msg)
 	}
@@ -196,7 +201,7 @@ func (e *engine) refuse(f wire.Failed, err error) {
 }
 
 func (e *engine) failed(f *wire.Failed) {
-	e.log.Warn("failed", "input", f.Input, "output", f.Output, "image", f.Image, "reason", f.Reason)
+	e.log.Warn("failed", "input", f.Input, "output", f.Output, "image", f.Image, "still", f.Still, "reason", f.Reason)
 	e.write(f)
 }
 

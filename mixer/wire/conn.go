@@ -30,6 +30,8 @@ const (
 	kindOutput
 	kindNeedKey
 	kindFailed
+	kindStill
+	kindJPEG
 )
 
 // Conn carries messages over a byte stream. Write may be called from many
@@ -96,8 +98,13 @@ func Append(dst []byte, msg any) ([]byte, error) {
 		dst = appendOutput(dst, m)
 	case *Image:
 		dst = append(dst, byte(kindImage))
-		dst = binary.BigEndian.AppendUint32(dst, m.Image)
-		dst = append(dst, m.Data...)
+		dst = appendFile(dst, m.Image, m.Data)
+	case *JPEG:
+		dst = append(dst, byte(kindJPEG))
+		dst = appendFile(dst, m.Still, m.Data)
+	case *Still:
+		dst = append(dst, byte(kindStill))
+		dst = appendStill(dst, m)
 	default:
 		k, ok := kindOf(msg)
 		if !ok {
@@ -158,10 +165,13 @@ func Parse(b []byte) (any, error) {
 	case kindOutput:
 		return parseOutput(body)
 	case kindImage:
-		if len(body) < 4 {
-			return nil, errCut
-		}
-		return &Image{Image: binary.BigEndian.Uint32(body), Data: body[4:]}, nil
+		id, file, err := parseFile(body)
+		return &Image{Image: id, Data: file}, err
+	case kindJPEG:
+		id, file, err := parseFile(body)
+		return &JPEG{Still: id, Data: file}, err
+	case kindStill:
+		return parseStill(body)
 	case kindHello:
 		msg = new(Hello)
 	case kindOpenInput:
@@ -257,6 +267,32 @@ func parseOutput(b []byte) (*Output, error) {
 	return m, p.err
 }
 
+// Image, JPEG: id u32 | the file
+func appendFile(dst []byte, id uint32, file []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(dst, id), file...)
+}
+
+func parseFile(b []byte) (id uint32, file []byte, err error) {
+	if len(b) < 4 {
+		return 0, nil, errCut
+	}
+	return binary.BigEndian.Uint32(b), b[4:], nil
+}
+
+// Still: still u32 | codec u8 | width u16 | units
+func appendStill(dst []byte, m *Still) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, m.Still)
+	dst = append(dst, codecByte(m.Codec))
+	return appendUnits(binary.BigEndian.AppendUint16(dst, m.Width), m.Units)
+}
+
+func parseStill(b []byte) (*Still, error) {
+	p := parser{b: b}
+	m := &Still{Still: p.u32(), Codec: p.codec(), Width: p.u16()}
+	m.Units = p.units()
+	return m, p.err
+}
+
 // units: (length u32, bytes)... to the end
 func appendUnits(dst []byte, units [][]byte) []byte {
 	for _, u := range units {
@@ -266,7 +302,7 @@ func appendUnits(dst []byte, units [][]byte) []byte {
 	return dst
 }
 
-var codecs = [...]media.Codec{1: media.H264, 2: media.VP8, 3: media.Opus, 4: media.AAC}
+var codecs = [...]media.Codec{1: media.H264, 2: media.VP8, 3: media.Opus, 4: media.AAC, 5: media.VP9, 6: media.AV1, 7: media.H265}
 
 func codecByte(c media.Codec) byte {
 	for i, known := range codecs {
@@ -296,6 +332,7 @@ func (p *parser) take(n int) []byte {
 }
 
 func (p *parser) u8() byte    { return p.take(1)[0] }
+func (p *parser) u16() uint16 { return binary.BigEndian.Uint16(p.take(2)) }
 func (p *parser) u32() uint32 { return binary.BigEndian.Uint32(p.take(4)) }
 func (p *parser) u64() uint64 { return binary.BigEndian.Uint64(p.take(8)) }
 

@@ -31,6 +31,9 @@ func messages() []any {
 			Levels: []Level{{Input: 1, Vol: 200, Vad: 150}, {Input: 5}}, Units: [][]byte{{0x65, 1}}},
 		&Output{Output: 2, Codec: media.AAC, PTS: 1, Units: [][]byte{{1, 2, 3}}},
 		&NeedKey{Input: 1},
+		&Still{Still: 6, Codec: media.AV1, Width: 320, Units: [][]byte{{0x12, 0}, {0x0a, 1, 2}}},
+		&JPEG{Still: 6, Data: []byte("\xff\xd8\xff")},
+		&Failed{Still: 6, Reason: "key frame needed"},
 		&Failed{Input: 1, Reason: "picture of 16384x8704 is over 1920x1088"},
 	}
 }

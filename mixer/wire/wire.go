@@ -7,7 +7,7 @@
 //	length uint32 | type uint8 | body        (big endian, length counts type and body)
 //
 // Control messages have JSON bodies; Media and Output are binary, because they
-// come with every frame. Version is compared in Hello and Ready: a worker of
+// come with every frame, and so are those that carry files. Version is compared in Hello and Ready: a worker of
 // another build is refused, not guessed at.
 package wire
 
@@ -18,7 +18,7 @@ import (
 )
 
 // Version changes with every change of a message.
-const Version = 2
+const Version = 3
 
 // MaxMessage bounds one message in bytes: an intra picture of 1920x1088 at any
 // sane rate is far below, a background image may come near.
@@ -122,6 +122,14 @@ type (
 		Lost  bool
 		Units [][]byte
 	}
+	// Still asks for one key frame as a JPEG file: JPEG or Failed answers. It touches
+	// no input and no output.
+	Still struct {
+		Still uint32 // the request's number
+		Codec media.Codec
+		Width uint16 // pixels at most; 0: the picture's own
+		Units [][]byte
+	}
 )
 
 // Worker to server.
@@ -145,10 +153,15 @@ type (
 	}
 	// NeedKey says that an input cannot be decoded until its next key frame.
 	NeedKey struct{ Input uint32 }
-	// Failed says in words why an input, an output or an image does not work
-	// (one of the three ids is set). Others go on.
+	// JPEG is the file that a Still asked for.
+	JPEG struct {
+		Still uint32
+		Data  []byte
+	}
+	// Failed says in words why an input, an output, an image or a still does not
+	// work (one of the ids is set). Others go on.
 	Failed struct {
-		Input, Output, Image uint32
-		Reason               string
+		Input, Output, Image, Still uint32
+		Reason                      string
 	}
 )
