@@ -158,7 +158,11 @@ func (s *segmenter) open(t *Tag, dts time.Duration) error {
 	if s.audio != nil {
 		config = s.demux.AudioSpecificConfig()
 	}
-	mux, err := mpegts.NewMuxer(s, s.video != nil, config)
+	var video media.Codec
+	if s.video != nil {
+		video = media.H264
+	}
+	mux, err := mpegts.NewMuxer(s, video, config)
 	if err != nil {
 		return fmt.Errorf("origin: HLS: %w", err)
 	}

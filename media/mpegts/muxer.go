@@ -1,6 +1,6 @@
 // Package mpegts writes access units as an MPEG transport stream (ISO/IEC
-// 13818-1): H.264 in Annex B form with access unit delimiters, AAC with ADTS
-// headers. Packets, sections and PES framing are go-astits' work.
+// 13818-1): H.264 and H.265 in Annex B form with access unit delimiters, AAC with
+// ADTS headers. Packets, sections and PES framing are go-astits' work.
 //
 // It does not cut segments, it does not pace, and it starts no goroutine.
 package mpegts
@@ -14,6 +14,8 @@ import (
 	"github.com/asticode/go-astits"
 
 	"braid/media"
+	"braid/media/h264"
+	"braid/media/h265"
 )
 
 // PIDs as most encoders choose them.
@@ -35,22 +37,25 @@ const (
 // Its methods are called from one goroutine.
 type Muxer struct {
 	ts    *astits.Muxer
-	video bool
-	adts  *adts // nil without audio
+	video media.Codec // empty without video
+	adts  *adts       // nil without audio
 	buf   []byte
 }
 
-// NewMuxer writes to w, in whole 188-byte packets. audioConfig is the AAC
-// AudioSpecificConfig, nil when there is no audio. It fails with
-// media.ErrInvalid when there is nothing to carry or audioConfig is not AAC
-// that ADTS can describe.
-func NewMuxer(w io.Writer, video bool, audioConfig []byte) (*Muxer, error) {
+// NewMuxer writes to w, in whole 188-byte packets. video is media.H264, media.H265
+// or empty when there is none; audioConfig is the AAC AudioSpecificConfig, nil
+// when there is no audio. It fails with media.ErrInvalid when there is nothing to
+// carry, for another codec, and when audioConfig is not AAC that ADTS can describe.
+func NewMuxer(w io.Writer, video media.Codec, audioConfig []byte) (*Muxer, error) {
 	m := &Muxer{
 		ts:    astits.NewMuxer(context.Background(), w, astits.MuxerOptTablesRetransmitPeriod(tablesPeriod)),
 		video: video,
 	}
-	if !video && audioConfig == nil {
+	if video == "" && audioConfig == nil {
 		return nil, fmt.Errorf("mpegts: neither video nor audio: %w", media.ErrInvalid)
+	}
+	if video != "" && video != media.H264 && video != media.H265 {
+		return nil, fmt.Errorf("mpegts: video codec %s: only H.264 and H.265 are carried: %w", video, media.ErrInvalid)
 	}
 	if audioConfig != nil {
 		a, err := parseAudioConfig(audioConfig)
@@ -60,8 +65,13 @@ func NewMuxer(w io.Writer, video bool, audioConfig []byte) (*Muxer, error) {
 		m.adts = &a
 		m.ts.SetPCRPID(audioPID)
 	}
-	if video {
+	switch video {
+	case media.H264:
 		m.add(videoPID, astits.StreamTypeH264Video)
+	case media.H265:
+		m.add(videoPID, astits.StreamTypeH265Video)
+	}
+	if video != "" {
 		m.ts.SetPCRPID(videoPID)
 	}
 	if m.adts != nil {
@@ -93,8 +103,8 @@ func (m *Muxer) WriteAt(au *media.AccessUnit, dts time.Duration) error {
 	switch {
 	case au.Size() == 0:
 		return nil
-	case au.Codec == media.H264 && m.video:
-		m.buf = appendAnnexB(m.buf[:0], au.Units)
+	case au.Codec == m.video:
+		m.buf = appendAnnexB(m.buf[:0], au.Codec, au.Units)
 		return m.write(videoPID, au, dts)
 	case au.Codec == media.AAC && m.adts != nil:
 		buf, err := m.adts.appendFrame(m.buf[:0], au.Units[0])
@@ -122,13 +132,13 @@ func (m *Muxer) write(pid uint16, au *media.AccessUnit, dts time.Duration) error
 		PID: pid,
 		PES: &astits.PESData{Data: m.buf, Header: &astits.PESHeader{OptionalHeader: header}},
 	}
-	if (pid == videoPID) == m.video { // this stream carries the clock
+	if (pid == videoPID) == (m.video != "") { // this stream carries the clock
 		data.AdaptationField = &astits.PacketAdaptationField{
 			HasPCR: true,
 			PCR:    clock(dts),
 			// Each audio frame is a random access point, but go-astits repeats
 			// the tables at each one: 5 % of a sound-only stream for nothing.
-			RandomAccessIndicator: au.Key && m.video,
+			RandomAccessIndicator: au.Key && m.video != "",
 		}
 	}
 	_, err := m.ts.WriteData(data)
@@ -140,18 +150,28 @@ func clock(d time.Duration) *astits.ClockReference {
 	return &astits.ClockReference{Base: (int64(d)*9 + 50_000) / 100_000 & (1<<33 - 1)}
 }
 
-// appendAnnexB appends an access unit as a byte stream (ITU-T H.264 annex B).
-// The delimiter comes first because ISO/IEC 13818-1 clause 2.14 demands one and
-// Apple's players reject segments without.
-func appendAnnexB(dst []byte, units [][]byte) []byte {
-	const nalAUD = 9
-	dst = append(dst, 0, 0, 0, 1, nalAUD, 0xf0) // any slice type
+// appendAnnexB appends an access unit as a byte stream (ITU-T H.264 and H.265,
+// annex B). The delimiter comes first because ISO/IEC 13818-1 clauses 2.14 and 2.17
+// demand one and Apple's players reject segments without.
+func appendAnnexB(dst []byte, codec media.Codec, units [][]byte) []byte {
+	if codec == media.H265 {
+		dst = append(dst, 0, 0, 0, 1, h265.TypeAUD<<1, 1, 0x50) // any slice type
+	} else {
+		dst = append(dst, 0, 0, 0, 1, h264.TypeAUD, 0xf0)
+	}
 	for _, u := range units {
-		if len(u) == 0 || u[0]&31 == nalAUD {
+		if len(u) == 0 || delimiter(codec, u) {
 			continue
 		}
 		dst = append(dst, 0, 0, 0, 1)
 		dst = append(dst, u...)
 	}
 	return dst
+}
+
+func delimiter(codec media.Codec, nal []byte) bool {
+	if codec == media.H265 {
+		return h265.Type(nal) == h265.TypeAUD
+	}
+	return h264.Type(nal) == h264.TypeAUD
 }

@@ -13,6 +13,7 @@ import (
 
 	"braid/media"
 	"braid/media/h264"
+	"braid/media/h265"
 )
 
 // stereo48k is AAC-LC, 48 kHz, stereo.
@@ -94,7 +95,7 @@ func checkCounters(t *testing.T, all []tsPacket) {
 
 func TestPictures(t *testing.T) {
 	var out bytes.Buffer
-	m, err := NewMuxer(&out, true, stereo48k)
+	m, err := NewMuxer(&out, media.H264, stereo48k)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +164,7 @@ func TestPictures(t *testing.T) {
 
 func TestReorderedPictureCarriesDTS(t *testing.T) {
 	var out bytes.Buffer
-	m, _ := NewMuxer(&out, true, nil)
+	m, _ := NewMuxer(&out, media.H264, nil)
 	au := &media.AccessUnit{Codec: media.H264, PTS: 80 * time.Millisecond, Units: [][]byte{{0x41, 1}}}
 	if err := m.WriteAt(au, 40*time.Millisecond); err != nil {
 		t.Fatal(err)
@@ -176,7 +177,7 @@ func TestReorderedPictureCarriesDTS(t *testing.T) {
 
 func TestSoundAloneCarriesTheClock(t *testing.T) {
 	var out bytes.Buffer
-	m, err := NewMuxer(&out, false, stereo48k)
+	m, err := NewMuxer(&out, "", stereo48k)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +205,7 @@ func TestSoundAloneCarriesTheClock(t *testing.T) {
 
 func TestTimeWraps(t *testing.T) {
 	var out bytes.Buffer
-	m, _ := NewMuxer(&out, true, nil)
+	m, _ := NewMuxer(&out, media.H264, nil)
 	wrap := time.Duration(1<<33) * time.Second / 90000
 	if err := m.Write(&media.AccessUnit{Codec: media.H264, PTS: wrap - 50*time.Millisecond, Units: [][]byte{{0x41, 1}}}); err != nil {
 		t.Fatal(err)
@@ -216,6 +217,9 @@ func TestTimeWraps(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
+	if _, err := NewMuxer(new(bytes.Buffer), media.AV1, stereo48k); !errors.Is(err, media.ErrInvalid) {
+		t.Errorf("AV1: got %v, want ErrInvalid", err)
+	}
 	for name, config := range map[string][]byte{
 		"empty":          {},
 		"short":          {0x11},
@@ -229,18 +233,18 @@ func TestRefusals(t *testing.T) {
 		"odd extension":  {0x29, 0x97, 0x80},
 		"scalable (AOT)": {0x31, 0x90},
 	} {
-		if _, err := NewMuxer(new(bytes.Buffer), true, config); !errors.Is(err, media.ErrInvalid) {
+		if _, err := NewMuxer(new(bytes.Buffer), media.H264, config); !errors.Is(err, media.ErrInvalid) {
 			t.Errorf("%s: % x: got %v, want ErrInvalid", name, config, err)
 		}
 	}
-	if _, err := NewMuxer(new(bytes.Buffer), false, nil); !errors.Is(err, media.ErrInvalid) {
+	if _, err := NewMuxer(new(bytes.Buffer), "", nil); !errors.Is(err, media.ErrInvalid) {
 		t.Errorf("nothing to carry: got %v", err)
 	}
-	m, _ := NewMuxer(new(bytes.Buffer), true, nil)
+	m, _ := NewMuxer(new(bytes.Buffer), media.H264, nil)
 	if err := m.Write(&media.AccessUnit{Codec: media.AAC, Units: [][]byte{{1}}}); !errors.Is(err, media.ErrInvalid) {
 		t.Errorf("sound into a program without: got %v", err)
 	}
-	m, _ = NewMuxer(new(bytes.Buffer), false, stereo48k)
+	m, _ = NewMuxer(new(bytes.Buffer), "", stereo48k)
 	if err := m.Write(&media.AccessUnit{Codec: media.AAC, Units: [][]byte{make([]byte, 8185)}}); !errors.Is(err, media.ErrInvalid) {
 		t.Errorf("frame over 13 bits: got %v", err)
 	}
@@ -270,24 +274,39 @@ func FuzzParseAudioConfig(f *testing.F) {
 	})
 }
 
-// TestFFprobeReads muxes a real encoder's output and lets ffprobe decode it.
+// TestFFprobeReads muxes real encoders' output and lets ffprobe decode it.
 func TestFFprobeReads(t *testing.T) {
 	for _, tool := range []string{"ffmpeg", "ffprobe"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skip(tool + " is not installed")
 		}
 	}
+	for _, c := range []struct {
+		codec media.Codec
+		name  string // as ffprobe says it
+		args  []string
+	}{
+		{media.H264, "h264", []string{"-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-x264-params", "aud=1", "-f", "h264"}},
+		{media.H265, "hevc", []string{"-c:v", "libx265", "-preset", "ultrafast", "-bf", "0", "-x265-params", "aud=1:log-level=none", "-f", "hevc"}},
+	} {
+		t.Run(c.name, func(t *testing.T) { ffprobeReads(t, c.codec, c.name, c.args) })
+	}
+}
+
+func ffprobeReads(t *testing.T, codec media.Codec, name string, encoder []string) {
 	dir := t.TempDir()
-	run(t, "ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25", "-f", "lavfi", "-i", "sine=r=48000",
-		"-t", "4", "-map", "0:v", "-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-g", "50", "-x264-params", "aud=1", "-f", "h264", filepath.Join(dir, "v.h264"),
-		"-t", "4", "-map", "1:a", "-ac", "2", "-c:a", "aac", "-f", "adts", filepath.Join(dir, "a.aac"))
+	v, a := filepath.Join(dir, "v"), filepath.Join(dir, "a.aac")
+	args := []string{"-v", "error", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25", "-f", "lavfi", "-i", "sine=r=48000",
+		"-t", "4", "-map", "1:a", "-ac", "2", "-c:a", "aac", "-f", "adts", a,
+		"-t", "4", "-map", "0:v", "-g", "50"}
+	run(t, "ffmpeg", append(append(args, encoder...), v)...)
 
 	var out bytes.Buffer
-	m, err := NewMuxer(&out, true, stereo48k)
+	m, err := NewMuxer(&out, codec, stereo48k)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pictures, sound := readPictures(t, filepath.Join(dir, "v.h264")), readADTS(t, filepath.Join(dir, "a.aac"))
+	pictures, sound := readPictures(t, codec, v), readADTS(t, a)
 	for len(pictures) > 0 || len(sound) > 0 { // in order of time
 		from := &pictures
 		if len(pictures) == 0 || len(sound) > 0 && sound[0].PTS < pictures[0].PTS {
@@ -312,8 +331,8 @@ func TestFFprobeReads(t *testing.T) {
 	if err := json.Unmarshal(run(t, "ffprobe", "-v", "error", "-count_frames", "-show_streams", "-of", "json", ts), &probe); err != nil {
 		t.Fatal(err)
 	}
-	if len(probe.Streams) != 2 || probe.Streams[0].Codec != "h264" || probe.Streams[0].Frames != "100" || probe.Streams[1].Codec != "aac" {
-		t.Errorf("got %+v, want 100 frames of h264 and aac", probe.Streams)
+	if len(probe.Streams) != 2 || probe.Streams[0].Codec != name || probe.Streams[0].Frames != "100" || probe.Streams[1].Codec != "aac" {
+		t.Errorf("got %+v, want 100 frames of %s and aac", probe.Streams, name)
 	}
 }
 
@@ -331,20 +350,20 @@ func run(t *testing.T, name string, args ...string) []byte {
 }
 
 // readPictures splits a byte stream with delimiters, 25 pictures a second.
-func readPictures(t *testing.T, path string) (aus []*media.AccessUnit) {
+func readPictures(t *testing.T, codec media.Codec, path string) (aus []*media.AccessUnit) {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, u := range h264.SplitAnnexB(nil, b) {
-		if h264.Type(u) == h264.TypeAUD {
-			aus = append(aus, &media.AccessUnit{Codec: media.H264, PTS: time.Duration(len(aus)) * 40 * time.Millisecond})
+		if delimiter(codec, u) {
+			aus = append(aus, &media.AccessUnit{Codec: codec, PTS: time.Duration(len(aus)) * 40 * time.Millisecond})
 			continue
 		}
 		au := aus[len(aus)-1]
 		au.Units = append(au.Units, u)
-		au.Key = au.Key || h264.IsKey([][]byte{u})
+		au.Key = au.Key || codec == media.H265 && h265.IsIRAP(u) || codec == media.H264 && h264.IsKey([][]byte{u})
 	}
 	return aus
 }
