@@ -21,47 +21,90 @@ import (
 // All methods may be called from any goroutine. It starts none; a timer runs
 // while a publisher is away.
 type Hub struct {
+	changed func(Change) // may be nil
+
 	mu      sync.Mutex
 	streams map[key]*stream
 	closed  bool
+	changes []Change // that changed is yet to be told
+	telling bool
 }
 
 type key struct{ app, name string }
 
 // NewHub is a hub without streams.
-func NewHub() *Hub { return &Hub{streams: make(map[key]*stream)} }
+func NewHub() *Hub { return newHub(nil) }
 
-// Publish puts a stream on air, or back on air. remote is the publisher's
-// address for Streams. It fails with media.ErrExists when somebody publishes
-// under this name, media.ErrInvalid for a name that validName refuses,
-// media.ErrClosed after Close.
+func newHub(changed func(Change)) *Hub {
+	return &Hub{changed: changed, streams: make(map[key]*stream)}
+}
+
+// Publisher says what somebody publishes.
+type Publisher struct {
+	Domain    string // streaming domain; "": the origin's own
+	App, Name string
+	Remote    string // address for people
+	// Source names the stream of the same application that this one is made from,
+	// in the transcoder; "" for what comes from outside.
+	Source string
+}
+
+// Publish is PublishAs in the origin's own domain.
 func (h *Hub) Publish(app, name, remote string) (*Ingest, error) {
-	if err := validKey(app, name); err != nil {
+	return h.PublishAs(Publisher{App: app, Name: name, Remote: remote})
+}
+
+// PublishAs puts a stream on air, or back on air. It fails with media.ErrExists
+// when somebody publishes under this name, in whatever domain, media.ErrInvalid for
+// a name that validName refuses, media.ErrClosed after Close. A stream that waits
+// for its publisher ends when one of another domain or source comes.
+func (h *Hub) PublishAs(p Publisher) (*Ingest, error) {
+	if err := validKey(p.App, p.Name); err != nil {
 		return nil, err
 	}
+	defer h.tell()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return nil, fmt.Errorf("origin: publish %s/%s: %w", app, name, media.ErrClosed)
+		return nil, fmt.Errorf("origin: publish %s/%s: %w", p.App, p.Name, media.ErrClosed)
 	}
-	k := key{app, name}
+	k := key{p.App, p.Name}
 	s := h.streams[k]
+	if s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.ingest != nil {
+			return nil, fmt.Errorf("origin: publish %s/%s: %s publishes it: %w", p.App, p.Name, s.remote, media.ErrExists)
+		}
+		if s.domain != p.Domain || s.source != p.Source {
+			h.endLocked(s)
+			s = nil
+		}
+	}
 	if s == nil {
-		s = &stream{hub: h, app: app, name: name, viewers: make(map[*Viewer]struct{})}
+		s = &stream{hub: h, domain: p.Domain, app: p.App, name: p.Name, source: p.Source, remote: p.Remote, viewers: make(map[*Viewer]struct{})}
 		h.streams[k] = s
+		h.noteLocked(s, true)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ingest != nil {
-		return nil, fmt.Errorf("origin: publish %s/%s: %s publishes it: %w", app, name, s.ingest.remote, media.ErrExists)
-	}
-	in := &Ingest{s: s, remote: remote}
+	in := &Ingest{s: s}
+	s.remote = p.Remote
 	s.startLocked(in)
 	return in, nil
 }
 
+// endLocked ends a stream whose lock is held too.
+func (h *Hub) endLocked(s *stream) {
+	s.endLocked()
+	delete(h.streams, key{s.app, s.name})
+	h.noteLocked(s, false)
+}
+
 // Play joins a stream. It fails with media.ErrNotFound when it is not on air.
 func (h *Hub) Play(app, name string) (*Viewer, error) { return h.play(app, name, false) }
+
+// Tap is Play for a part of braid: it is not counted as somebody watching, nor are
+// its bytes as sent.
+func (h *Hub) Tap(app, name string) (*Viewer, error) { return h.play(app, name, true) }
 
 func (h *Hub) play(app, name string, internal bool) (*Viewer, error) {
 	if err := validKey(app, name); err != nil {
@@ -85,32 +128,34 @@ func (h *Hub) play(app, name string, internal bool) (*Viewer, error) {
 // expire ends a stream whose publisher did not come back. epoch is that of the
 // publisher that went: a timer that fires while the next one starts does nothing.
 func (h *Hub) expire(s *stream, epoch uint32) {
+	defer h.tell()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ingest == nil && s.epoch == epoch && !s.ended {
-		s.endLocked()
-		delete(h.streams, key{s.app, s.name})
+		h.endLocked(s)
 	}
 }
 
 // Close ends all streams; afterwards nothing can be published.
 func (h *Hub) Close() {
+	defer h.tell()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
-	for k, s := range h.streams {
+	for _, s := range h.streams {
 		s.mu.Lock()
-		s.endLocked()
+		h.endLocked(s)
 		s.mu.Unlock()
-		delete(h.streams, k)
 	}
 }
 
 // StreamInfo describes a stream at one moment.
 type StreamInfo struct {
+	Domain    string // streaming domain of its publisher; "": the origin's own
 	App, Name string
+	Source    string    // Publisher.Source
 	Since     time.Time // when the present publisher began
 	Remote    string    // its address; empty while it is away
 	Viewers   int       // over RTMP and HTTP-FLV; HLS has requests, not viewers
@@ -138,9 +183,9 @@ func (h *Hub) Streams() []StreamInfo {
 func (s *stream) info() StreamInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := StreamInfo{App: s.app, Name: s.name, Since: s.since, BytesIn: s.bytesIn, BytesOut: s.bytesOut.Load()}
+	i := StreamInfo{Domain: s.domain, Source: s.source, App: s.app, Name: s.name, Since: s.since, BytesIn: s.bytesIn, BytesOut: s.bytesOut.Load()}
 	if s.ingest != nil {
-		i.Remote = s.ingest.remote
+		i.Remote = s.remote
 	}
 	for v := range s.viewers {
 		if !v.internal {

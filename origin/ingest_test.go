@@ -33,9 +33,9 @@ func (d *door) Close()     { close(d.closed) }
 // later, and cannot be played; other applications are the hub's.
 func TestIngestApp(t *testing.T) {
 	in := &door{tags: make(chan *flv.Tag, 10), closed: make(chan struct{})}
-	o := New(Config{Log: quiet(), Ingest: func(app, stream, query string, _ net.Addr) (rtmp.Ingest, error) {
-		if app != IngestApp || stream != "good" || query != "a=b" {
-			return nil, &rtmp.Refusal{Words: "not " + stream, Err: media.ErrNotFound}
+	o := New(Config{Log: quiet(), Ingest: func(r rtmp.Request) (rtmp.Ingest, error) {
+		if r.App != IngestApp || r.Stream != "good" || r.Query != "a=b" || r.Host != "127.0.0.1" {
+			return nil, &rtmp.Refusal{Words: "not " + r.Stream, Err: media.ErrNotFound}
 		}
 		return in, nil
 	}})

@@ -34,8 +34,13 @@ const IngestApp = "rtc"
 type Config struct {
 	// Ingest takes publishers of the application IngestApp in place of the hub; see
 	// rtmp.Handler. nil: IngestApp is like any other. With it, nobody plays there.
-	Ingest func(app, stream, query string, remote net.Addr) (rtmp.Ingest, error)
-	Log    *slog.Logger
+	Ingest func(rtmp.Request) (rtmp.Ingest, error)
+	// Access decides who may publish and play; nil: everyone may. See Request.
+	Access func(context.Context, Request) (Grant, error)
+	// Changed is told of each stream that goes on air or has ended, in order, one at
+	// a time, from the goroutine that made it so; it must not block.
+	Changed func(Change)
+	Log     *slog.Logger
 }
 
 // Origin is a Hub with its ways in and out.
@@ -55,7 +60,7 @@ type Origin struct {
 // New is an origin without streams. Close must be called at last.
 func New(cfg Config) *Origin {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Origin{Hub: NewHub(), cfg: cfg, log: cfg.Log, ctx: ctx, cancel: cancel, hls: make(map[key]*hlsStream)}
+	return &Origin{Hub: newHub(cfg.Changed), cfg: cfg, log: cfg.Log, ctx: ctx, cancel: cancel, hls: make(map[key]*hlsStream)}
 }
 
 // Close ends all streams and their viewers, so that HTTP-FLV responses end too,
@@ -124,26 +129,43 @@ func accept(ctx context.Context, ln net.Listener, log *slog.Logger) (net.Conn, e
 // rtmpHandler lets RTMP clients publish to and play from the hub.
 type rtmpHandler struct{ o *Origin }
 
-func (h rtmpHandler) Publish(app, stream, query string, remote net.Addr) (rtmp.Ingest, error) {
-	if h.elsewhere(app) {
-		return h.o.cfg.Ingest(app, stream, query, remote)
+func (h rtmpHandler) Publish(r rtmp.Request) (rtmp.Ingest, error) {
+	if h.elsewhere(r.App) {
+		return h.o.cfg.Ingest(r)
 	}
-	in, err := h.o.Hub.Publish(app, stream, remote.String())
+	g, err := h.allow(r, true)
+	if err != nil {
+		return nil, err
+	}
+	in, err := h.o.PublishAs(Publisher{Domain: g.Domain, App: r.App, Name: r.Stream, Remote: r.Remote.String()})
 	if err != nil {
 		return nil, err // not a nil *Ingest in an interface
 	}
 	return in, nil
 }
 
-func (h rtmpHandler) Play(app, stream, _ string, _ net.Addr) (rtmp.Playback, error) {
-	if h.elsewhere(app) {
-		return nil, fmt.Errorf("origin: play %s/…: nothing is played there: %w", app, media.ErrNotFound)
+func (h rtmpHandler) Play(r rtmp.Request) (rtmp.Playback, error) {
+	if h.elsewhere(r.App) {
+		return nil, fmt.Errorf("origin: play %s/…: nothing is played there: %w", r.App, media.ErrNotFound)
 	}
-	v, err := h.o.Hub.Play(app, stream)
+	if _, err := h.allow(r, false); err != nil {
+		return nil, err
+	}
+	v, err := h.o.Hub.Play(r.App, r.Stream)
 	if err != nil {
 		return nil, err
 	}
 	return &rtmpPlayback{viewer: v}, nil
+}
+
+// allow asks Config.Access.
+func (h rtmpHandler) allow(r rtmp.Request, publish bool) (Grant, error) {
+	if err := validKey(r.App, r.Stream); err != nil {
+		return Grant{}, err
+	}
+	return h.o.access(context.Background(), Request{
+		Publish: publish, Host: r.Host, App: r.App, Name: r.Stream, Path: "/" + r.App + "/" + r.Stream, Query: r.Query, Remote: r.Remote.String(),
+	})
 }
 
 func (h rtmpHandler) elsewhere(app string) bool { return app == IngestApp && h.o.cfg.Ingest != nil }

@@ -24,7 +24,9 @@ const splice = 40 // ms
 //	              └──── Publish again ───────┘
 type stream struct {
 	hub       *Hub
+	domain    string
 	app, name string
+	source    string // Publisher.Source
 	bytesOut  atomic.Uint64
 
 	mu      sync.Mutex // held while tags are put into viewers; taken after Hub.mu
@@ -34,6 +36,7 @@ type stream struct {
 	gop     gop
 	epoch   uint32 // of the newest publisher, from 1
 	since   time.Time
+	remote  string      // of the newest publisher
 	away    *time.Timer // ends the stream; nil while on air
 	ended   bool
 	bytesIn uint64
@@ -45,10 +48,7 @@ type stream struct {
 }
 
 // Ingest is the way in for one publisher. Its methods are called from one goroutine.
-type Ingest struct {
-	s      *stream
-	remote string
-}
+type Ingest struct{ s *stream }
 
 // WriteTag takes the next tag of the stream and hands it to all viewers. It does
 // not wait for any of them. t may be kept by the caller; its payload is copied.

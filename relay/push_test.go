@@ -259,21 +259,21 @@ func (s *pushIngest) got() []*flv.Tag {
 	return s.tags[:len(s.tags):len(s.tags)]
 }
 
-func (o *pushOrigin) Publish(app, stream, query string, _ net.Addr) (rtmp.Ingest, error) {
+func (o *pushOrigin) Publish(r rtmp.Request) (rtmp.Ingest, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.refuse != nil {
 		return nil, o.refuse
 	}
-	if app != "live" || stream != pushKey || query != "a=b" {
-		return nil, fmt.Errorf("unexpected %q %q %q", app, stream, query)
+	if r.App != "live" || r.Stream != pushKey || r.Query != "a=b" {
+		return nil, fmt.Errorf("unexpected %q %q %q", r.App, r.Stream, r.Query)
 	}
 	s := &pushIngest{}
 	o.sessions = append(o.sessions, s)
 	return s, nil
 }
 
-func (o *pushOrigin) Play(string, string, string, net.Addr) (rtmp.Playback, error) {
+func (o *pushOrigin) Play(rtmp.Request) (rtmp.Playback, error) {
 	return nil, media.ErrNotFound
 }
 

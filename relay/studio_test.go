@@ -101,20 +101,20 @@ func newStudioOrigin(t *testing.T, check func(app, stream, query string) error) 
 	return o
 }
 
-func (o *studioOrigin) Publish(app, stream, query string, _ net.Addr) (rtmp.Ingest, error) {
+func (o *studioOrigin) Publish(r rtmp.Request) (rtmp.Ingest, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.check != nil {
-		if err := o.check(app, stream, query); err != nil {
+		if err := o.check(r.App, r.Stream, r.Query); err != nil {
 			return nil, err
 		}
 	}
 	s := &pushIngest{}
-	o.pushed[app+"/"+stream+"?"+query] = s
+	o.pushed[r.App+"/"+r.Stream+"?"+r.Query] = s
 	return s, nil
 }
 
-func (o *studioOrigin) Play(string, string, string, net.Addr) (rtmp.Playback, error) {
+func (o *studioOrigin) Play(rtmp.Request) (rtmp.Playback, error) {
 	return nil, media.ErrNotFound
 }
 

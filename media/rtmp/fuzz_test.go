@@ -82,7 +82,7 @@ func TestRecord(t *testing.T) {
 func serveBytes(t testing.TB, b []byte) (*testHub, error) {
 	t.Helper()
 	hub := newTestHub()
-	old, err := hub.Publish("live", "old", "", &net.TCPAddr{})
+	old, err := hub.Publish(Request{App: "live", Stream: "old", Remote: &net.TCPAddr{}})
 	if err != nil {
 		t.Fatal(err)
 	}

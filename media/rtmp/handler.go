@@ -11,18 +11,24 @@ import (
 // connection's goroutine, so a slow Handler delays only that client; it is
 // called for many connections at a time.
 //
-// For rtmp://host/live/cam?token=x the app is "live", the stream "cam" and the
-// query "token=x". All three are foreign text, any length up to 64 KiB, valid
-// UTF-8 or not.
-//
 // The error decides what the client is told: media.ErrExists becomes
 // NetStream.Publish.BadName, media.ErrNotFound NetStream.Play.StreamNotFound,
 // anything else NetStream.Publish.Denied or NetStream.Play.Failed; the
 // description tells these, media.ErrInvalid and media.ErrClosed apart, or is a
 // Refusal's own words. The error's text stays in the log. The connection is then closed.
 type Handler interface {
-	Publish(app, stream, query string, remote net.Addr) (Ingest, error)
-	Play(app, stream, query string, remote net.Addr) (Playback, error)
+	Publish(Request) (Ingest, error)
+	Play(Request) (Playback, error)
+}
+
+// Request is what a client asks for. For rtmp://host:1935/live/cam?token=x App is
+// "live", Stream "cam", Query "token=x" and Host "host". All four are foreign
+// text, any length up to 64 KiB, valid UTF-8 or not.
+type Request struct {
+	App, Stream string
+	Query       string // of the stream's name, then that of the application's
+	Host        string // in the client's tcUrl, in lower case, without port; "" without one
+	Remote      net.Addr
 }
 
 // Refusal is an error with words for the client.

@@ -41,15 +41,15 @@ type testStream struct {
 
 func newTestHub() *testHub { return &testHub{streams: map[string]*testStream{}} }
 
-func (h *testHub) Publish(app, stream, query string, remote net.Addr) (Ingest, error) {
+func (h *testHub) Publish(r Request) (Ingest, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.queries = append(h.queries, query)
-	name := app + "/" + stream
+	h.queries = append(h.queries, r.Query)
+	name := r.App + "/" + r.Stream
 	switch {
 	case h.deny != nil:
 		return nil, h.deny
-	case remote == nil:
+	case r.Remote == nil:
 		return nil, fmt.Errorf("no remote address")
 	case h.streams[name] != nil:
 		return nil, media.ErrExists
@@ -62,11 +62,11 @@ func (h *testHub) Publish(app, stream, query string, remote net.Addr) (Ingest, e
 	return s, nil
 }
 
-func (h *testHub) Play(app, stream, query string, _ net.Addr) (Playback, error) {
+func (h *testHub) Play(r Request) (Playback, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.queries = append(h.queries, query)
-	s := h.streams[app+"/"+stream]
+	h.queries = append(h.queries, r.Query)
+	s := h.streams[r.App+"/"+r.Stream]
 	if s == nil || h.deny != nil {
 		return nil, media.ErrNotFound
 	}

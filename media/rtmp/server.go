@@ -115,6 +115,7 @@ type server struct {
 
 	app       string
 	appQuery  string
+	host      string // of the client's tcUrl
 	connected bool
 	streams   map[uint32]bool
 	lastID    uint32
@@ -252,7 +253,7 @@ func (s *server) connect(c *call) error {
 	}
 	args, _ := c.args[0].(object)
 	app, query, _ := strings.Cut(args.text("app"), "?")
-	s.app, s.appQuery = strings.Trim(app, "/"), query
+	s.app, s.appQuery, s.host = strings.Trim(app, "/"), query, hostOf(args.text("tcUrl"))
 	if err := errors.Join(
 		s.send(chunkControl, 0, &gortmp.WinAckSize{Size: ackWindow}),
 		s.send(chunkControl, 0, &gortmp.SetPeerBandwidth{Size: ackWindow, Limit: gortmp.LimitTypeDynamic}),
@@ -331,13 +332,32 @@ func (s *server) bye(err error) error {
 	return err
 }
 
-// name is a stream's name and query as publish and play carry them.
-func (s *server) name(arg string) (stream, query string) {
-	stream, query, _ = strings.Cut(arg, "?")
+// request is what publish and play ask for; arg is a stream's name and query.
+func (s *server) request(arg string) Request {
+	stream, query, _ := strings.Cut(arg, "?")
 	if s.appQuery != "" {
 		query = strings.TrimPrefix(query+"&"+s.appQuery, "&")
 	}
-	return stream, query
+	return Request{App: s.app, Stream: stream, Query: query, Host: s.host, Remote: s.nc.RemoteAddr()}
+}
+
+// hostOf is the host in a tcUrl. Encoders write all kinds of text there, so it is
+// cut out, not parsed: what lies between "://" and the next slash, without port.
+func hostOf(tcURL string) string {
+	_, rest, ok := strings.Cut(tcURL, "://")
+	if !ok {
+		return ""
+	}
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		rest = rest[:i]
+	}
+	rest = rest[strings.LastIndexByte(rest, '@')+1:]
+	if strings.HasPrefix(rest, "[") { // an IPv6 address
+		host, _, _ := strings.Cut(rest[1:], "]")
+		return strings.ToLower(host)
+	}
+	host, _, _ := strings.Cut(rest, ":")
+	return strings.ToLower(host)
 }
 
 // mayBegin checks that a client that is not busy names a stream it has created.
@@ -355,8 +375,7 @@ func (s *server) publish(c *call) error {
 	if err := s.mayBegin(c); err != nil {
 		return err
 	}
-	stream, query := s.name(c.text(1))
-	ingest, err := s.h.Publish(s.app, stream, query, s.nc.RemoteAddr())
+	ingest, err := s.h.Publish(s.request(c.text(1)))
 	if err != nil {
 		return s.refuse(c.stream, refusalCode(err), fmt.Errorf("rtmp: publish: %w", err))
 	}
@@ -377,8 +396,7 @@ func (s *server) play(c *call) error {
 	if err := s.mayBegin(c); err != nil {
 		return err
 	}
-	stream, query := s.name(c.text(1))
-	playback, err := s.h.Play(s.app, stream, query, s.nc.RemoteAddr())
+	playback, err := s.h.Play(s.request(c.text(1)))
 	if err != nil {
 		code := codePlayFailed
 		if errors.Is(err, media.ErrNotFound) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"braid/media/flv"
+	"braid/media/rtmp"
 	"braid/media/sfu"
 	"braid/mixer"
 	"braid/store"
@@ -50,7 +51,7 @@ func FuzzPublisher(f *testing.F) {
 		return store.Address{ID: id, Kind: store.RTMPAddress, App: "a", Channel: "c", User: "u"}, nil
 	}})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		in, err := s.Publish("rtc", addressID, "", &net.TCPAddr{})
+		in, err := s.Publish(rtmp.Request{App: "rtc", Stream: addressID, Remote: &net.TCPAddr{}})
 		if err != nil {
 			t.Fatal(err)
 		}

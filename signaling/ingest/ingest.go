@@ -21,7 +21,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"time"
 
@@ -66,7 +65,7 @@ func New(cfg Config) *Server {
 	return &Server{cfg: cfg, busy: make(map[string]*publisher)}
 }
 
-// Publish is for origin.Config.Ingest. stream is an address's ID. The user is in
+// Publish is for origin.Config.Ingest. The stream is an address's ID. The user is in
 // the channel when it returns, and each medium published with its first packet.
 //
 // One publisher has an address at a time: a second one is refused, unless the
@@ -74,12 +73,12 @@ func New(cfg Config) *Server {
 // *rtmp.Refusal: media.ErrNotFound for an address that does not hold,
 // media.ErrExists when somebody publishes to it or the user is in the channel,
 // and those of sfu.Server.Inject.
-func (s *Server) Publish(_, stream, _ string, remote net.Addr) (rtmp.Ingest, error) {
-	a, err := s.address(stream)
+func (s *Server) Publish(r rtmp.Request) (rtmp.Ingest, error) {
+	a, err := s.address(r.Stream)
 	if err != nil {
 		return nil, err
 	}
-	p := newPublisher(s, a, remote)
+	p := newPublisher(s, a, r.Remote)
 	old, err := s.take(p)
 	if err != nil {
 		return nil, err
@@ -91,7 +90,7 @@ func (s *Server) Publish(_, stream, _ string, remote net.Addr) (rtmp.Ingest, err
 		s.free(p)
 		return nil, err
 	}
-	p.log.Info("ingest: RTMP publisher", "remote", remote)
+	p.log.Info("ingest: RTMP publisher", "remote", r.Remote)
 	return p, nil
 }
 
