@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// Type says what happened. User events carry User, relay events Relay.
+// Type says what happened. User events carry User, relay events Relay, stream
+// events Stream.
 type Type string
 
 const (
@@ -37,6 +38,14 @@ const (
 	RelayReconnecting Type = "RelayReconnecting" // the connection to one URL was lost
 	RelayFailed       Type = "RelayFailed"       // one URL, or the task, cannot be served; it goes on trying
 	RelayStopped      Type = "RelayStopped"      // the task is no more
+
+	StreamStarted Type = "StreamStarted" // a stream of the origin is on air
+	StreamEnded   Type = "StreamEnded"   // its publisher went and did not come back
+	RecordStarted Type = "RecordStarted" // a template began to record it
+	RecordFile    Type = "RecordFile"    // a file is whole and where it is kept
+	RecordFailed  Type = "RecordFailed"  // nothing is recorded at present, for a Reason; it goes on trying
+	RecordEnded   Type = "RecordEnded"   // the last file of this recording was told
+	SnapshotTaken Type = "SnapshotTaken" // a picture is where it is kept
 )
 
 // Channel tells whether the event is about a channel as a whole.
@@ -53,16 +62,36 @@ func (t Type) Relay() bool {
 	return slices.Contains([]Type{RelayStarted, RelayPlaying, RelayUpdated, RelayReconnecting, RelayFailed, RelayStopped}, t)
 }
 
-// Event is one thing that happened in a channel. It is immutable.
+// StreamTypes lists the types of stream events.
+func StreamTypes() []Type {
+	return []Type{StreamStarted, StreamEnded, RecordStarted, RecordFile, RecordFailed, RecordEnded, SnapshotTaken}
+}
+
+// Stream tells whether the event is about a stream of the origin.
+func (t Type) Stream() bool { return slices.Contains(StreamTypes(), t) }
+
+// Event is one thing that happened in a channel, or to a stream of the origin.
+// It is immutable.
 type Event struct {
 	Seq     int64     `json:"-"` // place in the store's log, from 1; 0 before
 	ID      string    `json:"id"`
 	App     string    `json:"app"`
-	Channel string    `json:"channel"`
+	Channel string    `json:"channel,omitempty"` // stream events have none
 	Type    Type      `json:"type"`
 	Time    time.Time `json:"time"`
 	User    *User     `json:"user,omitempty"`
 	Relay   *Relay    `json:"relay,omitempty"`
+	Stream  *Stream   `json:"stream,omitempty"`
+}
+
+// Subject is what the event is about, within its application: events of one
+// subject are told in their order. It is the channel, or for a stream
+// "{app}/{name}", which no channel's id can be.
+func (e *Event) Subject() string {
+	if e.Stream != nil {
+		return e.Stream.App + "/" + e.Stream.Name
+	}
+	return e.Channel
 }
 
 // Role is a user's part in a channel (artc-api.md section 5.2).
@@ -121,6 +150,31 @@ type Relay struct {
 	Message string `json:"message,omitempty"` // words to the code; never a stream key
 }
 
+// Stream is what a stream event is about.
+type Stream struct {
+	Domain   string    `json:"domain"` // streaming domain; "": the origin's own
+	App      string    `json:"app"`    // AppName, the RTMP application
+	Name     string    `json:"name"`
+	Since    time.Time `json:"since,omitzero"`     // when it came on air
+	Remote   string    `json:"remote,omitempty"`   // its publisher's address; of StreamStarted
+	Template string    `json:"template,omitempty"` // whose recording or snapshot it is
+	File     *File     `json:"file,omitempty"`     // of RecordFile and SnapshotTaken
+	Reason   string    `json:"reason,omitempty"`   // in words; of RecordFailed, and of StreamEnded when the server was killed
+}
+
+// File is one that was made of a stream.
+type File struct {
+	Name     string    `json:"name"` // path in its storage
+	Storage  string    `json:"storage,omitempty"`
+	Format   string    `json:"format"` // "fmp4", "ts", "jpeg"
+	Size     int64     `json:"size"`   // bytes
+	Start    time.Time `json:"start"`  // of its first picture or sound
+	Duration int64     `json:"duration_ms,omitempty"`
+	URL      string    `json:"url,omitempty"` // where it can be got; "" when nothing serves it
+	Width    int       `json:"width,omitempty"`
+	Height   int       `json:"height,omitempty"`
+}
+
 // Queue holds events between those who see them happen and the one who makes
 // them durable, in order. The zero value is ready. Put never blocks, so the
 // queue has no bound: what fills it is people coming and going, and what
@@ -172,6 +226,8 @@ func (e Event) String() string {
 		return fmt.Sprintf("%s %s/%s/%s", e.Type, e.App, e.Channel, e.User.ID)
 	case e.Relay != nil:
 		return fmt.Sprintf("%s %s/%s task %s", e.Type, e.App, e.Channel, e.Relay.Task)
+	case e.Stream != nil:
+		return fmt.Sprintf("%s %s stream %s", e.Type, e.App, e.Subject())
 	}
 	return fmt.Sprintf("%s %s/%s", e.Type, e.App, e.Channel)
 }

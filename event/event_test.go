@@ -41,9 +41,21 @@ func TestQueue(t *testing.T) {
 func TestTypes(t *testing.T) {
 	all := []Type{ChannelOpen, ChannelClose, UserJoin, UserLeave, UserRole, PublishAudio, PublishVideo, PublishScreen,
 		UnpublishAudio, UnpublishVideo, UnpublishScreen, RelayStarted, RelayPlaying, RelayUpdated, RelayReconnecting, RelayFailed, RelayStopped}
-	for _, typ := range all {
-		if is := []bool{typ.Channel(), typ.User(), typ.Relay()}; len(slices.DeleteFunc(is, func(b bool) bool { return !b })) != 1 {
+	for _, typ := range append(all, StreamTypes()...) {
+		if is := []bool{typ.Channel(), typ.User(), typ.Relay(), typ.Stream()}; len(slices.DeleteFunc(is, func(b bool) bool { return !b })) != 1 {
 			t.Errorf("%s is not of exactly one family", typ)
+		}
+	}
+}
+
+// TestSubject: no stream's subject can be a channel's id, which has no slash.
+func TestSubject(t *testing.T) {
+	for want, e := range map[string]Event{
+		"room1":     {Channel: "room1", Type: UserJoin, User: &User{ID: "u"}},
+		"live/cam1": {Type: StreamStarted, Stream: &Stream{Domain: "play.example.com", App: "live", Name: "cam1"}},
+	} {
+		if got := e.Subject(); got != want {
+			t.Errorf("%s: got subject %q, want %q", e.Type, got, want)
 		}
 	}
 }

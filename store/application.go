@@ -81,7 +81,7 @@ func (tx *Tx) UpdateApplication(a *Application) error {
 }
 
 // DeleteApplication deletes an application and all that is its own: tasks,
-// subscriptions, addresses, usage, events and presence. What waits to be
+// subscriptions, templates, addresses, usage, events and presence. What waits to be
 // delivered is not sent any more; Purge clears it away, and the records.
 // media.ErrNotFound.
 func (tx *Tx) DeleteApplication(id string) error {
@@ -92,7 +92,7 @@ func (tx *Tx) DeleteApplication(id string) error {
 	if n == 0 {
 		return fmt.Errorf("application %q: %w", id, media.ErrNotFound)
 	}
-	for _, table := range []string{"events", "present_channels", "present_users", "used"} {
+	for _, table := range []string{"events", "present_channels", "present_users", "present_streams", "used"} {
 		if _, err := tx.exec("DELETE FROM "+table+" WHERE app = ?", id); err != nil {
 			return err
 		}

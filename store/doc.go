@@ -17,6 +17,8 @@
 //	counters           number given out last           always
 //	present_channels   open channel                    until it closes
 //	present_users      user's stay in a channel        until it ends
+//	present_streams    stream of the origin on air     until it ends
+//	templates          what is made of streams         until deleted
 //	addresses          URL to publish at without       until it expires
 //	                   a token
 //	used               application, class and span     100 days (UsageKept)

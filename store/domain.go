@@ -59,13 +59,20 @@ func (tx *Tx) UpdateDomain(d *Domain) error {
 }
 
 // DeleteDomain deletes a domain. ErrInUse while the relay settings of an
-// application name it, switched on or not; media.ErrNotFound.
+// application, or a template, name it, switched on or not; media.ErrNotFound.
 func (tx *Tx) DeleteDomain(name string) error {
-	var user string
+	var user, template string
 	err := tx.queryRow("SELECT id FROM applications WHERE relay_domain = ? ORDER BY id LIMIT 1", name).Scan(&user)
 	switch {
 	case err == nil && name != "":
 		return fmt.Errorf("domain %q: application %q relays to it: %w", name, user, ErrInUse)
+	case err != nil && !errors.Is(err, errNoRows):
+		return err
+	}
+	err = tx.queryRow("SELECT app, id FROM templates WHERE domain = ? ORDER BY app, id LIMIT 1", name).Scan(&user, &template)
+	switch {
+	case err == nil && name != "":
+		return fmt.Errorf("domain %q: template %q of application %q is for it: %w", name, template, user, ErrInUse)
 	case err != nil && !errors.Is(err, errNoRows):
 		return err
 	}

@@ -17,15 +17,17 @@ const LogKept = 7 * 24 * time.Hour
 // a random UUID as ID when it has none, and now as Time when it has none. It
 // brings Presence up to date and hands each event to the subscriptions that ask
 // for it. The caller's events stay as they are. media.ErrInvalid for an event
-// that lacks what its Type needs.
+// that lacks what its Type needs. SnapshotTaken is left out where no
+// subscription asks for it.
 //
 // Events of an application that is not in the store are logged like others.
 func (tx *Tx) Append(events ...event.Event) error {
-	if len(events) == 0 {
-		return nil
+	events, err := tx.wanted(events)
+	if err != nil || len(events) == 0 {
+		return err
 	}
 	var last int64
-	err := tx.queryRow("UPDATE counters SET value = value + ? WHERE name = 'events' RETURNING value", len(events)).Scan(&last)
+	err = tx.queryRow("UPDATE counters SET value = value + ? WHERE name = 'events' RETURNING value", len(events)).Scan(&last)
 	if err != nil {
 		return err
 	}
@@ -69,13 +71,15 @@ func whole(e event.Event) error {
 	switch {
 	case e.App == "":
 		missing = "app"
-	case e.Channel == "":
+	case e.Channel == "" && !e.Type.Stream():
 		missing = "channel"
 	case e.Type.User() && (e.User == nil || e.User.ID == ""):
 		missing = "user"
 	case e.Type.Relay() && (e.Relay == nil || e.Relay.Task == ""):
 		missing = "relay"
-	case !e.Type.Channel() && !e.Type.User() && !e.Type.Relay():
+	case e.Type.Stream() && (e.Stream == nil || e.Stream.App == "" || e.Stream.Name == ""):
+		missing = "stream"
+	case !e.Type.Channel() && !e.Type.User() && !e.Type.Relay() && !e.Type.Stream():
 		return fmt.Errorf("type %q is not known: %w", e.Type, media.ErrInvalid)
 	default:
 		return nil

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"braid/event"
@@ -15,8 +16,9 @@ import (
 )
 
 // The outbox is what is on its way to subscriptions. A delivery is made in the
-// transaction of its event. Deliveries of one subscription and one channel make
-// a lane, and only the first of a lane, its head, may be sent:
+// transaction of its event. Deliveries of one subscription and one channel, or
+// stream (event.Subject), make a lane, and only the first of a lane, its head,
+// may be sent:
 //
 //	lanes       (sub, channel)  state, due        deliveries
 //	  1          A    room1     fresh, 12:00:00    7 → 9 → 12
@@ -39,7 +41,7 @@ const (
 	Held    LaneState = 2 // it failed while others got through: due at its own time
 )
 
-// Lane is the queue of one subscription and one channel.
+// Lane is the queue of one subscription and one channel or stream.
 type Lane struct {
 	ID      int64
 	Sub     string
@@ -70,7 +72,7 @@ func (tx *Tx) enqueue(e event.Event) error {
 	}
 	now := tx.now()
 	for _, sub := range subs {
-		err := tx.queue(sub, e.Channel, Delivery{MsgID: newMsgID(now), Event: event.Event{Seq: e.Seq}, Created: now}, body)
+		err := tx.queue(sub, e.Subject(), Delivery{MsgID: newMsgID(now), Event: event.Event{Seq: e.Seq}, Created: now}, body)
 		if err != nil {
 			return err
 		}
@@ -85,6 +87,10 @@ func (tx *Tx) asking(e event.Event) ([]string, error) {
 	if e.Type.Relay() { // MPU: one for an application, with a list of channels
 		query = `SELECT id, channels, events, users FROM subscriptions WHERE app = ? AND kind = ?`
 		args = []any{e.App, MPU}
+	}
+	if e.Type.Stream() {
+		query = `SELECT id, channels, events, users FROM subscriptions WHERE app = ? AND kind = ?`
+		args = []any{e.App, Streams}
 	}
 	type match struct {
 		id string
@@ -115,6 +121,8 @@ func (s *Subscription) asks(e event.Event) bool {
 	switch {
 	case e.Type.Channel():
 		return slices.Contains(s.Events, "ChannelEvent")
+	case e.Type.Stream():
+		return slices.Contains(s.Events, string(e.Type))
 	case e.Type.User():
 		return slices.Contains(s.Events, "UserEvent") && (len(s.Users) == 0 || slices.Contains(s.Users, e.User.ID))
 	}
@@ -146,7 +154,7 @@ func (tx *Tx) Resend(app, msg string) error {
 	if waiting > 0 {
 		return fmt.Errorf("message %s is waiting to be sent: %w", msg, media.ErrExists)
 	}
-	d, body, err := tx.sentBefore(app, msg)
+	d, lane, body, err := tx.sentBefore(app, msg)
 	if err != nil {
 		return err
 	}
@@ -156,19 +164,20 @@ func (tx *Tx) Resend(app, msg string) error {
 	if _, err := tx.exec(`DELETE FROM failures WHERE msg = ?`, msg); err != nil {
 		return err
 	}
-	return tx.queue(d.Sub, d.Event.Channel, d, body)
+	return tx.queue(d.Sub, lane, d, body)
 }
 
-// sentBefore finds a message among those that failed, else in the records.
-func (tx *Tx) sentBefore(app, msg string) (d Delivery, body []byte, err error) {
+// sentBefore finds a message, and the lane it was in, among those that failed,
+// else in the records.
+func (tx *Tx) sentBefore(app, msg string) (d Delivery, lane string, body []byte, err error) {
 	err = tx.queryRow(`SELECT sub, channel, msg, seq, event, payload, attempts, created FROM failures WHERE msg = ? AND app = ?`, msg, app).
-		Scan(&d.Sub, &d.Event.Channel, &d.MsgID, &d.Event.Seq, &body, &d.Payload, &d.Attempts, at(&d.Created))
+		Scan(&d.Sub, &lane, &d.MsgID, &d.Event.Seq, &body, &d.Payload, &d.Attempts, at(&d.Created))
 	if !errors.Is(err, sql.ErrNoRows) {
-		return d, body, err
+		return d, lane, body, err
 	}
 	r, err := one(tx, scanRecord, "message "+msg, `SELECT `+recordColumns+` FROM records WHERE msg = ? AND app = ? ORDER BY id DESC LIMIT 1`, msg, app)
 	if err != nil {
-		return d, nil, err
+		return d, "", nil, err
 	}
 	// The payload is sent as it was; of the event only what records tell is needed.
 	e := event.Event{App: app, Channel: r.Channel, Type: r.Type, Time: r.Time}
@@ -178,11 +187,15 @@ func (tx *Tx) sentBefore(app, msg string) (d Delivery, body []byte, err error) {
 	if r.Task != "" {
 		e.Relay = &event.Relay{Task: r.Task}
 	}
+	if r.Kind == Streams {
+		streamApp, name, _ := strings.Cut(r.Channel, "/")
+		e.Channel, e.Stream = "", &event.Stream{App: streamApp, Name: name}
+	}
 	if body, err = json.Marshal(e); err != nil {
-		return d, nil, err
+		return d, "", nil, err
 	}
 	e.Seq = r.Event
-	return Delivery{MsgID: msg, Sub: r.Sub, Event: e, Payload: r.Payload, Attempts: r.Attempt, Created: tx.now()}, body, nil
+	return Delivery{MsgID: msg, Sub: r.Sub, Event: e, Payload: r.Payload, Attempts: r.Attempt, Created: tx.now()}, r.Channel, body, nil
 }
 
 // newMsgID makes a UUID that begins with the time (version 7, RFC 9562 section

@@ -92,7 +92,7 @@ func (tx *Tx) setAside(o Outcome) error {
 	_, err := tx.exec(`INSERT INTO failures (app, sub, channel, msg, seq, event, payload, attempts, created, failed)
 		SELECT CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), msg, seq, event, payload, attempts, created, CAST(? AS BIGINT)
 		FROM deliveries WHERE `+which+` ORDER BY id`,
-		append([]any{h.App, h.Lane.Sub, h.Channel, now}, args()...)...)
+		append([]any{h.App, h.Lane.Sub, h.Lane.Channel, now}, args()...)...)
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,9 @@ func (tx *Tx) follow(e event.Event) error {
 			e.App, e.Channel, e.User.Session, e.User.ID, int(e.User.Role), medias(e.User), e.User.Client, e.Seq)
 		return err
 	}
+	if e.Type.Stream() {
+		return tx.followStream(e)
+	}
 	if !e.Type.User() {
 		return nil
 	}
@@ -101,8 +104,9 @@ func (tx *Tx) Presence() ([]Present, error) {
 
 // Depart writes into the log the departure of everyone whom the server before
 // this one left behind when it was killed: for each what ends its publications,
-// UserLeave with event.TimedOut, then ChannelClose. It is called once, after
-// Open and before anyone can join.
+// UserLeave with event.TimedOut, then ChannelClose; and StreamEnded for the
+// streams that were on air. It is called once, after Open and before anyone can
+// join.
 func (db *DB) Depart(ctx context.Context) error {
 	return db.Update(ctx, func(tx *Tx) error {
 		left, err := tx.Presence()
@@ -120,7 +124,7 @@ func (db *DB) Depart(ctx context.Context) error {
 				return err
 			}
 		}
-		return nil
+		return tx.departStreams()
 	})
 }
 

@@ -120,7 +120,7 @@ func (tx *Tx) addRecords(records []Record) error {
 // Record fills in what a record tells of a head before it was sent.
 func (h *Head) Record() Record {
 	r := Record{App: h.App, Sub: h.Lane.Sub, Kind: h.Kind, MsgID: h.MsgID, Event: h.Event.Seq, Type: h.Event.Type,
-		Channel: h.Event.Channel, URL: h.URL, Attempt: h.Attempts}
+		Channel: h.Event.Subject(), URL: h.URL, Attempt: h.Attempts}
 	if u := h.Event.User; u != nil {
 		r.User = u.ID
 	}

@@ -164,20 +164,20 @@ func (f RecordFilter) where() (query string, args []any) {
 	return query, args
 }
 
-// byNumber lists by the numbers of the group, or of both kinds merged.
+// byNumber lists by the numbers of the group, or of all kinds merged.
 func (tx *Tx) byNumber(f RecordFilter, before int64, limit int) ([]Record, error) {
 	if f.Sub == "" && f.Kind == "" {
-		var both []Record
-		for _, kind := range []Kind{Room, MPU} {
+		var all []Record
+		for _, kind := range Kinds() {
 			f.Kind = kind
 			some, err := tx.byNumber(f, before, limit)
 			if err != nil {
 				return nil, err
 			}
-			both = append(both, some...)
+			all = append(all, some...)
 		}
-		slices.SortFunc(both, func(a, b Record) int { return cmp.Compare(b.ID, a.ID) })
-		return both[:min(limit, len(both))], nil
+		slices.SortFunc(all, func(a, b Record) int { return cmp.Compare(b.ID, a.ID) })
+		return all[:min(limit, len(all))], nil
 	}
 	lo, hi, err := tx.span(f.RecordQuery, before)
 	size := limit
@@ -253,7 +253,7 @@ func (tx *Tx) Deliveries(q DeliveryQuery, after int64, limit int) ([]Delivery, e
 			FROM failures f JOIN subscriptions s ON s.id = f.sub WHERE f.sub = ? AND f.id > ? ORDER BY f.id LIMIT ?`
 	}
 	var subs []Subscription
-	for _, kind := range []Kind{Room, MPU} {
+	for _, kind := range Kinds() {
 		some, err := tx.Subscriptions(q.App, kind)
 		if err != nil {
 			return nil, err

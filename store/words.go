@@ -91,7 +91,12 @@ type Kind string
 const (
 	Room Kind = "room" // channel and user events (EventSub)
 	MPU  Kind = "mpu"  // stream relay events (RtcMPUEventSub)
+
+	Streams Kind = "stream" // of the origin's streams, recordings and snapshots
 )
+
+// Kinds lists the kinds of subscriptions.
+func Kinds() []Kind { return []Kind{Room, MPU, Streams} }
 
 // Subscription is a callback task: events of an application go to a URL.
 type Subscription struct {
@@ -99,7 +104,7 @@ type Subscription struct {
 	Kind     Kind
 	URL      string
 	Channels []string // empty: all. Room: one at most
-	Events   []string // Room: "ChannelEvent", "UserEvent"
+	Events   []string // Room: "ChannelEvent", "UserEvent"; Streams: names of event.StreamTypes
 	Users    []string // Room: whose user events; empty: everyone's
 	Created  time.Time
 	Updated  time.Time
@@ -131,7 +136,7 @@ type Record struct {
 	MsgID   string
 	Event   int64 // Seq in the log
 	Type    event.Type
-	Channel string
+	Channel string // or the event's Subject
 	User    string
 	Task    string
 	URL     string

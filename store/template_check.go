@@ -1,0 +1,182 @@
+package store
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"braid/media"
+)
+
+// Defaults of templates. Recordings of one stream have different {start}s, files
+// of one recording different {sequence}s, pictures different {time}s.
+const (
+	DefaultRecordName   = "{domain}/{app}/{stream}/{start}_{sequence}"
+	DefaultSnapshotName = "{domain}/{app}/{stream}/{time}"
+
+	DefaultSegmentSeconds  = 1800
+	DefaultSnapshotSeconds = 10
+)
+
+// FieldError says what is wrong with one field; it is a media.ErrInvalid.
+type FieldError struct {
+	Field  string // as in JSON: "record.segment_seconds"
+	Detail string
+}
+
+func (e *FieldError) Error() string { return e.Field + ": " + e.Detail }
+
+// Unwrap says media.ErrInvalid.
+func (e *FieldError) Unwrap() error { return media.ErrInvalid }
+
+func refuse(field, format string, args ...any) error {
+	return &FieldError{Field: field, Detail: fmt.Sprintf(format, args...)}
+}
+
+var (
+	templateIDForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	appNameForm    = regexp.MustCompile(`^[A-Za-z0-9_=-]{1,255}$`) // the seed page's rule
+	renditionForm  = regexp.MustCompile(`^[a-z0-9]{1,16}$`)
+	storageForm    = regexp.MustCompile(`^[A-Za-z0-9_-]{0,64}$`)
+	patternForm    = regexp.MustCompile(`^[A-Za-z0-9_=./-]*$`) // what may stand between placeholders
+	placeholder    = regexp.MustCompile(`\{[^{}]*\}`)
+)
+
+// Check checks everything that can be told without the store: a *FieldError for
+// the first field that is out of its limits.
+func (t *Template) Check() error {
+	if !templateIDForm.MatchString(t.ID) {
+		return refuse("id", "%.80q is not 1 to 64 characters of A-Za-z0-9_-", t.ID)
+	}
+	if !appNameForm.MatchString(t.AppName) {
+		return refuse("app_name", "%.80q is not 1 to 255 characters of A-Za-z0-9_=-", t.AppName)
+	}
+	if !slices.Contains(TemplateKinds(), t.Kind) {
+		return refuse("kind", "%.80q is not record, snapshot or transcode", string(t.Kind))
+	}
+	for i, there := range []bool{t.Record != nil, t.Snapshot != nil, t.Transcode != nil} {
+		kind := TemplateKinds()[i]
+		switch {
+		case there && kind != t.Kind:
+			return refuse(string(kind), "is there, and the template is of kind %s", t.Kind)
+		case !there && kind == t.Kind:
+			return refuse(string(kind), "is missing: it says what a template of this kind does")
+		}
+	}
+	switch t.Kind {
+	case SnapshotKind:
+		return t.Snapshot.check()
+	case TranscodeKind:
+		return t.Transcode.check()
+	}
+	return t.Record.check()
+}
+
+func (r *RecordTemplate) check() error {
+	if n := len(r.Format); n < 1 || n > 2 {
+		return refuse("record.format", "has %d items; it needs 1 or 2", n)
+	}
+	for i, f := range r.Format {
+		if f != FMP4 && f != TS {
+			return refuse("record.format", "%.80q is not %s or %s", f, FMP4, TS)
+		}
+		if slices.Contains(r.Format[:i], f) {
+			return refuse("record.format", "%s is there twice", f)
+		}
+	}
+	if err := within("record.segment_seconds", r.SegmentSeconds, 10, 7200); err != nil {
+		return err
+	}
+	if err := within("record.retention_days", r.RetentionDays, 0, 3650); err != nil {
+		return err
+	}
+	if err := checkPattern("record.name", r.Name, "{stream}", "{start}", "{sequence}"); err != nil {
+		return err
+	}
+	return checkStorage("record.storage", r.Storage)
+}
+
+func (s *SnapshotTemplate) check() error {
+	if err := within("snapshot.interval_seconds", s.IntervalSeconds, 1, 3600); err != nil {
+		return err
+	}
+	if err := within("snapshot.history", s.History, 0, 10000); err != nil {
+		return err
+	}
+	if err := checkPattern("snapshot.name", s.Name, "{stream}", "{time}"); err != nil {
+		return err
+	}
+	return checkStorage("snapshot.storage", s.Storage)
+}
+
+func (c *TranscodeTemplate) check() error {
+	if n := len(c.Renditions); n < 1 || n > 6 {
+		return refuse("transcode.renditions", "has %d items; it needs 1 to 6", n)
+	}
+	for i, r := range c.Renditions {
+		field := fmt.Sprintf("transcode.renditions[%d].", i)
+		if !renditionForm.MatchString(r.Name) {
+			return refuse(field+"name", "%.80q is not 1 to 16 characters of a-z0-9", r.Name)
+		}
+		if slices.ContainsFunc(c.Renditions[:i], func(o Rendition) bool { return o.Name == r.Name }) {
+			return refuse(field+"name", "%q is there twice", r.Name)
+		}
+		if err := within(field+"height", r.Height, 120, 1080); err != nil {
+			return err
+		}
+		if r.Height%2 != 0 {
+			return refuse(field+"height", "%d is odd, and pictures have an even height", r.Height)
+		}
+		if err := within(field+"bitrate", r.Bitrate, 50, 10000); err != nil {
+			return err
+		}
+		if err := within(field+"fps", r.FPS, 0, 60); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func within(field string, n, min, max int) error {
+	if n < min || n > max {
+		return refuse(field, "%d is not from %d to %d", n, min, max)
+	}
+	return nil
+}
+
+func checkStorage(field, s string) error {
+	if !storageForm.MatchString(s) {
+		return refuse(field, "%.80q is not a storage's name: up to 64 characters of A-Za-z0-9_-", s)
+	}
+	return nil
+}
+
+// checkPattern holds a pattern to names that are paths below a directory on
+// every system and in every object store, and that no two files share: it must
+// have the placeholders that tell them apart. {domain} and {app} are the others.
+func checkPattern(field, s string, need ...string) error {
+	if s == "" || len(s) > 255 {
+		return refuse(field, "has %d characters; it needs 1 to 255", len(s))
+	}
+	known := append([]string{"{domain}", "{app}"}, need...)
+	for _, p := range placeholder.FindAllString(s, -1) {
+		if !slices.Contains(known, p) {
+			return refuse(field, "%.80q is not one of %s", p, strings.Join(known, " "))
+		}
+	}
+	for _, p := range need {
+		if !strings.Contains(s, p) {
+			return refuse(field, "%s is missing: without it files would be written over", p)
+		}
+	}
+	if !patternForm.MatchString(placeholder.ReplaceAllString(s, "x")) {
+		return refuse(field, "%.80q has characters other than A-Z a-z 0-9 _ - = . / between its placeholders", s)
+	}
+	for part := range strings.SplitSeq(s, "/") {
+		if strings.Trim(part, ".") == "" {
+			return refuse(field, "%.80q is not a path: a part of it is empty or has dots only", s)
+		}
+	}
+	return nil
+}
