@@ -24,6 +24,7 @@ const (
 //	/{app}/{name}.flv       HTTP-FLV, endless
 //	/{app}/{name}.m3u8      HLS media playlist
 //	/{app}/{name}/{seq}.ts  its segments
+//	/{app}/{name}.jpg       its newest snapshot
 //
 // and OPTIONS, as pages of any origin may play. Everything else is 404.
 func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -49,6 +50,10 @@ func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if len(parts) == 2 {
 		if name, ok := strings.CutSuffix(parts[1], ".flv"); ok {
 			o.serveFLV(w, r, parts[0], name)
+			return
+		}
+		if name, ok := strings.CutSuffix(parts[1], ".jpg"); ok {
+			o.servePicture(w, r, parts[0], name)
 			return
 		}
 		if name, ok := strings.CutSuffix(parts[1], ".m3u8"); ok {

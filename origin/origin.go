@@ -40,6 +40,9 @@ type Config struct {
 	// Changed is told of each stream that goes on air or has ended, in order, one at
 	// a time, from the goroutine that made it so; it must not block.
 	Changed func(Change)
+	// Picture is the newest JPEG picture of a stream, and when it was taken; nil: there
+	// are none.
+	Picture func(app, name string) (file []byte, taken time.Time, ok bool)
 	Log     *slog.Logger
 }
 
