@@ -2,8 +2,8 @@
 // framing (Adobe Flash Video File Format Specification 10.1, annex E). RTMP
 // carries the same tag payloads, so media/rtmp speaks in these tags too.
 //
-// Video is H.264, audio is AAC. Enhanced RTMP payloads (other codecs, FourCC)
-// pass through as bytes but are not understood. It starts no goroutine.
+// The Muxer writes H.264 and AAC. The Demuxer reads these and, by the headers of
+// Enhanced RTMP, HEVC, AV1, VP9, VP8 and Opus too. It starts no goroutine.
 package flv
 
 import (
@@ -21,8 +21,7 @@ const (
 	Script byte = 18
 )
 
-// ErrUnsupported is returned for a codec other than H.264 and AAC, and for
-// Enhanced RTMP payloads.
+// ErrUnsupported is returned for a codec that braid does not know.
 var ErrUnsupported = errors.New("flv: codec not supported")
 
 // ErrMalformed is returned for bytes that are not what their header promises.
@@ -76,28 +75,17 @@ const (
 	aacSoundFlags = codecAAC<<4 | 3<<2 | 1<<1 | 1 // AAC: always "44 kHz, 16 bit, stereo"
 )
 
-// IsVideoKey tells whether a video payload is a key frame, the H.264 sequence
-// header included. It looks at the first byte alone, so it also holds for
-// Enhanced RTMP.
+// IsVideoKey tells whether a video payload is a key frame, its sequence header
+// included. It looks at the first byte alone, so it also holds for Enhanced RTMP.
 func IsVideoKey(payload []byte) bool {
 	return len(payload) > 0 && payload[0]>>4&7 == frameKey
 }
 
-// IsSequenceHeader tells whether the tag carries decoder configuration (avcC or
-// AudioSpecificConfig, or the Enhanced RTMP sequence start) and no media.
+// IsSequenceHeader tells whether the tag carries decoder configuration (a record
+// such as avcC, hvcC or AudioSpecificConfig) and no media.
 func IsSequenceHeader(t *Tag) bool {
-	p := t.Payload
-	switch {
-	case len(p) < 2:
-		return false
-	case t.Type == Video && p[0]&0x80 != 0: // Enhanced RTMP: the low bits are the packet type
-		return p[0]&15 == packetHeader
-	case t.Type == Video:
-		return p[0]&15 == codecAVC && p[1] == packetHeader
-	case t.Type == Audio:
-		return p[0]>>4 == codecAAC && p[1] == packetHeader
-	}
-	return false
+	k, err := ParsePacket(t)
+	return err == nil && k.Role == RoleConfig
 }
 
 // ReadHeader reads the file header and the PreviousTagSize after it.

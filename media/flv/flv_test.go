@@ -328,8 +328,13 @@ var demuxCases = []struct {
 	{"two-byte lengths", Tag{Video, 40, []byte{0x17, 0, 0, 0, 0, 1, 77, 0, 30, 0xfd, 0xe0, 0}}, "unsupported"},
 	{"empty", Tag{Video, 40, nil}, "none"},
 	{"Sorenson", Tag{Video, 40, []byte{0x12, 0}}, "unsupported"},
-	{"Enhanced RTMP HEVC", Tag{Video, 40, []byte{0x90, 'h', 'v', 'c', '1'}}, "unsupported"},
-	{"Enhanced RTMP audio", Tag{Audio, 40, []byte{0x90, 'O', 'p', 'u', 's'}}, "unsupported"},
+	{"Enhanced RTMP, another codec", Tag{Video, 40, []byte("\x91abcd12345")}, "unsupported"},
+	{"Enhanced RTMP, another sound", Tag{Audio, 40, []byte("\x91ac-3xx")}, "unsupported"},
+	{"Enhanced RTMP H.264", Tag{Video, 40, []byte("\x91avc1\x00\x00\x21\x00\x00\x00\x02\x65\x01")}, "key@73ms sps pps 6501"},
+	{"Enhanced RTMP H.264, no composition time", Tag{Video, 40, []byte("\xa3avc1\x00\x00\x00\x02\x41\x01")}, "@40ms 4101"},
+	{"Opus", Tag{Audio, 40, []byte("\x91Opus\x07\x08")}, "key@40ms 0708"},
+	{"AV1 before its header", Tag{Video, 40, []byte("\x91av01\x0a")}, "none"},
+	{"HEVC without a record", Tag{Video, 40, []byte("\x90hvc1")}, "malformed"},
 	{"MP3", Tag{Audio, 40, []byte{0x2f, 1}}, "unsupported"},
 	{"AAC", Tag{Audio, 40, []byte{0xaf, 1, 7, 8}}, "key@40ms 0708"},
 	{"empty AAC", Tag{Audio, 40, []byte{0xaf, 1}}, "none"},
@@ -382,9 +387,9 @@ func describe(d *Demuxer, au *media.AccessUnit, err error) string {
 	}
 	for _, u := range au.Units {
 		switch {
-		case bytes.Equal(u, d.sps):
+		case len(d.sets) == 2 && bytes.Equal(u, d.sets[0]):
 			s += " sps"
-		case bytes.Equal(u, d.pps):
+		case len(d.sets) == 2 && bytes.Equal(u, d.sets[1]):
 			s += " pps"
 		default:
 			s += " " + hexOf(u)
@@ -438,7 +443,7 @@ func FuzzDemux(f *testing.F) {
 			if au == nil {
 				continue
 			}
-			if len(au.Units) == 0 || au.Size() == 0 || au.Key != (au.Codec == media.AAC || h264.IsKey(au.Units)) {
+			if len(au.Units) == 0 || au.Size() == 0 || !au.Codec.Video() && !au.Key || au.Codec == media.H264 && au.Key != h264.IsKey(au.Units) {
 				t.Fatalf("got %+v", au)
 			}
 			_, _ = NewMuxer(Config{Audio: AudioConfig{48000, 2}}).Append(nil, au)

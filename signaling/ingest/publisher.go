@@ -87,11 +87,13 @@ func (p *publisher) WriteTag(t *flv.Tag) {
 		p.video.describe(t.Payload)
 		return
 	}
+	k, err := flv.ParsePacket(t)
+	if err == nil && (k.Role == flv.RoleConfig || k.Role == flv.RoleFrame) && k.Codec != media.H264 && k.Codec != media.AAC {
+		p.err = refuse(unsupported(t, &k), flv.ErrUnsupported)
+		return
+	}
 	au, err := p.demux.Demux(t)
 	switch {
-	case errors.Is(err, flv.ErrUnsupported):
-		p.err = refuse(unsupported(t), err)
-		return
 	case err != nil:
 		p.log.Debug("ingest: tag", "error", err)
 		return
@@ -146,15 +148,15 @@ func (p *publisher) leave(why event.Reason) {
 }
 
 // unsupported names what a tag holds instead of H.264 or AAC.
-func unsupported(t *flv.Tag) string {
+func unsupported(t *flv.Tag, k *flv.Packet) string {
 	const want = "this server takes H.264 and AAC over RTMP, not "
 	switch p := t.Payload; {
-	case t.Type == flv.Video && p[0]&0x80 != 0 && len(p) >= 5: // Enhanced RTMP
-		return want + fourCC(p[1:5])
+	case k.FourCC != "":
+		return want + fourCC(k.FourCC)
+	case k.Codec == media.H265:
+		return want + "HEVC"
 	case t.Type == flv.Video:
 		return want + fmt.Sprintf("video codec %d", p[0]&15)
-	case p[0]>>4 == 9 && len(p) >= 5:
-		return want + fourCC(p[1:5])
 	case p[0]>>4 == 2 || p[0]>>4 == 14:
 		return want + "MP3"
 	case p[0]>>4 == 11:
@@ -164,8 +166,8 @@ func unsupported(t *flv.Tag) string {
 	}
 }
 
-func fourCC(b []byte) string {
-	switch name := string(b); name {
+func fourCC(name string) string {
+	switch name {
 	case "hvc1":
 		return "HEVC"
 	case "av01":
