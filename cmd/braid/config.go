@@ -77,6 +77,7 @@ type config struct {
 	API struct {
 		RateLimits bool `yaml:"rate_limits"`
 	} `yaml:"api"`
+	Metrics      metricsConfig `yaml:"metrics"`
 	Demo         *bool         `yaml:"demo"`
 	AdminTokens  []string      `yaml:"admin_tokens"`
 	AccessKeys   []accessKey   `yaml:"access_keys"`
@@ -202,6 +203,9 @@ func (c *config) checkOutside() error {
 		return err
 	}
 	if err := c.checkHTTP(); err != nil {
+		return err
+	}
+	if err := c.Metrics.check(); err != nil {
 		return err
 	}
 	for _, d := range []struct {

@@ -221,7 +221,7 @@ func (v *caller) health() bool {
 		return false
 	}
 	switch is := serverVersion(resp); {
-	case resp.StatusCode == http.StatusServiceUnavailable && strings.Contains(body, "draining"):
+	case strings.HasPrefix(body, "draining"):
 		v.fail("server", "Wait until it has been started again.", "The server is about to end.")
 		return false
 	case resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusGatewayTimeout:

@@ -68,8 +68,11 @@ func TestDrainAtTheEnd(t *testing.T) {
 	if m := hear("draining"); m["within_ms"] != 30e3 {
 		t.Errorf("told %v, want within 30000 ms", m)
 	}
-	if resp := get(t, "http://"+s.HTTPAddr+"/healthz"); resp.StatusCode != 503 {
-		t.Errorf("a draining server says that it is well: %s", resp.Status)
+	if resp := get(t, "http://"+s.HTTPAddr+"/healthz"); resp.StatusCode != 200 {
+		t.Errorf("a draining server is taken for dead: %s", resp.Status)
+	}
+	if resp := get(t, "http://"+s.HTTPAddr+"/readyz"); resp.StatusCode != 503 {
+		t.Errorf("a draining server says that it takes sessions: %s", resp.Status)
 	}
 	resp, err := http.Post("http://"+s.HTTPAddr+"/whip/"+testApp+"/room/bob", "application/sdp", strings.NewReader("v=0"))
 	if err != nil {

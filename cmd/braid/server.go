@@ -19,6 +19,7 @@ import (
 	"braid/callback"
 	"braid/event"
 	"braid/media/sfu"
+	"braid/metrics"
 	"braid/mixer"
 	"braid/origin"
 	"braid/relay"
@@ -66,6 +67,11 @@ type server struct {
 	web       *http.Server
 	end       context.CancelFunc // of every request
 	draining  atomic.Bool
+	ready     readiness
+
+	metrics    *metrics.Metrics
+	metricsAt  net.Listener // nil: the HTTP listener serves them
+	metricsWeb *http.Server
 }
 
 // newServer opens the store and the sockets and wires the parts; run serves.
@@ -112,6 +118,9 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 	})
 	into := ingest.New(ingest.Config{Addresses: s.registry.address, SFU: s.sfu, Mixer: s.pool, Log: log.With("part", "ingest")})
 	s.origin = origin.New(origin.Config{Log: log.With("part", "origin"), Ingest: into.Publish})
+	if err := s.openMetrics(); err != nil {
+		return nil, err
+	}
 	s.serveHTTP()
 	if s.web.TLSConfig, err = tlsConfig(&s.cfg, log.With("part", "tls")); err != nil {
 		return nil, err
@@ -172,6 +181,10 @@ func (s *server) serveHTTP() {
 	mux.Handle("/sdk/", web.SDK())
 	mux.Handle("/vendor/", pages)
 	mux.HandleFunc("GET /healthz", s.health)
+	mux.HandleFunc("GET /readyz", s.readyz)
+	if s.metricsAt == nil {
+		mux.Handle("GET /metrics", s.scrapable(s.cfg.direct()))
+	}
 	if app, ok := s.demoApp(); ok {
 		key := s.cfg.AccessKeys[0]
 		demo := web.NewDemo(web.DemoConfig{
@@ -186,7 +199,7 @@ func (s *server) serveHTTP() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.end = cancel
 	s.web = &http.Server{
-		Handler:           strict(limitBody(bodyWithin, mux)),
+		Handler:           strict(s.metrics.Requests(limitBody(bodyWithin, mux))),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -258,10 +271,13 @@ func (s *server) run(ctx context.Context) error {
 	failed := make(chan error, 2)
 	wg.Go(func() { failed <- s.origin.ServeRTMP(rtmpCtx, s.rtmp) })
 	wg.Go(func() { failed <- s.listen() })
+	wg.Go(s.serveMetrics)
+	s.ready.serving.Store(true)
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
+		s.ready.serving.Store(false)
 	}
 	started := time.Now()
 	s.drain()
@@ -300,18 +316,6 @@ func (s *server) runDurable() (end func()) {
 	}
 }
 
-// health tells who balances load or watches over the server whether it takes
-// sessions, and braid doctor which version runs.
-func (s *server) health(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Server", version())
-	if s.draining.Load() {
-		http.Error(w, "draining", http.StatusServiceUnavailable)
-		return
-	}
-	io.WriteString(w, "ok\n")
-}
-
 // unlessDraining opens no session that would end at once; those that are open
 // may be changed and ended.
 func (s *server) unlessDraining(next http.Handler) http.Handler {
@@ -348,6 +352,9 @@ func (s *server) drain() {
 	if s.web.Shutdown(ctx) != nil {
 		s.web.Close()
 	}
+	if s.metricsWeb != nil {
+		s.metricsWeb.Close()
+	}
 }
 
 // close ends every part that was made; it may be called at any stage.
@@ -367,7 +374,7 @@ func (s *server) close() {
 	if s.sfu != nil {
 		s.sfu.Close()
 	}
-	for _, l := range []net.Listener{s.http, s.rtmp} {
+	for _, l := range []net.Listener{s.http, s.rtmp, s.metricsAt} {
 		if l != nil {
 			l.Close()
 		}
