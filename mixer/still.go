@@ -50,6 +50,7 @@ func (p *Pool) JPEG(ctx context.Context, codec media.Codec, au *media.AccessUnit
 	}
 	ctx, cancel := context.WithTimeout(ctx, stillWithin)
 	defer cancel()
+	defer context.AfterFunc(p.ctx, cancel)()
 	select {
 	case p.stills.slots <- struct{}{}:
 		defer func() { <-p.stills.slots }()
