@@ -127,10 +127,11 @@ type extended struct {
 	absent bool   // there are tracks, but none with number 0
 }
 
+var errShort = fmt.Errorf("%w: Enhanced RTMP header cut short", ErrMalformed)
+
 // parseExtended reads up to the body of track 0. tracks is the packet type that says
 // "several tracks".
 func parseExtended(p []byte, tracks byte) (e extended, err error) {
-	short := fmt.Errorf("%w: Enhanced RTMP header cut short", ErrMalformed)
 	e = extended{frame: p[0] >> 4 & 7, typ: p[0] & 15}
 	p = p[1:]
 	for n := 0; e.typ == exModifier; n++ {
@@ -142,7 +143,7 @@ func parseExtended(p []byte, tracks byte) (e extended, err error) {
 			size, head = int(p[1])<<8+int(p[2])+1, 3
 		}
 		if size == 0 || len(p) <= head+size || n == maxModifiers {
-			return e, short
+			return e, errShort
 		}
 		e.typ = p[head+size] & 15
 		p = p[head+size+1:]
@@ -152,18 +153,18 @@ func parseExtended(p []byte, tracks byte) (e extended, err error) {
 			return e, nil // seeking: one byte
 		}
 		if len(p) < 4 {
-			return e, short
+			return e, errShort
 		}
 		e.fourCC, e.body = string(p[:4]), p[4:]
 		return e, nil
 	}
-	if len(p) == 0 || p[0]&15 == tracks {
-		return e, short
+	if len(p) == 0 || p[0]&15 == tracks || p[0]&15 == exModifier {
+		return e, errShort
 	}
 	ok := e.firstTrack(p[0]>>4, p[1:])
 	e.typ = p[0] & 15
 	if !ok {
-		return e, short
+		return e, errShort
 	}
 	return e, nil
 }
