@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"sync"
-	"syscall"
 	"time"
 
 	"braid/media"
@@ -47,6 +45,7 @@ type PushState struct {
 	// origin's code, "stalled" (no answer or no progress), "lost", "url".
 	Reason     string
 	Since      time.Time // when the phase began
+	Reached    time.Time // when the other side last agreed to a session; zero: never
 	Bytes      uint64    // of coded media, sent to the connection
 	Dropped    uint64    // access units
 	Reconnects uint64    // tries after the first
@@ -54,7 +53,7 @@ type PushState struct {
 
 // PushConfig says what a push carries and where to.
 type PushConfig struct {
-	URL string // rtmp or rtmps
+	URL string // see CheckURL
 	// Sign makes the URL that is dialled of URL, anew for each try; nil: URL is dialled
 	// as it is. Called by Run, must not block.
 	Sign    func(url string) string
@@ -62,19 +61,23 @@ type PushConfig struct {
 	Audio   flv.AudioConfig // zero: AAC is left out
 	FPS     float64         // for the metadata; 0: not known
 	NeedKey func()          // asks for a key frame; nil: they come by themselves. Called by Run
-	State   func(PushState) // told each change of phase; may be nil. Called by Run, must not block
-	Log     *slog.Logger
-	Dial    rtmp.Options // the address guard, TLS
+	// Timeline is where the timestamps of the URL's earlier pushes ended; nil: there
+	// was none. Used by Run.
+	Timeline *Timeline
+	State    func(PushState) // told each change of phase; may be nil. Called by Run, must not block
+	Log      *slog.Logger
+	Dial     rtmp.Options // the address guard, TLS
 }
 
-// Push is a Sink that carries access units to one URL as long as Run runs. A
-// session begins at timestamp 0 with metadata, sequence header and key frame; after
-// a failure another begins.
+// Push is a Sink that carries access units to one URL as long as Run runs. Each
+// session begins with all that a decoder needs and a key frame; after a failure
+// another begins, and its timestamps go on where the stream is by then.
 //
 //	connecting → live → waiting → connecting → … → closed
 //	     └───────────────┘
 type Push struct {
 	cfg   PushConfig
+	to    Destination
 	queue pushQueue
 
 	mu    sync.Mutex
@@ -84,6 +87,7 @@ type Push struct {
 // NewPush makes a push; Run starts it.
 func NewPush(cfg PushConfig) *Push {
 	p := &Push{cfg: cfg, queue: pushQueue{ready: make(chan struct{}, 1)}}
+	p.to = destinationOf(&p.cfg)
 	p.state = PushState{Phase: PhaseConnecting, Since: time.Now()}
 	return p
 }
@@ -122,11 +126,11 @@ func (p *Push) set(phase Phase, reason string) {
 // within 2 s and returns nil. It returns an error at once when the URL cannot be used.
 // Call it once. It runs no goroutine after its return.
 func (p *Push) Run(ctx context.Context) error {
-	if err := rtmp.CheckURL(p.cfg.URL); err != nil {
+	if err := CheckURL(p.cfg.URL); err != nil {
 		p.set(PhaseClosed, "url")
 		return fmt.Errorf("relay: push: %w", err)
 	}
-	log := p.cfg.Log.With("url", rtmp.Redact(p.cfg.URL))
+	log := p.cfg.Log.With("url", Redact(p.cfg.URL))
 	backoff, reason := firstBackoff, ""
 	for {
 		p.set(PhaseConnecting, reason)
@@ -172,17 +176,17 @@ func (p *Push) session(ctx context.Context, log *slog.Logger) (live time.Duratio
 	if p.cfg.Sign != nil {
 		url = p.cfg.Sign(url)
 	}
-	pub, err := rtmp.Dial(dialCtx, url, p.cfg.Dial)
+	out, err := p.to.Dial(dialCtx, url)
 	cancel()
 	if err != nil {
 		return 0, err
 	}
-	defer pub.Close()
-	defer cutStuck(ctx, pub)()
-	s := &pushSession{
-		push: p, log: log, pub: pub,
-		mux: flv.NewMuxer(flv.Config{Audio: p.cfg.Audio, Video: p.cfg.Video, FPS: p.cfg.FPS}),
-	}
+	p.mu.Lock()
+	p.state.Reached = time.Now()
+	p.mu.Unlock()
+	defer out.Close()
+	defer cutStuck(ctx, out)()
+	s := &pushSession{push: p, log: log, out: out}
 	p.queue.open(p.cfg.Video)
 	defer p.queue.close()
 	err = s.run(ctx)
@@ -194,7 +198,7 @@ func (p *Push) session(ctx context.Context, log *slog.Logger) (live time.Duratio
 
 // cutStuck closes the session 1 s after ctx has ended if it is still in a write then;
 // the returned func ends that watch.
-func cutStuck(ctx context.Context, pub *rtmp.Publisher) (end func()) {
+func cutStuck(ctx context.Context, out Session) (end func()) {
 	ended := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -208,7 +212,7 @@ func cutStuck(ctx context.Context, pub *rtmp.Publisher) (end func()) {
 		select {
 		case <-ended:
 		case <-t.C:
-			pub.Close()
+			out.Close()
 		}
 	})
 	return func() {
@@ -221,13 +225,11 @@ func cutStuck(ctx context.Context, pub *rtmp.Publisher) (end func()) {
 type pushSession struct {
 	push    *Push
 	log     *slog.Logger
-	pub     *rtmp.Publisher
-	mux     *flv.Muxer
-	tags    []*flv.Tag
+	out     Session
 	since   time.Time // of the first media sent
 	asked   time.Time // when a key frame was last asked for
 	dropped uint64    // as last logged
-	refused bool      // a unit the muxer refused has been logged
+	refused bool      // a unit that cannot be sent has been logged
 }
 
 func (s *pushSession) run(ctx context.Context) error {
@@ -239,8 +241,8 @@ func (s *pushSession) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-s.pub.Done():
-			return s.pub.Err()
+		case <-s.out.Done():
+			return s.out.Err()
 		case <-second.C:
 			s.logDropped()
 			s.wantKey()
@@ -268,25 +270,20 @@ func (s *pushSession) drain(ctx context.Context) error {
 }
 
 func (s *pushSession) send(au *media.AccessUnit) error {
-	var err error
-	s.tags, err = s.mux.Append(s.tags[:0], au)
-	if err != nil {
+	sent, err := s.out.Write(au)
+	switch {
+	case errors.Is(err, errUnsendable):
 		s.push.queue.refuse(au)
 		if !s.refused {
 			s.refused = true
 			s.log.Warn("push leaves out what it cannot send", "error", err)
 		}
 		return nil
-	}
-	for _, t := range s.tags {
-		if err := s.pub.Write(t); err != nil {
-			if s.pub.Err() != nil { // the origin's last word says more than our failed write
-				return s.pub.Err()
-			}
-			return err
-		}
-	}
-	if len(s.tags) == 0 {
+	case err != nil && s.out.Err() != nil: // the other side's last word says more than our failed write
+		return s.out.Err()
+	case err != nil:
+		return err
+	case !sent:
 		return nil
 	}
 	s.push.mu.Lock()
@@ -313,172 +310,4 @@ func (s *pushSession) logDropped() {
 		s.log.Warn("push is slower than the stream", "dropped", n-s.dropped, "dropped_total", n)
 		s.dropped = n
 	}
-}
-
-// reasonOf puts an error in a word that a person can act on.
-func reasonOf(err error) string {
-	var rejected *rtmp.RejectedError
-	var dns *net.DNSError
-	var timeout net.Error
-	switch {
-	case errors.As(err, &rejected) && rejected.Code != "":
-		return "rejected (" + rejected.Code + ")"
-	case rejected != nil:
-		return "rejected"
-	case errors.Is(err, rtmp.ErrForbidden):
-		return "forbidden"
-	case errors.As(err, &dns):
-		return "dns"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "refused"
-	case errors.Is(err, rtmp.ErrStalled), errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, context.DeadlineExceeded),
-		errors.As(err, &timeout) && timeout.Timeout():
-		return "stalled"
-	case errors.Is(err, rtmp.ErrTLS):
-		return "tls"
-	}
-	return "lost"
-}
-
-// pushQueue holds access units between Write and Run, in the order of Write.
-type pushQueue struct {
-	ready chan struct{} // holds one token when there may be something to take; sent by put
-
-	mu      sync.Mutex
-	isOpen  bool
-	units   []queued
-	bytes   int
-	skip    bool // pictures are dropped up to the next key frame
-	dropped uint64
-}
-
-type queued struct {
-	au      *media.AccessUnit
-	arrived time.Time
-}
-
-// open empties the queue for a new session; with video it begins at a key frame.
-func (q *pushQueue) open(video bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.isOpen, q.skip = true, video
-}
-
-// close makes put leave everything out.
-func (q *pushQueue) close() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.isOpen = false
-	q.dropped += uint64(len(q.units))
-	clear(q.units)
-	q.units, q.bytes = q.units[:0], 0
-}
-
-func (q *pushQueue) put(au *media.AccessUnit, now time.Time) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if !q.isOpen {
-		return
-	}
-	if q.skip && au.Codec.Video() {
-		if !au.Key {
-			q.dropped++
-			return
-		}
-		q.skip = false
-	}
-	q.units = append(q.units, queued{au, now})
-	q.bytes += au.Size()
-	if q.bytes > queueBytes || q.lateLocked(now, true, queueTime) {
-		q.dropVideoLocked(now)
-	}
-	for q.bytes > queueBytes || q.lateLocked(now, false, 2*queueTime) { // the sound alone is late
-		q.dropped++
-		q.bytes -= q.units[0].au.Size()
-		q.units = q.units[1:]
-	}
-	select {
-	case q.ready <- struct{}{}:
-	default:
-	}
-}
-
-// lateLocked tells whether the oldest unit, or the oldest picture, waits for longer
-// than the limit.
-func (q *pushQueue) lateLocked(now time.Time, video bool, limit time.Duration) bool {
-	for _, u := range q.units {
-		if now.Sub(u.arrived) <= limit {
-			return false // the rest is younger
-		}
-		if !video || u.au.Codec.Video() {
-			return true
-		}
-	}
-	return false
-}
-
-// dropVideoLocked drops the pictures before the newest key frame if that is young
-// enough to be worth it and the rest is small enough, else all of them and those that
-// come before the next one.
-func (q *pushQueue) dropVideoLocked(now time.Time) {
-	from := len(q.units)
-	for i, u := range q.units {
-		if u.au.Codec.Video() && u.au.Key && now.Sub(u.arrived) <= queueTime/2 {
-			from = i
-		}
-	}
-	q.skip = from == len(q.units) || q.skip
-	q.removeVideoLocked(from)
-	if q.bytes > queueBytes {
-		q.skip = true
-		q.removeVideoLocked(len(q.units))
-	}
-}
-
-func (q *pushQueue) removeVideoLocked(before int) {
-	kept := q.units[:0]
-	for i, u := range q.units {
-		if i < before && u.au.Codec.Video() {
-			q.dropped++
-			q.bytes -= u.au.Size()
-			continue
-		}
-		kept = append(kept, u)
-	}
-	clear(q.units[len(kept):])
-	q.units = kept
-}
-
-// take removes the oldest unit, nil when there is none.
-func (q *pushQueue) take() *media.AccessUnit {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.units) == 0 {
-		return nil
-	}
-	au := q.units[0].au
-	q.units[0] = queued{}
-	q.units = q.units[1:]
-	q.bytes -= au.Size()
-	return au
-}
-
-// refuse counts a unit that was taken and cannot be sent; pictures wait for a key frame.
-func (q *pushQueue) refuse(au *media.AccessUnit) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.dropped++
-	q.skip = q.skip || au.Codec.Video()
-}
-
-func (q *pushQueue) wantsKey() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.skip
-}
-
-func (q *pushQueue) droppedUnits() uint64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.dropped
 }

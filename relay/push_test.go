@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ import (
 	"braid/media"
 	"braid/media/flv"
 	"braid/media/rtmp"
+	"braid/media/srt"
 )
 
 // pushKey is in every test's URL; no log may show it.
@@ -337,8 +339,8 @@ func listen(t testing.TB, serve func(net.Conn)) (url string) {
 }
 
 // checkSession checks that a session begins with metadata, sequence header and key
-// frame at 0 and that no kind's time goes back.
-func checkSession(t testing.TB, tags []*flv.Tag) {
+// frame, all at one time, which it gives, and that no kind's time goes back.
+func checkSession(t testing.TB, tags []*flv.Tag) (begin, end uint32) {
 	t.Helper()
 	last := map[byte]uint32{}
 	var firsts []*flv.Tag // video, in order
@@ -352,9 +354,11 @@ func checkSession(t testing.TB, tags []*flv.Tag) {
 		}
 	}
 	if len(firsts) < 2 || tags[0].Type != flv.Script || !flv.IsSequenceHeader(firsts[0]) ||
-		!flv.IsVideoKey(firsts[1].Payload) || flv.IsSequenceHeader(firsts[1]) || firsts[1].Timestamp != 0 {
-		t.Fatalf("the session does not begin with metadata, sequence header, key frame at 0: %d tags, first type %d", len(tags), tags[0].Type)
+		!flv.IsVideoKey(firsts[1].Payload) || flv.IsSequenceHeader(firsts[1]) ||
+		tags[0].Timestamp != firsts[0].Timestamp || firsts[0].Timestamp != firsts[1].Timestamp {
+		t.Fatalf("the session does not begin with metadata, sequence header, key frame at one time: %d tags, first type %d", len(tags), tags[0].Type)
 	}
+	return tags[0].Timestamp, max(last[flv.Video], last[flv.Audio])
 }
 
 func TestPush(t *testing.T) {
@@ -370,7 +374,9 @@ func TestPush(t *testing.T) {
 	})
 	r.stop(t)
 	tags := s.got()
-	checkSession(t, tags)
+	if begin, _ := checkSession(t, tags); begin != 0 {
+		t.Errorf("the first session begins at %d", begin)
+	}
 	var d flv.Demuxer
 	pictures, sounds := 0, 0
 	for _, tag := range tags {
@@ -400,7 +406,8 @@ func TestPush(t *testing.T) {
 	})
 }
 
-// A reset in the stream: the next session begins soon, and as a new one.
+// A reset in the stream: the next session begins soon, with all that a player
+// needs, later than the first ended.
 func TestPushReconnects(t *testing.T) {
 	pushLeaks(t)
 	o := startOrigin(t)
@@ -420,7 +427,10 @@ func TestPushReconnects(t *testing.T) {
 	}
 	eventually(t, "a picture in the second session", func() bool { return len(second.got()) > 60 })
 	r.stop(t)
-	checkSession(t, second.got())
+	_, end := checkSession(t, s.got())
+	if begin, _ := checkSession(t, second.got()); begin <= end || begin > end+5000 {
+		t.Errorf("the first session ended at %d, the second begins at %d ms", end, begin)
+	}
 	if got := r.story(); got != "connecting live waiting:lost connecting:lost live closed" {
 		t.Errorf("phases: %s", got)
 	}
@@ -505,7 +515,10 @@ func TestPushReasons(t *testing.T) {
 			return o.url
 		}, rtmp.Options{}, "rejected (NetStream.Publish.Denied)"},
 		{"TLS where there is none", func(t *testing.T) string { return strings.Replace(startOrigin(t).url, "rtmp:", "rtmps:", 1) },
-			rtmp.Options{TLS: &tls.Config{MinVersion: tls.VersionTLS12}}, "tls"},
+			rtmp.Options{TLS: &tls.Config{MinVersion: tls.VersionTLS12}}, "tls (the origin ended the handshake: it may not speak TLS there)"},
+		{"other bytes where TLS should be", func(t *testing.T) string {
+			return strings.Replace(listen(t, func(nc net.Conn) { fmt.Fprint(nc, "HTTP/1.0 400 Bad Request\r\n\r\n") }), "rtmp:", "rtmps:", 1)
+		}, rtmp.Options{}, "tls (the origin does not speak TLS there)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			pushLeaks(t)
@@ -793,6 +806,12 @@ func TestReasonOf(t *testing.T) {
 		{fmt.Errorf("x: %w", &net.DNSError{Err: "no such host", Name: "h", IsNotFound: true}), "dns"},
 		{fmt.Errorf("x: %w", syscall.ECONNREFUSED), "refused"},
 		{fmt.Errorf("x: %w", rtmp.ErrTLS), "tls"},
+		{fmt.Errorf("%w: %w", rtmp.ErrTLS, x509.CertificateInvalidError{Reason: x509.Expired}), "tls (the certificate has expired, or is not valid yet)"},
+		{fmt.Errorf("%w: %w", rtmp.ErrTLS, x509.CertificateInvalidError{Reason: x509.NotAuthorizedToSign}), "tls (the certificate is not valid)"},
+		{fmt.Errorf("%w: %w", rtmp.ErrTLS, tls.AlertError(40)), "tls (the origin's alert 40)"},
+		{&srt.RejectedError{Code: 2403, Reason: "forbidden"}, "rejected (2403 forbidden)"},
+		{fmt.Errorf("x: %w", srt.ErrStalled), "stalled"},
+		{fmt.Errorf("x: %w", srt.ErrForbidden), "forbidden"},
 		{fmt.Errorf("x: %w", rtmp.ErrStalled), "stalled"},
 		{&net.OpError{Op: "read", Err: syscall.ETIMEDOUT}, "stalled"},
 		{context.DeadlineExceeded, "stalled"},

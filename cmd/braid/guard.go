@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"syscall"
 	"time"
 
@@ -42,10 +43,11 @@ func (g *guard) control(network, address string, c syscall.RawConn) error {
 	if err != nil {
 		return fmt.Errorf("guard: %q is not an address: %w", address, err)
 	}
-	if at == g.own {
+	if at == g.own && !strings.HasPrefix(network, "udp") {
 		return nil
 	}
-	if err := g.rules.Safe(network, address, c); err != nil {
+	// An address is as good or bad for SRT as for TCP; the rules know only that.
+	if err := g.rules.Safe(strings.Replace(network, "udp", "tcp", 1), address, c); err != nil {
 		ip := at.Addr().Unmap()
 		return &forbiddenError{net.JoinHostPort(ip.String(), fmt.Sprint(at.Port())), netip.PrefixFrom(ip, ip.BitLen()), err}
 	}
