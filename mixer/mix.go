@@ -57,13 +57,17 @@ type Mix struct {
 	plans  chan Plan // capacity 1, holds the newest; sent by Update, read by run
 
 	// owned by run
-	plan     Plan
-	output   uint32
-	sent     *wire.Layout
-	seats    []Seat
-	feeds    map[media.Track]*feed
-	people   map[person]*crowd
-	pictures map[string]*picture
+	plan       Plan
+	output     uint32
+	sent       *wire.Layout
+	seats      []Seat
+	feeds      map[media.Track]*feed
+	people     map[person]*crowd
+	pictures   map[string]*picture
+	absence    absence
+	slateImage uint32 // 0: none
+	slateSize  [2]int
+	fetched    chan struct{} // capacity 1: an image has come; sent by who fetches, read by run
 
 	mu        sync.Mutex
 	revisions map[uint32]*revision // what the last layouts showed
@@ -103,6 +107,7 @@ func (f *feed) want() (width, height int) {
 type picture struct {
 	id     uint32
 	until  uint32 // as a feed's
+	here   atomic.Bool
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when nobody fetches it any more
 }
@@ -122,6 +127,7 @@ func (p *Pool) NewMix(cfg MixConfig) *Mix {
 		pool: p, w: p.acquire(cfg.App+"/"+cfg.Channel, pictureGather), cfg: cfg, cancel: cancel,
 		ended: make(chan struct{}), plans: make(chan Plan, 1), plan: cfg.Plan,
 		feeds: make(map[media.Track]*feed), people: make(map[person]*crowd), pictures: make(map[string]*picture),
+		fetched: make(chan struct{}, 1), absence: absence{due: time.NewTimer(time.Hour)},
 		revisions: make(map[uint32]*revision), turned: make(chan struct{}),
 	}
 	m.open()
@@ -166,6 +172,7 @@ func (m *Mix) open() {
 func (m *Mix) run(ctx context.Context) {
 	defer close(m.ended)
 	defer m.shut()
+	defer m.absence.due.Stop()
 	for {
 		changes := m.apply(ctx)
 		if !m.wait(ctx, changes) {
@@ -180,6 +187,8 @@ func (m *Mix) wait(ctx context.Context, changes []<-chan struct{}) bool {
 	cases := []reflect.SelectCase{
 		{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(ctx.Done())},
 		{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(m.plans)},
+		{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(m.fetched)},
+		{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(m.absence.due.C)},
 	}
 	for _, c := range changes {
 		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(c)})
@@ -188,6 +197,7 @@ func (m *Mix) wait(ctx context.Context, changes []<-chan struct{}) bool {
 	if i == 1 {
 		old := m.plan.Encode
 		m.plan = v.Interface().(Plan)
+		m.absence.some = false
 		if m.plan.Encode != old {
 			was := m.output
 			m.open()
@@ -202,6 +212,9 @@ func (m *Mix) wait(ctx context.Context, changes []<-chan struct{}) bool {
 func (m *Mix) apply(ctx context.Context) (changes []<-chan struct{}) {
 	users, changes := m.users()
 	present, tracks := m.present(users)
+	if m.held(present) {
+		return append(changes, m.stay())
+	}
 	seats := Seats(m.plan.Panes, present)
 
 	want := make(map[media.Track]person)
@@ -367,6 +380,9 @@ func (m *Mix) layout(ctx context.Context, seats []Seat, present []UserRef, audio
 			l.BackgroundFit = wire.FitCrop
 		}
 	}
+	if len(present) == 0 && m.plan.Encode.Width > 0 {
+		m.blank(l)
+	}
 	for _, ref := range present {
 		if id := input(audio[ref]); id != 0 {
 			l.Audio = append(l.Audio, id)
@@ -462,6 +478,11 @@ func (m *Mix) image(ctx context.Context, url string) uint32 {
 			}
 			if err == nil {
 				m.w.setImage(p.id, file)
+				p.here.Store(true)
+				select {
+				case m.fetched <- struct{}{}:
+				default: // run has not looked since the last one
+				}
 				return
 			}
 			m.w.log.Warn("background image", "error", err)
@@ -522,5 +543,6 @@ func (m *Mix) shut() {
 	for url, p := range m.pictures {
 		m.forget(url, p)
 	}
+	m.dropSlate()
 	m.pool.release(m.w)
 }

@@ -21,6 +21,12 @@ type Config struct {
 	MaxWidth, MaxHeight int    // pixels; larger pictures are refused before decoding
 	// Fetch gets an image behind a URL, for backgrounds. It bounds size and time.
 	Fetch func(ctx context.Context, url string) ([]byte, error)
+	// Hold is how long a mix shows its last picture when nobody in it publishes any
+	// more; zero: five seconds, negative: not at all.
+	Hold time.Duration
+	// Slate makes the PNG or JPEG file that an application's mix of some size shows
+	// then, if its plan has no pictures; nil: black. It must not block for long.
+	Slate func(app string, width, height int) ([]byte, error)
 	Log   *slog.Logger
 }
 

@@ -61,9 +61,10 @@ type config struct {
 	ICEServers []iceServer   `yaml:"ice_servers"`
 	Drain      time.Duration `yaml:"drain"`
 	Mixer      struct {
-		Program   string `yaml:"program"`
-		MaxWidth  int    `yaml:"max_width"`
-		MaxHeight int    `yaml:"max_height"`
+		Program   string        `yaml:"program"`
+		MaxWidth  int           `yaml:"max_width"`
+		MaxHeight int           `yaml:"max_height"`
+		Hold      time.Duration `yaml:"hold"` // how long an empty mix shows its last picture
 	} `yaml:"mixer"`
 	Outbound struct {
 		Allow []string `yaml:"allow"`
@@ -106,6 +107,7 @@ func defaults() config {
 	c.RTMP.Listen = "127.0.0.1:1935"
 	c.Media.Listen = ":8189"
 	c.Mixer.MaxWidth, c.Mixer.MaxHeight = 1920, 1088
+	c.Mixer.Hold = 5 * time.Second
 	c.Drain = time.Second
 	c.Audit.Keep = store.AuditKept
 	c.Callbacks.Timeout, c.Callbacks.FirstRetry = 5*time.Second, time.Second
@@ -214,6 +216,7 @@ func (c *config) checkOutside() error {
 		least, top time.Duration
 	}{
 		{"drain", c.Drain, 0, time.Hour},
+		{"mixer.hold", c.Mixer.Hold, 0, 10 * time.Minute},
 		{"audit.keep", c.Audit.Keep, 24 * time.Hour, 10 * 366 * 24 * time.Hour},
 		{"callbacks.timeout", c.Callbacks.Timeout, 100 * time.Millisecond, time.Minute},
 		{"callbacks.first_retry", c.Callbacks.FirstRetry, 10 * time.Millisecond, time.Minute},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -110,7 +111,7 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 	}
 	s.pool = mixer.NewPool(mixer.Config{
 		Program: program, MaxWidth: cfg.Mixer.MaxWidth, MaxHeight: cfg.Mixer.MaxHeight,
-		Fetch: newFetch(s.guard), Log: log.With("part", "mixer"),
+		Fetch: newFetch(s.guard), Hold: cmp.Or(cfg.Mixer.Hold, -1), Slate: s.slate, Log: log.With("part", "mixer"),
 	})
 	s.relay = relay.New(relay.Config{
 		Channels: s.sfu, Open: s.openChannels, Mixer: s.pool, Store: s.store, Control: s.guard.control,

@@ -9,6 +9,7 @@ import (
 	_ "image/jpeg" // as image formats
 	_ "image/png"
 	"sync"
+	"sync/atomic"
 
 	"braid/media"
 	"braid/media/codec"
@@ -29,6 +30,7 @@ type images struct {
 	e     *engine
 	queue chan *wire.Image // sent by the engine's reader, never closed
 	known map[uint32]bool  // owned by the engine's reader: given and not forgotten
+	left  atomic.Int32     // how many of the queue are not done
 }
 
 func newImages(e *engine) *images {
@@ -47,9 +49,11 @@ func (s *images) set(id uint32, data []byte) error {
 	case len(data) > 0 && !s.known[id] && len(s.known) >= maxImages:
 		return fmt.Errorf("image %d: %d images: %w", id, maxImages, media.ErrLimit)
 	}
+	s.left.Add(1)
 	select {
 	case s.queue <- &wire.Image{Image: id, Data: data}:
 	default:
+		s.left.Add(-1)
 		return fmt.Errorf("image %d: too many at once: %w", id, media.ErrLimit)
 	}
 	if len(data) > 0 {
@@ -66,19 +70,27 @@ func (s *images) run() {
 		case <-s.e.ctx.Done():
 			return
 		case m := <-s.queue:
-			if len(m.Data) == 0 {
-				s.change(func(all map[uint32]*still) { delete(all, m.Image) })
-				continue
-			}
-			pic, err := decodeImage(m.Data)
-			if err != nil {
-				s.e.failed(&wire.Failed{Image: m.Image, Reason: err.Error()})
-				continue
-			}
-			s.registry.set(m.Image, &still{pic: pic, scaled: make(map[scaledKey]*codec.Picture)})
+			s.take(m)
+			s.left.Add(-1)
 		}
 	}
 }
+
+func (s *images) take(m *wire.Image) {
+	if len(m.Data) == 0 {
+		s.change(func(all map[uint32]*still) { delete(all, m.Image) })
+		return
+	}
+	pic, err := decodeImage(m.Data)
+	if err != nil {
+		s.e.failed(&wire.Failed{Image: m.Image, Reason: err.Error()})
+		return
+	}
+	s.registry.set(m.Image, &still{pic: pic, scaled: make(map[scaledKey]*codec.Picture)})
+}
+
+// pending tells whether images are still to be decoded.
+func (s *images) pending() bool { return s.left.Load() > 0 }
 
 // still is a decoded image and the sizes that panes asked for.
 type still struct {

@@ -30,7 +30,8 @@ type mix struct {
 }
 
 // coming is a plan that waits for the pictures of the inputs it shows, so that
-// nobody enters as a black pane; they come with the next key frame.
+// nobody enters as a black pane; they come with the next key frame. It waits for
+// images that are being decoded, too.
 type coming struct {
 	plan *plan
 	at   time.Duration
@@ -138,10 +139,14 @@ func (x *mix) run(ctx context.Context) {
 }
 
 // turn puts the coming plan on screen when its time has come. The first one
-// does not wait: there is nothing to keep.
+// does not wait for inputs: there is nothing to keep.
 func (x *mix) turn(now time.Duration) {
 	n := x.next.Load()
-	if n == nil || x.picture != nil && x.plan.Revision != 0 && now-n.at < patience && !x.ready(n.plan) {
+	if n == nil {
+		return
+	}
+	first := x.plan.Revision == 0
+	if x.picture != nil && now-n.at < patience && (x.e.images.pending() || !first && !x.ready(n.plan)) {
 		return
 	}
 	x.plan, x.told = n.plan, true
