@@ -47,7 +47,10 @@ type Index struct {
 	names map[string]struct{} // taken, of files that are on this machine
 	lines *journal
 	dirty map[string]*File // newest states that the journal lacks, by id
-	told  []telling        // Filed events that are handed out but not noted, oldest first
+	news  []string         // ids of files whose Filed event is to be handed out
+	told  []telling        // those that were, and are not noted yet, oldest first
+
+	telling sync.Mutex // held while events of files are handed out, so that they keep their order; taken before mu
 }
 
 // OpenIndex reads a directory's index, or makes it. Files that an ended process
