@@ -38,6 +38,7 @@ type outlet struct {
 	fresh    bool // the content has changed
 	broken   bool // a worker has complained, and it is not over yet
 	last     map[bool]time.Duration
+	picture  keyPicture
 	wg       sync.WaitGroup
 }
 
@@ -175,6 +176,7 @@ func (o *outlet) write(au *media.AccessUnit, streams []sei.Stream, revision uint
 		o.broken = false
 	}
 	if video {
+		o.picture.see(au)
 		au = o.dressLocked(au, streams, revision)
 	}
 	for _, r := range o.pushes {
