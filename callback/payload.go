@@ -66,6 +66,19 @@ type mpuPayload struct {
 	ErrorMessage string
 }
 
+// streamMessage is the body of a stream callback. Nothing public is like it, so
+// its words are those of the REST API: Event is what GET /v1/events shows.
+type streamMessage struct {
+	MsgID    string    `json:"msg_id"`
+	Callback string    `json:"callback"` // the task's id
+	App      string    `json:"app"`
+	Created  time.Time `json:"created"` // when the message was made
+	Event    struct {
+		Seq int64 `json:"seq"`
+		event.Event
+	} `json:"event"`
+}
+
 // What the public pages name without saying what else there is, and what they
 // do not explain; the choices are braid's own and stand in doc/callbacks.md.
 const (
@@ -96,8 +109,11 @@ func body(d *store.Delivery) ([]byte, error) {
 	if d.Payload != "" {
 		return []byte(d.Payload), nil
 	}
-	if d.Kind == store.MPU {
+	switch d.Kind {
+	case store.MPU:
 		return json.Marshal(relayBody(d))
+	case store.Streams:
+		return json.Marshal(streamBody(d))
 	}
 	return json.Marshal(roomBody(d))
 }
@@ -136,6 +152,12 @@ func relayBody(d *store.Delivery) mpuMessage {
 	return mpuMessage{EventType: relayEventType, MsgId: d.MsgID, AppId: d.App, SubId: d.Sub, TaskId: e.Relay.Task,
 		CallbackTs: millis(d.Created), Payload: mpuPayload{DstUrl: e.Relay.URL, EventTs: millis(e.Time),
 			EventCode: eventCodes[e.Type], ErrorCode: e.Relay.Code, ErrorMessage: e.Relay.Message}}
+}
+
+func streamBody(d *store.Delivery) streamMessage {
+	m := streamMessage{MsgID: d.MsgID, Callback: d.Sub, App: d.App, Created: d.Created.UTC()}
+	m.Event.Seq, m.Event.Event = d.Event.Seq, d.Event
+	return m
 }
 
 func millis(t time.Time) int64 { return t.UnixMilli() }

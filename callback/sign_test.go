@@ -86,7 +86,7 @@ func verified(t *testing.T, m message, secret string) bool {
 	if ali != standard {
 		t.Fatalf("Standard Webhooks says %v, Ali-Rtc-Signature %v", standard, ali)
 	}
-	if id := m.header.Get("webhook-id"); id != m.MsgId {
+	if id := m.header.Get("webhook-id"); id != m.MsgId && m.MsgId != "" { // those of streams have another name for it
 		t.Errorf("webhook-id is %q, MsgId %q", id, m.MsgId)
 	}
 	return standard

@@ -10,18 +10,20 @@ import (
 	"slices"
 	"strings"
 
+	"braid/event"
 	"braid/media"
 	"braid/store"
 )
 
-// Limits of subscriptions (artc-api.md section 5.1; the length of a Room URL is
-// braid's own).
+// Limits of subscriptions (artc-api.md section 5.1; the length of a Room URL and
+// those of store.Streams are braid's own).
 const (
-	maxRoom      = 20 // an application
-	maxUsers     = 30 // a subscription
-	maxChannels  = 20 // an MPU subscription
-	maxEvents    = 5  // items of Events
-	maxRoomURL   = 2048
+	maxRoom      = 20   // an application
+	maxStreams   = 20   // an application
+	maxUsers     = 30   // a subscription
+	maxChannels  = 20   // an MPU subscription
+	maxEvents    = 5    // items of Events
+	maxRoomURL   = 2048 // also of store.Streams
 	maxMPUURL    = 2083
 	channelEvent = "ChannelEvent"
 	userEvent    = "UserEvent"
@@ -38,7 +40,7 @@ var (
 // Events of the application from then on are sent to it.
 //
 // media.ErrInvalid names the field and its limit. media.ErrNotFound: there is no
-// such application. media.ErrLimit: it has 20 Room subscriptions. media.ErrExists:
+// such application. media.ErrLimit: it has 20 of this kind. media.ErrExists:
 // it has one for all channels, or an MPU subscription, already.
 func (s *Service) Create(ctx context.Context, sub *store.Subscription) error {
 	next := *sub
@@ -146,6 +148,10 @@ func room(tx *store.Tx, sub *store.Subscription) error {
 		return fmt.Errorf("application %q has a subscription to stream relay events: %w", sub.App, media.ErrExists)
 	case sub.Kind == store.MPU:
 		return nil
+	case sub.Kind == store.Streams && len(others) >= maxStreams:
+		return fmt.Errorf("application %q has %d subscriptions to stream events, which is the most: %w", sub.App, maxStreams, media.ErrLimit)
+	case sub.Kind == store.Streams:
+		return nil
 	case len(others) >= maxRoom:
 		return fmt.Errorf("application %q has %d subscriptions, which is the most: %w", sub.App, maxRoom, media.ErrLimit)
 	case len(sub.Channels) == 0 && slices.ContainsFunc(others, func(o store.Subscription) bool { return len(o.Channels) == 0 }):
@@ -161,8 +167,10 @@ func check(sub *store.Subscription) error {
 		return checkRoom(sub)
 	case store.MPU:
 		return checkMPU(sub)
+	case store.Streams:
+		return checkStreams(sub)
 	}
-	return fmt.Errorf("kind is %q, not %q or %q: %w", sub.Kind, store.Room, store.MPU, media.ErrInvalid)
+	return fmt.Errorf("kind is %q, not one of %q: %w", sub.Kind, store.Kinds(), media.ErrInvalid)
 }
 
 func checkRoom(sub *store.Subscription) error {
@@ -219,6 +227,36 @@ func checkMPU(sub *store.Subscription) error {
 	}
 	if len(sub.Events) > 0 || len(sub.Users) > 0 {
 		return invalid("a subscription to stream relay events has no Events and no Users")
+	}
+	return nil
+}
+
+// checkStreams: what is told of streams is chosen by event; it holds for all
+// streams of the application.
+func checkStreams(sub *store.Subscription) error {
+	if err := checkURL(sub.URL, maxRoomURL); err != nil {
+		return err
+	}
+	if err := checkIDs("ChannelIds", &sub.Channels); err != nil {
+		return err
+	}
+	if len(sub.Channels) > 0 {
+		return invalid("ChannelIds: a subscription to stream events has none: it is for all streams of the application")
+	}
+	if len(sub.Users) > 0 {
+		return invalid("Users: a subscription to stream events has none")
+	}
+	types := event.StreamTypes()
+	if n := len(sub.Events); n < 1 || n > len(types) {
+		return invalid("Events: %d items are given, not 1 to %d", n, len(types))
+	}
+	for i, e := range sub.Events {
+		if !slices.Contains(types, event.Type(e)) {
+			return invalid("Events: %.80q is not one of %s", e, types)
+		}
+		if slices.Contains(sub.Events[:i], e) {
+			return invalid("Events: %s is given twice", e)
+		}
 	}
 	return nil
 }

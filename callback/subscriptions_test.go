@@ -60,6 +60,14 @@ var checks = []struct {
 	{"MPU channel twice", store.Subscription{Kind: store.MPU, URL: "http://h", Channels: []string{"a", "b", "a"}}, "ChannelIds: one is given twice"},
 	{"MPU channel form", store.Subscription{Kind: store.MPU, URL: "http://h", Channels: []string{"a", "*"}}, `ChannelIds: "*"`},
 	{"MPU events", store.Subscription{Kind: store.MPU, URL: "http://h", Events: []string{"UserEvent"}}, "no Events"},
+
+	{"streams", store.Subscription{Kind: store.Streams, URL: "http://h/~?a=b", Channels: []string{"*"}, Events: []string{"StreamStarted", "SnapshotTaken"}}, ""},
+	{"streams channel", store.Subscription{Kind: store.Streams, URL: "http://h", Channels: ids(1), Events: []string{"StreamStarted"}}, "ChannelIds: a subscription to stream events"},
+	{"streams users", store.Subscription{Kind: store.Streams, URL: "http://h", Users: ids(1), Events: []string{"StreamStarted"}}, "Users: a subscription to stream events"},
+	{"streams no events", store.Subscription{Kind: store.Streams, URL: "http://h"}, "Events: 0 items are given, not 1 to 7"},
+	{"streams other event", store.Subscription{Kind: store.Streams, URL: "http://h", Events: []string{"UserEvent"}}, `Events: "UserEvent" is not one of [StreamStarted`},
+	{"streams event twice", store.Subscription{Kind: store.Streams, URL: "http://h", Events: []string{"RecordFile", "RecordFile"}}, "Events: RecordFile is given twice"},
+	{"streams URL", store.Subscription{Kind: store.Streams, URL: "h", Events: []string{"RecordFile"}}, "CallbackUrl: it does not begin"},
 	{"kind", store.Subscription{URL: "http://h"}, "kind"},
 }
 

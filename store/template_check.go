@@ -9,8 +9,7 @@ import (
 	"braid/media"
 )
 
-// Defaults of templates. Recordings of one stream have different {start}s, files
-// of one recording different {sequence}s, pictures different {time}s.
+// Defaults of templates.
 const (
 	DefaultRecordName   = "{domain}/{app}/{stream}/{start}_{sequence}"
 	DefaultSnapshotName = "{domain}/{app}/{stream}/{time}"
@@ -91,7 +90,9 @@ func (r *RecordTemplate) check() error {
 	if err := within("record.retention_days", r.RetentionDays, 0, 3650); err != nil {
 		return err
 	}
-	if err := checkPattern("record.name", r.Name, "{stream}", "{start}", "{sequence}"); err != nil {
+	// Recordings of a stream have different {start}s, files of a recording
+	// different {sequence}s; {date} and {time} are a file's.
+	if err := checkPattern("record.name", r.Name, "{start} {sequence}", "{date} {time}"); err != nil {
 		return err
 	}
 	return checkStorage("record.storage", r.Storage)
@@ -104,7 +105,7 @@ func (s *SnapshotTemplate) check() error {
 	if err := within("snapshot.history", s.History, 0, 10000); err != nil {
 		return err
 	}
-	if err := checkPattern("snapshot.name", s.Name, "{stream}", "{time}"); err != nil {
+	if err := checkPattern("snapshot.name", s.Name, "{time}", "{sequence}"); err != nil {
 		return err
 	}
 	return checkStorage("snapshot.storage", s.Storage)
@@ -154,28 +155,31 @@ func checkStorage(field, s string) error {
 
 // checkPattern holds a pattern to names that are paths below a directory on
 // every system and in every object store, and that no two files share: it must
-// have the placeholders that tell them apart. {domain} and {app} are the others.
-func checkPattern(field, s string, need ...string) error {
+// have {stream}, and all of one or of the other of the placeholders that tell a
+// stream's files apart. {domain} and {app} may be there too.
+func checkPattern(field, s, one, other string) error {
 	if s == "" || len(s) > 255 {
 		return refuse(field, "has %d characters; it needs 1 to 255", len(s))
 	}
-	known := append([]string{"{domain}", "{app}"}, need...)
+	known := append([]string{"{domain}", "{app}", "{stream}"}, strings.Fields(one+" "+other)...)
 	for _, p := range placeholder.FindAllString(s, -1) {
 		if !slices.Contains(known, p) {
 			return refuse(field, "%.80q is not one of %s", p, strings.Join(known, " "))
 		}
 	}
-	for _, p := range need {
-		if !strings.Contains(s, p) {
-			return refuse(field, "%s is missing: without it files would be written over", p)
-		}
+	has := func(all string) bool {
+		return !slices.ContainsFunc(strings.Fields(all), func(p string) bool { return !strings.Contains(s, p) })
 	}
-	if !patternForm.MatchString(placeholder.ReplaceAllString(s, "x")) {
+	if !has("{stream}") || !has(one) && !has(other) {
+		return refuse(field, "needs {stream}, and %s or %s: without them files would be written over", one, other)
+	}
+	plain := placeholder.ReplaceAllString(s, "x")
+	if !patternForm.MatchString(plain) {
 		return refuse(field, "%.80q has characters other than A-Z a-z 0-9 _ - = . / between its placeholders", s)
 	}
-	for part := range strings.SplitSeq(s, "/") {
-		if strings.Trim(part, ".") == "" {
-			return refuse(field, "%.80q is not a path: a part of it is empty or has dots only", s)
+	for part := range strings.SplitSeq(plain, "/") {
+		if part == "" || part[0] == '.' {
+			return refuse(field, "%.80q is not a path: a part of it is empty or begins with a dot", s)
 		}
 	}
 	return nil
