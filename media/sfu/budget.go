@@ -160,7 +160,10 @@ func (w *wire) share(now time.Time, shows []show, sound float64) (limited bool) 
 		shows[i].take(given[i], claims[i].current, now)
 		limited = limited || given[i] < len(claims[i].rates)-1
 	}
+	limited = limited && !w.budget.starting(at)
+	w.limited.Store(limited)
 	if !math.IsInf(rate, 1) {
+		w.carries.Store(math.Float64bits(rate))
 		w.spread(int(max(rate, media)), at) // what cannot be made smaller is not held up either
 	}
 	want := next(claims, given)
@@ -168,7 +171,7 @@ func (w *wire) share(now time.Time, shows []show, sound float64) (limited bool) 
 		want += other
 	}
 	w.pad(shows, w.budget.probe(want, at), now)
-	return limited && !w.budget.starting(at)
+	return limited
 }
 
 // sound is what a forward of sound sends, in bits/s, its repeats and headers

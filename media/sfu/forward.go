@@ -125,9 +125,7 @@ func (f *forward) sendReport(ssrc uint32, r *media.SenderReport, shift uint32) {
 	f.encoded = appendReport(f.encoded[:0], ssrc, r, shift, f.packets, f.octets)
 	f.rtcp[0] = &f.encoded
 	err := f.wire.report(f.rtcp[:])
-	if f.reports != nil {
-		f.told.Store(&toldReport{uint32(toNTP(r.NTP) >> 16), time.Now()})
-	}
+	f.told.Store(&toldReport{uint32(toNTP(r.NTP) >> 16), time.Now()})
 	if err != nil {
 		f.session.log.Debug("send a sender report", "err", err)
 	}

@@ -59,11 +59,11 @@ func (s *Server) Inject(r InjectRequest) (*Injection, error) {
 	in := &Injection{session: sess}
 	if r.Audio {
 		sess.pub.audio = newTrack(injectedOpus(r.Channels))
-		in.Audio = &Feed{sess.pub.audio.layers[0], sess}
+		in.Audio = sess.feed(sess.pub.audio)
 	}
 	if r.Video {
 		sess.pub.video = newTrack(injectedH264())
-		in.Video = &Feed{sess.pub.video.layers[0], sess}
+		in.Video = sess.feed(sess.pub.video)
 	}
 	if _, err := s.dir.enter(sess, true); err != nil {
 		sess.end(event.Normal, err.Error())
@@ -79,6 +79,11 @@ func (s *Server) Inject(r InjectRequest) (*Injection, error) {
 		sess.finish()
 	}()
 	return in, nil
+}
+
+func (s *Session) feed(t *track) *Feed {
+	t.layers[0].counted(&s.srv.counters)
+	return &Feed{t.layers[0], s}
 }
 
 // injectedH264 says constrained baseline at level 3.1, which every browser

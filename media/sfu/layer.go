@@ -11,6 +11,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"braid/media"
+	"braid/media/tally"
 	"braid/media/udp"
 )
 
@@ -40,6 +41,10 @@ type layer struct {
 	keyWanted chan struct{} // filled by anyone, one place; emptied by askForKeyFrames and at key frames
 
 	first time.Time // when its first packet arrived; owned by the reader
+
+	flow     *flow            // what is counted of it, with others; set before its first packet
+	forwards *tally.Histogram // how long forwarding takes; the same
+	gaps     gaps             // owned by who delivers
 }
 
 // receivers are those who get a layer's packets. It is immutable.
@@ -150,6 +155,9 @@ func (l *layer) askForKeyFrames(ask func()) {
 		case <-l.track.done:
 			return
 		}
+		if l.flow != nil {
+			l.flow.plis.Add(1)
+		}
 		ask()
 		pause.Reset(keyFrameInterval)
 	}
@@ -191,6 +199,9 @@ func (l *layer) read(remote *webrtc.TrackRemote, levelID uint8, again func(lost 
 func (l *layer) repair(m *missing, lost []uint16, again func(lost []uint16)) []uint16 {
 	lost, hopeless := m.due(time.Now(), lost)
 	if len(lost) > 0 {
+		if l.flow != nil {
+			l.flow.nacks.Add(uint64(len(lost)))
+		}
 		again(lost)
 	}
 	if hopeless {
@@ -251,10 +262,18 @@ func ticks(d time.Duration, clock int64) uint32 {
 // deliver gives packets to all receivers, each all of them in turn: so those for
 // one viewer are next to each other on their way out.
 func (l *layer) deliver(burst ...*media.Packet) {
+	bytes, lost := 0, 0
 	for _, p := range burst {
 		l.look(p)
+		bytes += len(p.Payload)
+		lost += l.gaps.saw(p.Seq)
 	}
 	rs := l.receivers.Load()
+	rs.give(burst)
+	l.count(rs, burst[0].Arrival, len(burst), bytes, lost)
+}
+
+func (rs *receivers) give(burst []*media.Packet) {
 	if rs.socket != nil {
 		rs.socket.Cork()
 		defer rs.socket.Uncork()

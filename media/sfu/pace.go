@@ -170,4 +170,5 @@ func (w *wire) stopPacing() {
 	defer w.mu.Unlock()
 	p := &w.pacer
 	p.queue, p.next, p.queued, p.on = nil, 0, 0, false
+	w.tellSentLocked()
 }

@@ -115,6 +115,7 @@ func (s *Session) take(pc *webrtc.PeerConnection, t *track, remote *webrtc.Track
 	if l == nil || !l.begin() {
 		return
 	}
+	l.counted(&s.srv.counters)
 	ssrc := uint32(remote.SSRC())
 	s.start(func() {
 		l.read(remote, audioLevelID(receiver), func(lost []uint16) {

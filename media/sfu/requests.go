@@ -21,6 +21,7 @@ type asked struct {
 	forward *forward
 	mu      sync.Mutex
 	again   *resender // guarded by mu
+	lost    int32     // the most that was reported; guarded by mu
 }
 
 // bind lets a viewer ask of f under its SSRC, unbind ends it.
@@ -59,7 +60,7 @@ func (r *requests) take(w *wire, compound []byte, only uint32) {
 // heed looks at one packet of a viewer. What cannot be read is not answered.
 func (r *requests) heed(w *wire, h rtcp.Header, packet []byte, only uint32) {
 	if h.Type == rtcp.TypeReceiverReport {
-		r.reports(packet, only)
+		r.reports(w, packet, only)
 		return
 	}
 	if len(packet) < 12 {
@@ -74,28 +75,30 @@ func (r *requests) heed(w *wire, h rtcp.Header, packet []byte, only uint32) {
 	case h.Type == rtcp.TypeTransportSpecificFeedback && h.Count == rtcp.FormatTLN:
 		var nack rtcp.TransportLayerNack
 		if a := r.of(ssrc); a != nil && (only == 0 || only == ssrc) && nack.Unmarshal(packet) == nil {
+			w.flow(a.forward).nacks.Add(asksFor(&nack))
 			a.mu.Lock()
 			a.again.answer(&nack, time.Now())
 			a.mu.Unlock()
 		}
 	case h.Type == rtcp.TypePayloadSpecificFeedback && h.Count == rtcp.FormatPLI:
-		r.keyFrame(ssrc, only)
+		r.keyFrame(w, ssrc, only)
 	case h.Type == rtcp.TypePayloadSpecificFeedback && h.Count == rtcp.FormatFIR:
 		for entry := packet[12:]; len(entry) >= 8; entry = entry[8:] { // RFC 5104 section 4.3.1
-			r.keyFrame(binary.BigEndian.Uint32(entry), only)
+			r.keyFrame(w, binary.BigEndian.Uint32(entry), only)
 		}
 	}
 }
 
-func (r *requests) keyFrame(ssrc, only uint32) {
+func (r *requests) keyFrame(w *wire, ssrc, only uint32) {
 	if a := r.of(ssrc); a != nil && (only == 0 || only == ssrc) {
+		w.flow(a.forward).plis.Add(1)
 		a.forward.requestKeyFrame()
 	}
 }
 
 // reports gives the blocks of a receiver report (RFC 3550 section 6.4.2) to whom
 // they are about.
-func (r *requests) reports(packet []byte, only uint32) {
+func (r *requests) reports(w *wire, packet []byte, only uint32) {
 	for at := 8; at+24 <= len(packet); at += 24 {
 		ssrc := binary.BigEndian.Uint32(packet[at:])
 		a := r.of(ssrc)
@@ -105,7 +108,11 @@ func (r *requests) reports(packet []byte, only uint32) {
 		f := a.forward
 		redundant := f.red.payload.Load() != 0
 		var block rtcp.ReceptionReport
-		if !redundant && f.reports == nil || block.Unmarshal(packet[at:at+24]) != nil {
+		if block.Unmarshal(packet[at:at+24]) != nil {
+			continue
+		}
+		w.reported(a, &block, time.Now())
+		if !redundant && f.reports == nil {
 			continue
 		}
 		one := []rtcp.ReceptionReport{block}

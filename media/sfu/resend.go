@@ -76,6 +76,7 @@ func (r *resender) answer(nack *rtcp.TransportLayerNack, now time.Time) {
 				r.tokens--
 				r.send(out, p, b, seq)
 				f.wire.again.Add(uint64(len(p.Payload) + overhead))
+				f.wire.flow(f).again.Add(1)
 			}
 			return true
 		})

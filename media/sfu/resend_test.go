@@ -73,7 +73,7 @@ func testForward(t *testing.T, out outlet) (*forward, *rtpSink) {
 
 // pionsWire is a wire whose packets go to their outlets' writers.
 func pionsWire() *wire {
-	w := &wire{srv: &Server{}}
+	w := &wire{srv: &Server{}, shard: &shard{}}
 	w.owner.Store(pions)
 	return w
 }
@@ -364,7 +364,7 @@ func FuzzRequests(f *testing.F) {
 	}
 	fw := newForward(newTrack(codec{name: media.VP8}), 96)
 	fw.reports = func([]rtcp.ReceptionReport) {}
-	w := &wire{srv: &Server{net: &network{}}}
+	w := &wire{srv: &Server{net: &network{}}, shard: &shard{}}
 	w.requests.bind(fw, &outlet{ssrc: 2})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		w.requests.take(w, b, 0)

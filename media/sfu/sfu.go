@@ -98,6 +98,7 @@ type Server struct {
 	stop     chan struct{} // closed by the first Close
 	steering sync.WaitGroup
 	pacing   pacing
+	counters counters
 }
 
 // New opens the sockets and starts serving.
@@ -144,6 +145,7 @@ func New(cfg Config) (*Server, error) {
 		stop:     make(chan struct{}),
 	}
 	s.pacing.wake = make(chan struct{}, 1)
+	s.counters.init()
 	s.steering.Go(func() { s.steer(s.stop) })
 	s.steering.Go(func() { s.pacing.run(network.socket, s.stop) })
 	return s, nil
@@ -258,6 +260,7 @@ func (s *Server) admit(sess *Session) error {
 	case s.closed:
 		return fmt.Errorf("sfu: %w: the server shuts down", media.ErrClosed)
 	case len(s.sessions) >= s.cfg.MaxSessions:
+		s.counters.refused.Add(1)
 		return fmt.Errorf("sfu: %w: %d sessions are open", media.ErrLimit, len(s.sessions))
 	}
 	s.sessions[sess.id] = sess

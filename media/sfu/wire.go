@@ -67,6 +67,11 @@ type wire struct {
 
 	again    atomic.Uint64 // bytes that were asked for again
 	repeated repeated
+
+	shard   *shard        // where it counts
+	sent    [2]sent       // by kind, and not in shard yet; under mu
+	carries atomic.Uint64 // float64 bits of the bits a second that the path carries; 0 unknown
+	limited atomic.Bool
 }
 
 const (
@@ -114,7 +119,7 @@ var (
 // newWire makes a wire that a connection will be made for.
 func newWire(s *Server) *wire {
 	b := newBudget(s)
-	return &wire{srv: s, estimate: b, budget: b}
+	return &wire{srv: s, estimate: b, budget: b, shard: s.counters.shard()}
 }
 
 // hook lets the connection that is made with e be this wire's; seen watches it too.
@@ -231,6 +236,9 @@ func (w *wire) sendLocked(owner uint32, out *outlet, h *rtp.Header, head, body [
 		err = w.putLocked(size, func(b []byte) bool {
 			return w.seal.packet(b, writeHeader(b, h, id, w.number), h, stream, head, body)
 		})
+	}
+	if err == nil {
+		w.sentLocked(out.video, len(head)+len(body))
 	}
 	if err == nil && out.transport != 0 {
 		if w.estimate != nil {
