@@ -123,12 +123,12 @@ func (c *caller) shake() error {
 	switch {
 	case err != nil:
 		return err
-	case in.Version != 5 || in.ExtensionField != magic:
-		return fmt.Errorf("%w: the listener speaks version %d", ErrProtocol, in.Version)
+	case in.version != 5 || in.extension != magic:
+		return fmt.Errorf("%w: the listener speaks version %d", ErrProtocol, in.version)
 	}
 	conclusion := *hello
 	conclusion.Version, conclusion.ExtensionField, conclusion.HandshakeType = 5, 0, packet.HSTYPE_CONCLUSION
-	conclusion.SynCookie = in.SynCookie
+	conclusion.SynCookie = in.cookie
 	conclusion.HasHS, conclusion.SRTHS = true, &packet.CIFHandshakeExtension{
 		SRTVersion: version,
 		SRTFlags: packet.CIFHandshakeExtensionFlags{
@@ -138,7 +138,7 @@ func (c *caller) shake() error {
 	}
 	conclusion.HasSID, conclusion.StreamId = c.target.streamID != "", c.target.streamID
 	if c.target.passphrase != "" {
-		if err := c.encrypt(&conclusion, in.EncryptionField); err != nil {
+		if err := c.encrypt(&conclusion, in.encryption); err != nil {
 			return err
 		}
 	}
@@ -170,20 +170,20 @@ func (c *caller) encrypt(h *packet.CIFHandshake, advertised uint16) (err error) 
 }
 
 // agree reads the listener's last word.
-func (c *caller) agree(h *packet.CIFHandshake) error {
+func (c *caller) agree(a *answer) error {
 	switch {
-	case h.Version != 5 || h.SRTHS == nil:
+	case a.version != 5 || !a.extended:
 		return fmt.Errorf("%w: no answer to the extensions", ErrProtocol)
-	case c.crypto != nil && (h.SRTKM == nil || h.SRTKM.Error != 0):
+	case c.crypto != nil && !a.encrypted:
 		return rejected(badSecret) // a listener that does not insist takes the stream, and cannot read it
 	}
-	c.peer = h.SRTSocketId
-	c.latency = max(c.latency, time.Duration(h.SRTHS.RecvTSBPDDelay)*time.Millisecond)
+	c.peer = a.socket
+	c.latency = max(c.latency, a.latency)
 	return nil
 }
 
 // ask sends a handshake until an answer of its kind comes. Closing the socket ends it.
-func (c *caller) ask(h *packet.CIFHandshake) (*packet.CIFHandshake, error) {
+func (c *caller) ask(h *packet.CIFHandshake) (*answer, error) {
 	b := make([]byte, maxPacket)
 	for {
 		p := packet.NewPacket(nil)
@@ -207,42 +207,59 @@ func (c *caller) ask(h *packet.CIFHandshake) (*packet.CIFHandshake, error) {
 			if err != nil {
 				return nil, err
 			}
-			answer, err := readHandshake(b[:n], c.id)
-			if answer == nil && err == nil {
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-			if code := int(answer.HandshakeType); code >= 1000 && code < 1<<16 {
+			a, ok := readAnswer(b[:n], c.id)
+			if code := int(a.typ); ok && code >= 1000 && code < 1<<16 {
 				return nil, rejected(code)
 			}
-			if answer.HandshakeType == h.HandshakeType {
-				return answer, nil
+			if ok && a.typ == h.HandshakeType {
+				return &a, nil
 			}
 		}
 	}
 }
 
-// readHandshake reads a handshake for one socket; nil when it is something else.
-func readHandshake(b []byte, id uint32) (h *packet.CIFHandshake, err error) {
-	defer recoverTo(&err)
-	p, err := packet.NewPacketFromData(nil, b)
-	if err != nil {
-		return nil, nil
+// answer is what a listener says in a handshake (section 3.2.1).
+type answer struct {
+	version, socket, cookie uint32
+	encryption, extension   uint16
+	typ                     packet.HandshakeType
+	extended                bool          // it has answered to the extensions
+	latency                 time.Duration // that the listener keeps; with extended
+	encrypted               bool          // it has accepted the key
+}
+
+// readAnswer reads a handshake for one socket; ok is false when it is something
+// else. Extensions that end too early are left out.
+func readAnswer(b []byte, id uint32) (a answer, ok bool) {
+	const control, handshake = 1 << 15, 0
+	if len(b) < headerSize+48 || binary.BigEndian.Uint16(b) != control|handshake {
+		return a, false
 	}
-	defer p.Decommission()
-	if !p.Header().IsControlPacket || p.Header().ControlType != packet.CTRLTYPE_HANDSHAKE {
-		return nil, nil
+	if to := binary.BigEndian.Uint32(b[12:]); to != id && to != 0 { // libsrt up to 1.3.0 answers to 0
+		return a, false
 	}
-	if to := p.Header().DestinationSocketId; to != id && to != 0 { // libsrt up to 1.3.0 answers to 0
-		return nil, nil
+	b = b[headerSize:]
+	a = answer{
+		version: binary.BigEndian.Uint32(b), encryption: binary.BigEndian.Uint16(b[4:]), extension: binary.BigEndian.Uint16(b[6:]),
+		typ: packet.HandshakeType(binary.BigEndian.Uint32(b[20:])), socket: binary.BigEndian.Uint32(b[24:]), cookie: binary.BigEndian.Uint32(b[28:]),
 	}
-	h = &packet.CIFHandshake{}
-	if err := p.UnmarshalCIF(h); err != nil {
-		return nil, fmt.Errorf("%w: handshake: %w", ErrProtocol, err)
+	if a.typ != packet.HSTYPE_CONCLUSION {
+		return a, true
 	}
-	return h, nil
+	for b = b[48:]; len(b) >= 4; {
+		typ, n := packet.CtrlSubType(binary.BigEndian.Uint16(b)), 4*int(binary.BigEndian.Uint16(b[2:]))
+		if b = b[4:]; n > len(b) {
+			break
+		}
+		switch {
+		case typ == packet.EXTTYPE_HSRSP && n >= 12:
+			a.extended, a.latency = true, time.Duration(binary.BigEndian.Uint16(b[8:]))*time.Millisecond
+		case typ == packet.EXTTYPE_KMRSP:
+			a.encrypted = n > 4 // four bytes are the number of what is wrong
+		}
+		b = b[n:]
+	}
+	return a, true
 }
 
 // recoverTo turns a panic into an error: gosrt's code answers odd input so.

@@ -17,14 +17,15 @@ const (
 	silence      = 5 * time.Second // without a packet, or without progress: libsrt's SRTO_PEERIDLETIMEO
 	keepAlive    = time.Second     // without a packet of ours (section 3.2.3)
 	tickTime     = 50 * time.Millisecond
-	lingerTime   = 500 * time.Millisecond // for what is unacknowledged when the session ends
-	flightBytes  = 4 << 20                // unacknowledged, at most
-	leastAge     = 100 * time.Millisecond // listeners acknowledge each 10 ms
-	resendMost   = 64                     // packets at once
-	resendAlone  = 200 * time.Millisecond // the last packet, when nobody noticed that it was lost
-	burstPackets = 32                     // then a rest: a key frame at once fills small buffers on its way
-	burstRest    = 2 * time.Millisecond   // 170 Mbit/s
-	maxPackets   = 1 << 30                // with one key: its counter has 31 bits (section 6.1.2)
+	farewells    = 3                       // nobody confirms one
+	lingerTime   = 1200 * time.Millisecond // when the session ends, at most
+	flightBytes  = 4 << 20                 // unacknowledged, at most
+	leastAge     = 100 * time.Millisecond  // listeners acknowledge each 10 ms
+	resendMost   = 64                      // packets at once
+	resendAlone  = 200 * time.Millisecond  // the last packet, when nobody noticed that it was lost
+	burstPackets = 32                      // then a rest: a key frame at once fills small buffers on its way
+	burstRest    = 2 * time.Millisecond    // 170 Mbit/s
+	maxPackets   = 1 << 30                 // with one key: its counter has 31 bits (section 6.1.2)
 
 	retransmitted = 1 << 2 // R, in the fifth byte of a data packet (section 3.1)
 	evenKey       = 1 << 3 // KK
@@ -49,6 +50,7 @@ type Publisher struct {
 
 	mu       sync.Mutex
 	flight   flight
+	window   window
 	next     uint32 // number of the next packet
 	message  uint32
 	packets  int
@@ -56,10 +58,8 @@ type Publisher struct {
 	leastRTT time.Duration
 	moved    time.Time // when an acknowledgement last moved, or the flight began
 	spoke    time.Time // when a packet was last sent
+	sent     time.Time // when a data packet was first sent, the newest
 	failure  error     // why Close or a stall ended the session
-
-	burst   int       // owned by Write
-	burstAt time.Time // the same
 
 	close sync.Once
 }
@@ -79,9 +79,10 @@ func newPublisher(c *caller) *Publisher {
 func (p *Publisher) Latency() time.Duration { return p.latency }
 
 // Write sends a part of a transport stream: whole packets of 188 bytes. It blocks
-// while half of the latency is under way unacknowledged, or 4 MiB: so what the
-// network does not carry waits here, and not where it would come too late. After
-// an error the session is over. For one goroutine; it may be called after Close.
+// while more is under way than the network carries, or something has been under way
+// for half of the latency: so what there is no room for waits here, and not where
+// it would come too late. After an error the session is over. For one goroutine;
+// it may be called after Close.
 func (p *Publisher) Write(b []byte) error {
 	for len(b) > 0 {
 		n := min(len(b), payloadSize)
@@ -98,19 +99,6 @@ func (p *Publisher) Write(b []byte) error {
 
 // wait returns when another packet may go out.
 func (p *Publisher) wait() error {
-	now := time.Now()
-	if now.Sub(p.burstAt) > burstRest {
-		p.burst, p.burstAt = 0, now
-	}
-	if p.burst++; p.burst > burstPackets {
-		t := time.NewTimer(burstRest)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-p.done:
-		}
-		p.burst, p.burstAt = 1, time.Now()
-	}
 	for {
 		select {
 		case <-p.done:
@@ -131,7 +119,7 @@ func (p *Publisher) hasRoom(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	most := max(p.latency/2, leastAge) + p.leastRTT
-	return p.flight.age(now) <= most && p.flight.bytes < flightBytes && len(p.flight.packets) < flowWindow
+	return p.flight.age(now) <= most && p.flight.bytes < p.window.size(p.leastRTT, p.latency) && len(p.flight.packets) < flowWindow
 }
 
 // sendData sends one data packet (section 3.1).
@@ -161,7 +149,7 @@ func (p *Publisher) sendData(b []byte) error {
 	p.flight.add(p.next, wire, now)
 	p.next = (p.next + 1) & packet.MAX_SEQUENCENUMBER
 	p.message++
-	p.spoke = now
+	p.spoke, p.sent = now, now
 	_, _ = p.nc.Write(wire) // a packet that cannot be sent is a lost one
 	return nil
 }
@@ -248,8 +236,10 @@ func (p *Publisher) hear(b []byte, now time.Time) (ours bool, err error) {
 func (p *Publisher) acknowledged(ack *packet.CIFACK, number uint32, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	before := p.flight.bytes
 	if p.flight.ack(ack.LastACKPacketSequenceNumber.Val()) {
 		p.moved = now
+		p.window.acknowledged(before-p.flight.bytes, now)
 		select {
 		case p.room <- struct{}{}:
 		default:
@@ -329,35 +319,29 @@ func (p *Publisher) Err() error {
 	}
 }
 
-// Close ends the session: what is unacknowledged has 500 ms to arrive, then the
-// listener is told. When it returns nothing of the session runs. It may be called
-// from any goroutine and more than once.
+// Close ends the session. The listener is told when it has played what it holds
+// back, which it throws away at the end, or after 1.2 s. When Close returns nothing
+// of the session runs. It may be called from any goroutine and more than once.
 func (p *Publisher) Close() {
 	p.close.Do(func() {
-		t := time.NewTimer(lingerTime)
+		p.mu.Lock()
+		wait := min(time.Until(p.sent.Add(p.latency+2*tickTime)), lingerTime)
+		p.mu.Unlock()
+		t := time.NewTimer(wait)
 		defer t.Stop()
-		for late := false; !late && p.unacknowledged(); {
-			select {
-			case <-p.room:
-			case <-p.done:
-				late = true
-			case <-t.C:
-				late = true
-			}
+		select {
+		case <-p.done:
+		case <-t.C:
 		}
 		p.mu.Lock()
 		p.failure = net.ErrClosed
-		if p.Err() == nil {
-			p.controlLocked(packet.CTRLTYPE_SHUTDOWN, 0, time.Now())
+		for range farewells {
+			if p.Err() == nil {
+				p.controlLocked(packet.CTRLTYPE_SHUTDOWN, 0, time.Now())
+			}
 		}
 		p.mu.Unlock()
 		p.nc.Close()
 	})
 	<-p.done
-}
-
-func (p *Publisher) unacknowledged() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.flight.packets) > 0
 }
