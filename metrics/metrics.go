@@ -95,6 +95,7 @@ func newCollector(p Parts) *collector {
 	c.node()
 	if p.SFU != nil {
 		c.calls()
+		c.flows()
 	}
 	if p.Mixer != nil {
 		c.mixes()
@@ -107,6 +108,9 @@ func newCollector(p Parts) *collector {
 	}
 	if p.Callbacks != nil {
 		c.callbacks()
+	}
+	if p.Store != nil {
+		c.stores()
 	}
 	return c
 }

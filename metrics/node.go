@@ -41,6 +41,18 @@ func (c *collector) node() {
 	})
 }
 
+// stores is how long the database takes.
+func (c *collector) stores() {
+	commits := c.desc("db_commit_seconds", "How long commits of changes took to be durable.")
+	waits := c.desc("db_wait_seconds", "How long changes waited for those before them.")
+	p := c.parts
+	c.see(func(_ context.Context, out chan<- prometheus.Metric) {
+		s := p.Store.Stats()
+		histogram(out, commits, s.Commit)
+		histogram(out, waits, s.Wait)
+	})
+}
+
 // callbacks is the outbox and what became of attempts.
 func (c *collector) callbacks() {
 	depth := c.desc("callback_outbox_depth", "Callback messages that wait to be delivered.")

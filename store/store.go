@@ -44,6 +44,7 @@ type DB struct {
 	now    func() time.Time
 	log    *slog.Logger
 	audit  time.Duration // how long it is kept
+	timing timing
 	engine engine
 
 	turn   chan struct{} // holds a token; who has taken it owns writer
@@ -76,7 +77,7 @@ type engine interface {
 // has written it.
 func Open(ctx context.Context, c Config) (*DB, error) {
 	db := &DB{now: c.Now, log: c.Log, turn: make(chan struct{}, 1), reads: make(chan *session, readers),
-		appended: make(chan struct{}), closing: make(chan struct{})}
+		appended: make(chan struct{}), closing: make(chan struct{}), timing: newTiming()}
 	db.audit = cmp.Or(c.AuditKept, AuditKept)
 	if db.now == nil {
 		db.now = time.Now
@@ -117,6 +118,7 @@ func (db *DB) Update(ctx context.Context, f func(*Tx) error) error {
 		return fmt.Errorf("store: %w", media.ErrClosed)
 	default:
 	}
+	began := time.Now()
 	select {
 	case <-db.turn:
 	case <-ctx.Done():
@@ -125,6 +127,7 @@ func (db *DB) Update(ctx context.Context, f func(*Tx) error) error {
 		return fmt.Errorf("store: %w", media.ErrClosed)
 	}
 	defer func() { db.turn <- struct{}{} }()
+	db.timing.wait.Observe(time.Since(began))
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -99,9 +99,13 @@ func (tx *Tx) run(f func(*Tx) error, stop func() error) (err error) {
 		}
 	}
 	done = true
+	began := time.Now()
 	if err = begun.Commit(); err != nil {
 		tx.broken = true
 		return fmt.Errorf("store: commit: %w", err)
+	}
+	if stop != nil { // a change, not a read
+		tx.db.timing.commit.Observe(time.Since(began))
 	}
 	return nil
 }
