@@ -93,7 +93,8 @@ func New(cfg Config) *Service {
 
 // Start begins a task. It fails with media.ErrNotFound when nobody is in the
 // channel, media.ErrExists when the task id is live, media.ErrLimit over the
-// quota and media.ErrInvalid when a URL is in use or the application is disabled.
+// quota and media.ErrInvalid when a URL is in use or cannot be used, or the
+// application is disabled.
 func (s *Service) Start(ctx context.Context, spec *Spec) error {
 	given := *spec
 	given.Auto = nil
@@ -101,6 +102,9 @@ func (s *Service) Start(ctx context.Context, spec *Spec) error {
 }
 
 func (s *Service) begin(ctx context.Context, spec *Spec) error {
+	if err := spec.check(); err != nil {
+		return err
+	}
 	if c, ok := s.cfg.Channels.Channel(spec.App, spec.Channel); !ok || len(c.Users()) == 0 { // it may linger
 		return fmt.Errorf("channel %q does not exist: nobody is in it: %w", spec.Channel, media.ErrNotFound)
 	}
@@ -263,6 +267,9 @@ func (s *Service) restLocked(urls ...string) {
 // Layout and encoding change at a frame border, without a restart. An automatic
 // task is the caller's from then on, until its channel closes.
 func (s *Service) Update(ctx context.Context, spec *Spec) error {
+	if err := spec.check(); err != nil {
+		return err
+	}
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	t, err := s.find(spec.App, spec.Task)

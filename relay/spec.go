@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"braid/media"
 	"braid/mixer"
 	"braid/store"
 )
@@ -64,7 +65,7 @@ type SEIRule struct {
 type Spec struct {
 	App, Channel, Task string
 	Mode               MixMode
-	URLs               []string      // at least one, rtmp or rtmps
+	URLs               []string      // at least one; see CheckURL
 	MaxIdle            time.Duration // 0: the default rule (two minutes)
 
 	From UserRef // Single
@@ -90,6 +91,16 @@ type Auto struct {
 	URL    string // made by the settings; signed whenever it is dialled
 	Domain string // signs it; "": the origin inside braid, which wants no signature
 	Custom bool   // UpdateLiveMPUTask has changed the task: it is the caller's now
+}
+
+// check tells whether the task's URLs can be used.
+func (s *Spec) check() error {
+	for _, url := range s.URLs {
+		if err := CheckURL(url); err != nil {
+			return fmt.Errorf("StreamURL: %w: %w", err, media.ErrInvalid)
+		}
+	}
+	return nil
 }
 
 // row is the spec as the store keeps it.

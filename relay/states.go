@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"time"
-
-	"braid/media/rtmp"
 )
 
 // TaskState is a task as people see it, at one moment.
@@ -19,7 +17,7 @@ type TaskState struct {
 
 // URLState is how one URL of a task does.
 type URLState struct {
-	URL    string // without what may be secret: rtmp.Redact
+	URL    string // without what may be secret: Redact
 	State  string // "connecting", "playing", "waiting" for the next try, "failed"
 	Reason string // a word as in PushState; "" when nothing went wrong
 	Since  time.Time
@@ -56,7 +54,7 @@ func (o *outlet) states(urls []string) []URLState {
 	defer o.mu.Unlock()
 	all := make([]URLState, len(urls))
 	for i, url := range urls {
-		all[i] = URLState{URL: rtmp.Redact(url), State: "connecting"}
+		all[i] = URLState{URL: Redact(url), State: "connecting"}
 		r := o.pushes[url]
 		if r == nil { // there is no stream yet
 			continue

@@ -4,18 +4,18 @@ import (
 	"net/url"
 
 	"braid/event"
-	"braid/media/rtmp"
+	"braid/relay"
 	"braid/store"
 )
 
 // What a viewer sees of what may hold a secret: of the URL of a stream all but
-// its name, of a callback's all but user and query, of a message nothing, since
-// it may have both.
+// its name, of a callback's or a file's all but user and query, of a message
+// nothing, since it may have both.
 
 func (t *task) veil() {
 	t.Request = nil
 	for i, u := range t.URLs {
-		t.URLs[i] = rtmp.Redact(u)
+		t.URLs[i] = relay.Redact(u)
 	}
 }
 
@@ -35,9 +35,15 @@ func veilEvent(e event.Event) event.Event {
 	if e.Relay != nil {
 		shown := *e.Relay
 		if shown.URL != "" {
-			shown.URL = rtmp.Redact(shown.URL)
+			shown.URL = relay.Redact(shown.URL)
 		}
 		e.Relay = &shown
+	}
+	if e.Stream != nil && e.Stream.File != nil {
+		shown, file := *e.Stream, *e.Stream.File
+		file.URL = veilURL(file.URL)
+		shown.File = &file
+		e.Stream = &shown
 	}
 	return e
 }

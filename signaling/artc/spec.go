@@ -65,7 +65,7 @@ func streamURLs(f *fields) []string {
 	case one != "" && len(many) > 0:
 		f.invalid("StreamURL", "give either StreamURL or MultiStreamURL, not both")
 	case one != "":
-		checkRTMP(f, "StreamURL", one)
+		checkURL(f, "StreamURL", one)
 		return []string{one}
 	case len(many) == 0:
 		f.missing("StreamURL or MultiStreamURL")
@@ -76,7 +76,7 @@ func streamURLs(f *fields) []string {
 		if u == "" {
 			m.missing("URL")
 		}
-		checkRTMP(m, "URL", u)
+		checkURL(m, "URL", u)
 		if slices.Contains(urls, u) {
 			m.invalid("URL", "is given twice")
 		}
@@ -86,14 +86,22 @@ func streamURLs(f *fields) []string {
 	return urls
 }
 
-func checkRTMP(f *fields, field, s string) {
+// checkURL takes what a push can go to. An srt URL may hold a passphrase: it is not
+// repeated.
+func checkURL(f *fields, field, s string) {
+	if strings.HasPrefix(strings.ToLower(s), "srt:") {
+		if err := relay.CheckURL(s); err != nil {
+			f.invalid(field, "%s", strings.TrimPrefix(err.Error(), "srt: "))
+		}
+		return
+	}
 	u, err := url.Parse(s)
 	if err != nil || strings.ContainsAny(s, " \t") {
 		f.invalid(field, "%s is not a URL", quote(s))
 		return
 	}
 	if u.Scheme != "rtmp" && u.Scheme != "rtmps" || u.Hostname() == "" {
-		f.invalid(field, "%s is not an rtmp:// or rtmps:// URL with a host", quote(s))
+		f.invalid(field, "%s is not an rtmp://, rtmps:// or srt:// URL with a host", quote(s))
 		return
 	}
 	if port, err := strconv.Atoi(u.Port()); u.Port() != "" && (err != nil || port < 1 || port > 65535) {

@@ -281,9 +281,12 @@ var badParams = []struct {
 	{"both URLs", set{"MultiStreamURL", urls(1)}, "InvalidParam: StreamURL: give either StreamURL or MultiStreamURL, not both"},
 	{"port of 99999", set{"StreamURL", "rtmp://h:99999/a/b"}, `InvalidParam: StreamURL: "rtmp://h:99999/a/b" has a port that is not from 1 to 65535`},
 	{"port of 0", set{"StreamURL", "rtmp://h:0/a/b"}, `InvalidParam: StreamURL: "rtmp://h:0/a/b" has a port that is not from 1 to 65535`},
-	{"http", set{"StreamURL", "http://h/live/a"}, `InvalidParam: StreamURL: "http://h/live/a" is not an rtmp:// or rtmps:// URL with a host`},
-	{"no host", set{"StreamURL", "rtmp:///live/a"}, `InvalidParam: StreamURL: "rtmp:///live/a" is not an rtmp:// or rtmps:// URL with a host`},
-	{"port only", set{"StreamURL", "rtmp://:1935/live/a"}, `InvalidParam: StreamURL: "rtmp://:1935/live/a" is not an rtmp:// or rtmps:// URL with a host`},
+	{"http", set{"StreamURL", "http://h/live/a"}, `InvalidParam: StreamURL: "http://h/live/a" is not an rtmp://, rtmps:// or srt:// URL with a host`},
+	{"no host", set{"StreamURL", "rtmp:///live/a"}, `InvalidParam: StreamURL: "rtmp:///live/a" is not an rtmp://, rtmps:// or srt:// URL with a host`},
+	{"srt without a port", set{"StreamURL", "srt://h?passphrase=secretsecret"}, `InvalidParam: StreamURL: the URL needs a port from 1 to 65535`},
+	{"srt with a short passphrase", set{"StreamURL", "srt://h:9000?passphrase=short"}, `InvalidParam: StreamURL: passphrase must have 10 to 79 bytes`},
+	{"srt with ffmpeg's latency", set{"StreamURL", "srt://h:9000?latency=200000"}, `InvalidParam: StreamURL: latency must be 20 to 8000 milliseconds`},
+	{"port only", set{"StreamURL", "rtmp://:1935/live/a"}, `InvalidParam: StreamURL: "rtmp://:1935/live/a" is not an rtmp://, rtmps:// or srt:// URL with a host`},
 	{"bad port", set{"StreamURL", "rtmp://h:x/live/a"}, `InvalidParam: StreamURL: "rtmp://h:x/live/a" is not a URL`},
 	{"space", set{"StreamURL", "rtmp://h/live/a b"}, `InvalidParam: StreamURL: "rtmp://h/live/a b" is not a URL`},
 	{"no stream", set{"StreamURL", "rtmp://h/live"}, `InvalidParam: StreamURL: "rtmp://h/live" does not name an app and a stream, as rtmp://host/app/stream does`},
@@ -425,6 +428,10 @@ func TestGoodParams(t *testing.T) {
 		{"preset and profile", set{encodeP + "EnhancedParam", `{"profile": "baseline", "preset": "placebo", "tune": "film"}`},
 			func(s *relay.Spec) (any, any) {
 				return []string{s.Encode.Profile, s.Encode.Preset}, []string{"baseline", "placebo"}
+			}},
+		{"srt", set{"StreamURL", "srt://h:9000?streamid=#!::m=publish,r=live/a&latency=120"},
+			func(s *relay.Spec) (got, want any) {
+				return s.URLs, []string{"srt://h:9000?streamid=#!::m=publish,r=live/a&latency=120"}
 			}},
 		{"rtmps and query", set{"StreamURL", "rtmps://[::1]:443/live/room/a?auth_key=1-0-0-x&y=z"},
 			func(s *relay.Spec) (any, any) {
