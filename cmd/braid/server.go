@@ -59,6 +59,7 @@ type server struct {
 	sfu       *sfu.Server
 	pool      *mixer.Pool
 	relay     *relay.Service
+	thumbs    *thumbs
 	origin    *origin.Origin
 	rtc       *rtc.Server
 	accounts  *console.Accounts
@@ -117,6 +118,7 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 		Channels: s.sfu, Open: s.openChannels, Mixer: s.pool, Store: s.store, Control: s.guard.control,
 		Origin: "rtmp://" + reachable(s.RTMPAddr), Log: log.With("part", "relay"),
 	})
+	s.thumbs = newThumbs(s.sfu, s.relay.Picture, s.pool.JPEG, log.With("part", "thumbnails"))
 	into := ingest.New(ingest.Config{Addresses: s.registry.address, SFU: s.sfu, Mixer: s.pool, Log: log.With("part", "ingest")})
 	s.origin = origin.New(origin.Config{Log: log.With("part", "origin"), Ingest: into.Publish})
 	if err := s.openMetrics(); err != nil {
@@ -176,7 +178,7 @@ func (s *server) serveHTTP() {
 	mux.Handle("/console", s.accounts)
 	mux.Handle("/console/", s.accounts)
 	mux.Handle("/v1/", admin.New(admin.Config{
-		Store: s.store, Callbacks: s.callbacks, SFU: s.sfu, Tasks: s.relay, Keys: keys, Node: s.node, Accounts: s.accounts, Live: live.New(s.sfu, s.relay),
+		Store: s.store, Callbacks: s.callbacks, SFU: s.sfu, Tasks: s.relay, Pictures: s.thumbs, Keys: keys, Node: s.node, Accounts: s.accounts, Live: live.New(s.sfu, s.relay),
 		AdminTokens: s.cfg.AdminTokens, Log: s.log.With("part", "rest"),
 	}))
 	mux.Handle("/sdk/", web.SDK())
@@ -365,6 +367,9 @@ func (s *server) close() {
 	}
 	if s.origin != nil {
 		s.origin.Close()
+	}
+	if s.thumbs != nil {
+		s.thumbs.close()
 	}
 	if s.pool != nil {
 		s.pool.Close()

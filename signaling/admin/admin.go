@@ -64,6 +64,7 @@ type Config struct {
 	Tasks       Tasks
 	Accounts    *console.Accounts // whose cookies are taken
 	Live        *live.Live
+	Pictures    Pictures                 // nil: there are none
 	Keys        artc.Keys                // whose signatures are taken
 	Node        func(*http.Request) Node // nil: nothing is known of it but what it has to do
 	AdminTokens []string                 // each is a bearer token that may do everything; "" is none
@@ -80,6 +81,7 @@ type Handler struct {
 	tasks     Tasks
 	accounts  *console.Accounts
 	live      *live.Live
+	pictures  Pictures
 	node      func(*http.Request) Node
 	verifier  *artc.Verifier
 	tokens    [][sha256.Size]byte
@@ -93,7 +95,7 @@ type Handler struct {
 // of the last 15 minutes could be replayed once after a restart.
 func New(c Config) *Handler {
 	h := &Handler{store: c.Store, callbacks: c.Callbacks, rooms: c.SFU, tasks: c.Tasks, node: c.Node,
-		accounts: c.Accounts, live: c.Live, log: c.Log}
+		accounts: c.Accounts, live: c.Live, pictures: c.Pictures, log: c.Log}
 	if c.Now == nil {
 		c.Now = time.Now
 	}

@@ -125,6 +125,9 @@ func (s *spec) check(t testing.TB, req *http.Request, sent []byte, a answer) {
 		return
 	}
 	kind := a.header.Get("Content-Type")
+	if c, _ := s.get(content, kind); c != nil && kind == "image/jpeg" {
+		return // not JSON
+	}
 	if c, _ := s.get(content, kind, "schema"); c == nil {
 		t.Errorf("%s: openapi.json has no %q with %s", a.what, kind, status)
 		return

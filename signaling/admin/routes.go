@@ -22,6 +22,7 @@ func (h *Handler) table() []route {
 		{del, app + "/tasks/{task}", noBody, h.stopTask},
 		{get, app + "/tasks/{task}/layout", noBody, h.getLayout},
 		{put, app + "/tasks/{task}/layout", needBody, h.putLayout},
+		{get, app + "/tasks/{task}/picture.jpg", noBody, h.getPicture},
 
 		{get, "domains", noBody, h.listDomains},
 		{post, "domains", needBody, h.createDomain},
@@ -44,6 +45,7 @@ func (h *Handler) table() []route {
 		{get, app + "/channels/{channel}", noBody, h.getChannel},
 		{del, app + "/channels/{channel}", noBody, h.dismissChannel},
 		{del, app + "/channels/{channel}/users/{user}", noBody, h.kickUser},
+		{get, app + "/channels/{channel}/users/{user}/thumbnail.jpg", noBody, h.getThumbnail},
 		{post, app + "/tokens", needBody, h.makeToken},
 		{get, app + "/usage", noBody, h.getUsage},
 
