@@ -55,6 +55,7 @@ type server struct {
 	store     *store.DB
 	registry  *registry
 	recorder  *recorder
+	studio    *studio
 	callbacks *callback.Service
 	sfu       *sfu.Server
 	pool      *mixer.Pool
@@ -120,7 +121,9 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 	})
 	s.thumbs = newThumbs(s.sfu, s.relay.Picture, s.pool.JPEG, log.With("part", "thumbnails"))
 	into := ingest.New(ingest.Config{Addresses: s.registry.address, SFU: s.sfu, Mixer: s.pool, Log: log.With("part", "ingest")})
-	s.origin = origin.New(origin.Config{Log: log.With("part", "origin"), Ingest: into.Publish})
+	s.studio = newStudio(s.store, s.recorder.queue.Put, log.With("part", "studio"))
+	s.origin = origin.New(origin.Config{Log: log.With("part", "origin"), Ingest: into.Publish, Changed: s.studio.changed})
+	s.studio.attach(s.origin)
 	if err := s.openMetrics(); err != nil {
 		return nil, err
 	}
@@ -178,7 +181,7 @@ func (s *server) serveHTTP() {
 	mux.Handle("/console", s.accounts)
 	mux.Handle("/console/", s.accounts)
 	mux.Handle("/v1/", admin.New(admin.Config{
-		Store: s.store, Callbacks: s.callbacks, SFU: s.sfu, Tasks: s.relay, Pictures: s.thumbs, Keys: keys, Node: s.node, Accounts: s.accounts, Live: live.New(s.sfu, s.relay),
+		Store: s.store, Callbacks: s.callbacks, SFU: s.sfu, Tasks: s.relay, Pictures: s.thumbs, Streams: s.studio, Keys: keys, Node: s.node, Accounts: s.accounts, Live: live.New(s.sfu, s.relay),
 		AdminTokens: s.cfg.AdminTokens, Log: s.log.With("part", "rest"),
 	}))
 	mux.Handle("/sdk/", web.SDK())
@@ -313,7 +316,12 @@ func (s *server) runDurable() (end func()) {
 	wg.Go(func() { s.recorder.run(ctx) })
 	wg.Go(func() { s.callbacks.Run(ctx) })
 	wg.Go(func() { metering.run(ctx) })
+	var jobs sync.WaitGroup
+	jobsCtx, endJobs := context.WithCancel(context.Background())
+	jobs.Go(func() { s.studio.run(jobsCtx) })
 	return func() {
+		endJobs()
+		jobs.Wait() // what they tell at their end is recorded
 		cancel()
 		wg.Wait()
 	}

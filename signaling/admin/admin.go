@@ -62,6 +62,7 @@ type Config struct {
 	Callbacks   Callbacks
 	SFU         Rooms
 	Tasks       Tasks
+	Streams     Streams
 	Accounts    *console.Accounts // whose cookies are taken
 	Live        *live.Live
 	Pictures    Pictures                 // nil: there are none
@@ -79,6 +80,7 @@ type Handler struct {
 	callbacks Callbacks
 	rooms     Rooms
 	tasks     Tasks
+	streams   Streams
 	accounts  *console.Accounts
 	live      *live.Live
 	pictures  Pictures
@@ -94,7 +96,7 @@ type Handler struct {
 // New returns a Handler. Its memory for nonces starts empty, so signed requests
 // of the last 15 minutes could be replayed once after a restart.
 func New(c Config) *Handler {
-	h := &Handler{store: c.Store, callbacks: c.Callbacks, rooms: c.SFU, tasks: c.Tasks, node: c.Node,
+	h := &Handler{store: c.Store, callbacks: c.Callbacks, rooms: c.SFU, tasks: c.Tasks, streams: c.Streams, node: c.Node,
 		accounts: c.Accounts, live: c.Live, pictures: c.Pictures, log: c.Log}
 	if c.Now == nil {
 		c.Now = time.Now

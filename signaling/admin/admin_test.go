@@ -128,11 +128,11 @@ func TestSignatures(t *testing.T) {
 func TestEveryRoute(t *testing.T) {
 	s := start(t)
 	fill := strings.NewReplacer("{app}", "nothing", "{domain}", "nothing", "{task}", "nothing", "{callback}", "nothing",
-		"{message}", "nothing", "{channel}", "nothing", "{user}", "nothing", "{administrator}", "nothing")
+		"{message}", "nothing", "{template}", "nothing", "{channel}", "nothing", "{user}", "nothing", "{administrator}", "nothing")
 	bodies := map[string]string{
 		"rotate-key": `{"keep_previous_seconds":0}`, "rotate-signing-key": `{"keep_previous_seconds":0}`,
 		"relay": `{"enabled":false}`, "tokens": `{"channel":"c","user":"u","subscribe":true}`,
-		"callbacks": `{"kind":"room","url":"http://h/","events":["UserEvent"]}`, "nothing": `{}`,
+		"callbacks": `{"kind":"room","url":"http://h/","events":["UserEvent"]}`, "nothing": `{}`, "templates": `{"kind":"record"}`,
 	}
 	for _, rt := range s.handler.routes {
 		t.Run(rt.method+" "+rt.pattern, func(t *testing.T) {
@@ -143,6 +143,9 @@ func TestEveryRoute(t *testing.T) {
 				body = bodies[path[strings.LastIndex(path, "/")+1:]]
 				if strings.HasSuffix(rt.pattern, "{callback}") {
 					body = `{"url":"http://h/"}`
+				}
+				if strings.HasSuffix(rt.pattern, "{template}") {
+					body = `{"kind":"record"}`
 				}
 			}
 			req := s.request(rt.method, path, body)

@@ -222,6 +222,7 @@ func fromConfig(a *store.Application, then string) error {
 // settle makes what runs follow a change of an application. It may be done again.
 func (h *Handler) settle(a store.Application) error {
 	h.tasks.SettingsChanged(a.ID)
+	h.streams.TemplatesChanged()
 	if !a.Disabled {
 		return nil
 	}

@@ -18,7 +18,8 @@ import (
 // shown are the fields whose values may stand in the audit log. Of others only
 // the name is noted: a URL can have a key in it.
 var shown = []string{"id", "name", "disabled", "tokens", "enabled", "single", "mix", "domain", "app_name", "rts2", "auth_validity_seconds",
-	"kind", "events", "channel", "channels", "user", "users", "form", "role", "publish", "subscribe", "ttl_seconds", "keep_previous_seconds"}
+	"kind", "events", "channel", "channels", "user", "users", "form", "role", "publish", "subscribe", "ttl_seconds", "keep_previous_seconds",
+	"record", "snapshot", "transcode"}
 
 // audited carries out a change. It is in the audit log before it happens, and
 // how it came out after that: with 0 for the result the server ended between

@@ -44,13 +44,13 @@ func showCallback(s store.Subscription) callbackTask {
 }
 
 // subscriptions are those of the application in the path, the oldest first, of
-// both kinds when kind is "".
+// all kinds when kind is "".
 func (h *Handler) subscriptions(c *call, kind store.Kind) ([]store.Subscription, error) {
 	if _, err := h.application(c); err != nil {
 		return nil, err
 	}
 	var all []store.Subscription
-	for _, k := range []store.Kind{store.Room, store.MPU} {
+	for _, k := range store.Kinds() {
 		if kind != "" && kind != k {
 			continue
 		}
@@ -61,6 +61,14 @@ func (h *Handler) subscriptions(c *call, kind store.Kind) ([]store.Subscription,
 		all = append(all, some...)
 	}
 	return all, nil
+}
+
+// kinds are the words for the kinds of callbacks.
+func kinds() (words []string) {
+	for _, k := range store.Kinds() {
+		words = append(words, string(k))
+	}
+	return words
 }
 
 // subscription is the one that the path names.
@@ -82,7 +90,7 @@ func (h *Handler) listCallbacks(c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	kind := store.Kind(q.oneOf("kind", string(store.Room), string(store.MPU)))
+	kind := store.Kind(q.oneOf("kind", kinds()...))
 	if err := q.done(); err != nil {
 		return nil, err
 	}
@@ -125,7 +133,7 @@ func (h *Handler) createCallback(c *call) (*reply, error) {
 	}
 	kind := ""
 	o.need("kind")
-	o.oneOf("kind", &kind, string(store.Room), string(store.MPU))
+	o.oneOf("kind", &kind, kinds()...)
 	s.Kind = store.Kind(kind)
 	if err := readCallback(o, &s); err != nil {
 		return nil, err

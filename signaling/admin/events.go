@@ -20,12 +20,12 @@ type eventPage struct {
 	More  bool       `json:"more"` // there is another page already
 }
 
-// mostScanned is how many events one request looks at for those of a channel or
-// a task: some 30 ms of work. The next request goes on behind them.
+// mostScanned is how many events one request looks at for those of a channel,
+// a stream or a task: some 30 ms of work. The next request goes on behind them.
 const mostScanned = 5000
 
 // listEvents reads the log of the last 7 days, the oldest first. A page that is
-// narrowed to a channel or a task may be short, or empty, while there is more.
+// narrowed to a channel, a stream or a task may be short, or empty, while there is more.
 func (h *Handler) listEvents(c *call) (*reply, error) {
 	q, err := c.query()
 	if err != nil {
@@ -33,11 +33,12 @@ func (h *Handler) listEvents(c *call) (*reply, error) {
 	}
 	app, limit := q.text("app", 64), q.limit()
 	channel, task := q.text("channel", 64), q.text("task", 55)
+	stream := q.text("stream", maxSubject)
 	after := q.int("after", 0, 0, math.MaxInt)
 	if err := q.done(); err != nil {
 		return nil, err
 	}
-	narrow := channel != "" || task != ""
+	narrow := channel != "" || task != "" || stream != ""
 	look := limit
 	if narrow {
 		look = mostScanned
@@ -57,7 +58,8 @@ func (h *Handler) listEvents(c *call) (*reply, error) {
 			break
 		}
 		out.Next = e.Seq
-		if channel != "" && e.Channel != channel || task != "" && (e.Relay == nil || e.Relay.Task != task) {
+		if channel != "" && e.Channel != channel || task != "" && (e.Relay == nil || e.Relay.Task != task) ||
+			stream != "" && (e.Stream == nil || e.Subject() != stream) {
 			continue
 		}
 		if c.who.viewer {

@@ -160,6 +160,7 @@ type server struct {
 	db        *store.DB
 	rooms     *rooms
 	tasks     *tasks
+	streams   *streams
 	callbacks *callback.Service
 	now       atomic.Int64 // unix milliseconds, of the store and the handler
 	nonce     atomic.Int64
@@ -174,7 +175,7 @@ func start(t *testing.T) *server {
 // startWith starts with the real clock when real is set, and with the times of c.
 func startWith(t *testing.T, real bool, c callback.Config) *server {
 	t.Helper()
-	s := &server{t: t, rooms: &rooms{}, real: real}
+	s := &server{t: t, rooms: &rooms{}, streams: &streams{}, real: real}
 	s.now.Store(time.Date(2026, 11, 22, 13, 0, 0, 0, time.UTC).UnixMilli())
 	s.db = storetest.OpenConfig(t, store.Config{Dir: t.TempDir(), Now: s.clock})
 	s.tasks = &tasks{db: s.db}
@@ -182,7 +183,7 @@ func startWith(t *testing.T, real bool, c callback.Config) *server {
 	s.callbacks = callback.New(c)
 	s.accounts = console.New(console.Config{Store: s.db, Now: s.clock, Hash: console.Cost{MemoryKiB: 64, Passes: 1}})
 	s.handler = New(Config{Accounts: s.accounts, Live: live.New(s.rooms, s.tasks),
-		Store: s.db, Callbacks: s.callbacks, SFU: s.rooms, Tasks: s.tasks,
+		Store: s.db, Callbacks: s.callbacks, SFU: s.rooms, Tasks: s.tasks, Streams: s.streams,
 		Keys: keyring{"testid": "testsecret", "empty": ""}, AdminTokens: []string{"", "another", adminToken}, Now: s.clock})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // a ServeMux would tidy up paths
 		if strings.HasPrefix(r.URL.Path, "/console/") {
@@ -389,4 +390,32 @@ func room(app, channel string, users ...string) sfu.ChannelInfo {
 			Receives: sfu.Receives{Audio: true, Video: true, Width: 1280, Height: 720}})
 	}
 	return c
+}
+
+// streams are those of an origin without media.
+type streams struct {
+	mu      sync.Mutex
+	on      []Stream
+	changed int
+}
+
+func (s *streams) OnAir() []Stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.on)
+}
+
+func (s *streams) TemplatesChanged() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changed++
+}
+
+// told says how often templates changed since it was asked last.
+func (s *streams) told() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.changed
+	s.changed = 0
+	return n
 }

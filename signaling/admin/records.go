@@ -82,6 +82,10 @@ func gather[R any](at int64, n int, id func(R) int64, read func(at int64, limit 
 	return all, nil
 }
 
+// maxSubject is the most that the name of what an event is about has: a
+// channel's id, or {app}/{name} of a stream.
+const maxSubject = 511
+
 // listRecords lists attempts, the newest first. New ones come before the first
 // page and move nothing.
 func (h *Handler) listRecords(c *call) (*reply, error) {
@@ -91,8 +95,8 @@ func (h *Handler) listRecords(c *call) (*reply, error) {
 	}
 	f := store.RecordFilter{}
 	f.App = c.params["app"]
-	f.Kind = store.Kind(q.oneOf("kind", string(store.Room), string(store.MPU)))
-	f.Sub, f.Channel, f.Type = q.text("callback", 64), q.text("channel", 64), event.Type(q.text("type", 64))
+	f.Kind = store.Kind(q.oneOf("kind", kinds()...))
+	f.Sub, f.Channel, f.Type = q.text("callback", 64), q.text("channel", maxSubject), event.Type(q.text("type", 64))
 	f.Task, f.MsgID, f.Result = q.text("task", 64), q.text("message", 64), q.oneOf("result", "ok", "failed")
 	f.From, f.To = q.time("from", time.Time{}), q.time("to", time.Time{})
 	if !f.From.IsZero() && !f.To.IsZero() && !f.From.Before(f.To) {

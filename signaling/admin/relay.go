@@ -97,6 +97,7 @@ func (h *Handler) putRelay(c *call) (*reply, error) {
 		return nil, err
 	}
 	h.tasks.SettingsChanged(a.ID)
+	h.streams.TemplatesChanged()
 	return &reply{body: showRelay(a.Relay), version: a.Version}, nil
 }
 

@@ -32,6 +32,13 @@ func (h *Handler) table() []route {
 		{get, "domains/{domain}/key", noBody, secret(h.getDomainKey)},
 		{get, "domains/{domain}/urls", noBody, secret(h.getDomainURLs)},
 
+		{get, app + "/templates", noBody, h.listTemplates},
+		{post, app + "/templates", needBody, h.createTemplate},
+		{get, app + "/templates/{template}", noBody, h.getTemplate},
+		{put, app + "/templates/{template}", needBody, h.putTemplate},
+		{del, app + "/templates/{template}", noBody, h.deleteTemplate},
+		{get, "streams", noBody, h.listStreams},
+
 		{get, app + "/callbacks", noBody, h.listCallbacks},
 		{post, app + "/callbacks", needBody, h.createCallback},
 		{get, app + "/callbacks/{callback}", noBody, h.getCallback},
