@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -156,7 +157,7 @@ func (c *client) connect() error {
 	if _, err := c.result(id); err != nil {
 		return err
 	}
-	if err := c.send(chunkControl, 0, &gortmp.WinAckSize{Size: ackWindow}); err != nil {
+	if err := c.send(chunkControl, 0, &gortmp.WinAckSize{Size: publishWindow}); err != nil {
 		return err
 	}
 	return c.sendChunkSize()
@@ -254,6 +255,9 @@ type Publisher struct {
 	done  chan struct{} // closed by readLoop
 	err   error         // written by readLoop before it closes done
 	close sync.Once
+
+	stalled atomic.Bool    // set by watch before it ends the connection, and by Write
+	running sync.WaitGroup // readLoop and watch
 }
 
 // Dial connects to rtmp://host[:port]/app/stream or rtmps, and returns when the
@@ -261,7 +265,9 @@ type Publisher struct {
 //
 // Errors: *RejectedError when the origin refuses, ErrTLS, *net.DNSError,
 // syscall.ECONNREFUSED and others of net through errors.As and Is, ctx's cause.
-// One goroutine reads until Close, or until Done is closed.
+// Two goroutines run until Close, or until the session is over: one reads, one
+// looks each second whether the origin still takes what is sent, and ends the
+// session with ErrStalled when for 6 s it has not.
 func Dial(ctx context.Context, rawURL string, opt Options) (*Publisher, error) {
 	c, stop, err := open(ctx, rawURL, opt, true)
 	if err != nil {
@@ -273,7 +279,8 @@ func Dial(ctx context.Context, rawURL string, opt Options) (*Publisher, error) {
 		return nil, endedBy(ctx, err)
 	}
 	p := &Publisher{c: c, done: make(chan struct{})}
-	go p.readLoop()
+	p.running.Go(p.readLoop)
+	p.running.Go(p.watch)
 	return p, nil
 }
 
@@ -304,6 +311,7 @@ func (p *Publisher) Write(t *flv.Tag) error {
 	}
 	if err != nil {
 		if errors.Is(err, ErrStalled) {
+			p.stalled.Store(true)
 			resetOnClose(p.c.nc) // what waits in the socket is late; the origin should free the name
 		}
 		return fmt.Errorf("rtmp: send: %w", err)
@@ -313,12 +321,17 @@ func (p *Publisher) Write(t *flv.Tag) error {
 
 // resetOnClose makes Close drop unsent data and send a reset.
 func resetOnClose(nc net.Conn) {
-	if tc, ok := nc.(*tls.Conn); ok {
-		nc = tc.NetConn()
-	}
-	if tc, ok := nc.(*net.TCPConn); ok {
+	if tc, ok := bare(nc).(*net.TCPConn); ok {
 		_ = tc.SetLinger(0)
 	}
+}
+
+// bare is the connection below TLS, whose own Close waits to say goodbye.
+func bare(nc net.Conn) net.Conn {
+	if tc, ok := nc.(*tls.Conn); ok {
+		return tc.NetConn()
+	}
+	return nc
 }
 
 // readLoop answers pings, counts acknowledgements and waits for the end.
@@ -332,11 +345,37 @@ func (p *Publisher) readLoop() {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
+			if p.stalled.Load() {
+				err = ErrStalled
+			}
 			p.err = fmt.Errorf("rtmp: receive: %w", err)
 			return
 		}
 		if a, ok := answer(m); ok && a.name == "onStatus" && a.info().text("level") == "error" {
 			p.err = p.c.rejected(a)
+			return
+		}
+	}
+}
+
+// watch ends the session when the origin has stopped taking data.
+func (p *Publisher) watch() {
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	var seen progress
+	for {
+		select {
+		case <-p.done:
+			return
+		case now := <-second.C:
+			s := sample{sent: p.c.sent.Load(), acked: p.c.acked.Load()}
+			s.queued, s.tcpAcked = tcpProgress(p.c.nc)
+			if !seen.stalled(now, s) {
+				continue
+			}
+			p.stalled.Store(true)
+			resetOnClose(p.c.nc)
+			bare(p.c.nc).Close()
 			return
 		}
 	}
@@ -364,14 +403,14 @@ func (p *Publisher) Acked() uint64 { return p.c.acked.Load() }
 // It may be called from any goroutine and more than once.
 func (p *Publisher) Close() {
 	p.close.Do(func() {
-		if p.Err() == nil && p.c.mu.TryLock() {
+		if p.Err() == nil && !p.stalled.Load() && p.c.mu.TryLock() {
 			p.c.mu.Unlock()
 			p.c.goodbye(true)
 			p.wait(closeTimeout)
 		}
 		p.c.nc.Close()
 	})
-	<-p.done
+	p.running.Wait()
 }
 
 func (p *Publisher) wait(d time.Duration) {

@@ -65,6 +65,7 @@ type conn struct {
 	ackedRead uint64 // bytes acknowledged to the other side
 
 	acked atomic.Uint64 // bytes the other side has acknowledged; it counts modulo 2^32
+	sent  atomic.Uint64 // bytes that nc has taken
 
 	mu  sync.Mutex
 	bw  *bufio.Writer
@@ -74,11 +75,8 @@ type conn struct {
 // newConn takes the connection; each write to the socket (at most 64 KiB)
 // must be taken within writeTimeout.
 func newConn(nc net.Conn, r io.Reader, writeTimeout time.Duration) *conn {
-	c := &conn{
-		nc: nc,
-		br: bufio.NewReaderSize(r, bufferSize),
-		bw: bufio.NewWriterSize(&timedWriter{nc: nc, timeout: writeTimeout}, bufferSize),
-	}
+	c := &conn{nc: nc, br: bufio.NewReaderSize(r, bufferSize)}
+	c.bw = bufio.NewWriterSize(&timedWriter{nc: nc, timeout: writeTimeout, sent: &c.sent}, bufferSize)
 	c.in = newChunkReader(c.br)
 	c.out = newChunkWriter(c.bw)
 	return c
@@ -88,6 +86,7 @@ func newConn(nc net.Conn, r io.Reader, writeTimeout time.Duration) *conn {
 type timedWriter struct {
 	nc      net.Conn
 	timeout time.Duration
+	sent    *atomic.Uint64
 }
 
 func (w *timedWriter) Write(b []byte) (int, error) {
@@ -95,6 +94,7 @@ func (w *timedWriter) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	n, err := w.nc.Write(b)
+	w.sent.Add(uint64(n))
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, ErrStalled
 	}
