@@ -92,13 +92,14 @@ func (x *Index) untold() *File {
 	return nil
 }
 
-// emit completes an event with what f says of the recording.
-func (x *Index) emit(e Event, f *File) {
+// emit completes an event with what f says of the recording, and hands it out.
+func (x *Index) emit(e Event, f *File) Event {
 	e.Time, e.Recording, e.Owner, e.Template = time.Now(), f.Recording, f.Owner, f.Template
 	e.Domain, e.App, e.Stream = f.Domain, f.App, f.Stream
 	if x.cfg.Events != nil {
 		x.cfg.Events(e)
 	}
+	return e
 }
 
 // note writes to the journal what it lacks, of the tellings those before a time;

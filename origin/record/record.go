@@ -57,7 +57,8 @@ type Config struct {
 	Keep    time.Duration // a file is removed this long after its end; 0: never
 	Storage string        // name of one of the index's storages that takes the finished files; "": they stay
 
-	Log *slog.Logger
+	Notice func(Event) // told of this recording's Started, Failed and Ended beside the index's Events; it must not block; nil: nobody is
+	Log    *slog.Logger
 }
 
 // Kind says what happened to a recording.

@@ -99,7 +99,10 @@ func (r *recording) entry() File {
 
 func (r *recording) emit(e Event) {
 	f := r.entry()
-	r.cfg.Index.emit(e, &f)
+	e = r.cfg.Index.emit(e, &f)
+	if r.cfg.Notice != nil {
+		r.cfg.Notice(e)
+	}
 }
 
 // write takes a file's next fragment.
