@@ -10,13 +10,37 @@ import (
 
 // mixes is the media workers.
 func (c *collector) mixes() {
-	workers := c.desc("mixer_workers", "Media worker processes that are wanted.")
-	restarts := c.desc("mixer_worker_restarts", "Restarts of the media workers that are wanted now.")
+	outputs := c.desc("mixer_tasks", "What the media workers make: mixes, and single streams that they code anew.", "kind")
+	workers := c.desc("mixer_workers", "Media worker processes, by whether they run or are being started.", "state")
+	memory := c.desc("mixer_worker_resident_memory_bytes", "Memory of the media workers: sum, and that of the largest.", "stat")
+	cpu := c.desc("mixer_worker_cpu_seconds", "CPU time of the media workers that run now.")
+	restarts := c.desc("mixer_worker_restarts_total", "Media worker processes that had to be replaced, by reason.", "reason")
+	dropped := c.desc("mixer_dropped_frames_total", "Frames of inputs that found a media worker's queue full.")
+	late := c.desc("mixer_picture_age_seconds", "Age of each mixed picture when the worker gave it, encoding and waiting included.")
 	p := c.parts
 	c.see(func(_ context.Context, out chan<- prometheus.Metric) {
-		n, again := p.Mixer.Stats()
-		gauge(out, workers, float64(n))
-		gauge(out, restarts, float64(again))
+		s := p.Mixer.Detail()
+		var running, sum, most, seconds float64
+		for _, w := range s.Workers {
+			if w.PID == 0 {
+				continue
+			}
+			running++
+			rss, took := processUse(w.PID)
+			sum, most, seconds = sum+rss, max(most, rss), seconds+took
+		}
+		gauge(out, outputs, float64(s.Mixes), "mix")
+		gauge(out, outputs, float64(s.Codings), "transcode")
+		gauge(out, workers, running, "running")
+		gauge(out, workers, float64(len(s.Workers))-running, "starting")
+		gauge(out, memory, sum, "sum")
+		gauge(out, memory, most, "max")
+		gauge(out, cpu, seconds)
+		for _, why := range sorted(s.Restarts) {
+			counter(out, restarts, s.Restarts[why], why)
+		}
+		counter(out, dropped, s.Dropped)
+		histogram(out, late, s.Late)
 	})
 }
 

@@ -32,8 +32,9 @@ type Config struct {
 
 // Pool keeps the media workers.
 type Pool struct {
-	cfg  Config
-	zero time.Time
+	cfg   Config
+	zero  time.Time
+	count *counts
 
 	mu      sync.Mutex
 	workers map[string]*worker
@@ -46,7 +47,7 @@ type Pool struct {
 
 // NewPool starts nothing yet; workers start when they are needed.
 func NewPool(cfg Config) *Pool {
-	p := &Pool{cfg: cfg, zero: time.Now(), workers: make(map[string]*worker), stills: stills{slots: make(chan struct{}, stillsMax)}}
+	p := &Pool{cfg: cfg, zero: time.Now(), count: newCounts(), workers: make(map[string]*worker), stills: stills{slots: make(chan struct{}, stillsMax)}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -78,6 +79,7 @@ func (p *Pool) acquire(key string, gather time.Duration) *worker {
 	w := p.workers[key]
 	if w == nil {
 		w = newWorker(p.cfg, key, gather, p.zero)
+		w.count = p.count
 		p.workers[key] = w
 		if !p.closed {
 			ctx, cancel := context.WithCancel(p.ctx)

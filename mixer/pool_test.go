@@ -241,6 +241,9 @@ func TestMixFollowsUsersAndOutlivesWorker(t *testing.T) {
 	c.until(t, "after the worker was killed", n, func(u *Unit) bool {
 		return w.restarts.Load() == 1 && seenUsers(u) == "b-" && big(u)
 	})
+	if s := pool.Detail(); s.Mixes != 1 || len(s.Workers) != 1 || s.Workers[0].PID == 0 || s.Restarts["died"] != 1 || s.Late.Count == 0 || s.Late.Sum/time.Duration(s.Late.Count) > 5*time.Second {
+		t.Errorf("got %+v, want one mix by one process in place of one that died, and its pictures' ages", s)
+	}
 
 	plan := m.cfg.Plan
 	plan.Panes = []Pane{{W: 1, H: 1, User: &UserRef{User: "b", Source: media.Camera}}}
@@ -295,6 +298,9 @@ func TestHungWorker(t *testing.T) {
 	c.until(t, "a picture of another process", len(units), func(u *Unit) bool {
 		return w.restarts.Load() == 1 && u.Codec == media.H264
 	})
+	if s := pool.Detail(); s.Restarts["hung"] != 1 || s.Restarts["died"] != 0 {
+		t.Errorf("got the restarts %v, want one of a worker that hung", s.Restarts)
+	}
 }
 
 // A worker that cannot be started is tried again, and closing does not wait for it.
@@ -307,6 +313,9 @@ func TestNoWorker(t *testing.T) {
 			t.Fatal("not tried three times within 10 s")
 		}
 		<-time.After(10 * time.Millisecond)
+	}
+	if s := pool.Detail(); s.Restarts["start"] < 3 || s.Workers[0].PID != 0 {
+		t.Errorf("got %+v, want a worker without a process, and tries to start it", s)
 	}
 	m.Close()
 	pool.Close()

@@ -44,8 +44,9 @@ type worker struct {
 
 	restarts atomic.Int64
 	pid      atomic.Int64
-	dropped  atomic.Int64 // frames that found the queue full
-	heard    atomic.Bool  // a message came since watch last looked
+	count    *counts     // of the pool
+	hung     atomic.Bool // the present process is given up because it is silent
+	heard    atomic.Bool // a message came since watch last looked
 
 	mu      sync.Mutex
 	next    uint32
@@ -78,7 +79,7 @@ func newWorker(cfg Config, key string, gather time.Duration, zero time.Time) *wo
 	return &worker{
 		cfg: cfg, key: key, gather: gather, zero: zero, log: cfg.Log.With("worker", key),
 		inputs: make(map[uint32]*input), outputs: make(map[uint32]*output), images: make(map[uint32][]byte), asked: make(map[uint32]*still),
-		flush: time.NewTimer(0),
+		flush: time.NewTimer(0), count: newCounts(),
 	}
 }
 
@@ -118,7 +119,7 @@ func (w *worker) queueMedia(id uint32, au *media.AccessUnit, lost bool) (needKey
 		return nil
 	}
 	if w.frames >= mediaMax {
-		w.dropped.Add(1)
+		w.count.dropped.Add(1)
 		in.lost, in.skip = true, au.Codec.Video()
 		return nil
 	}
@@ -208,6 +209,7 @@ func (w *worker) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		w.ended()
 		w.restarts.Add(1)
 		if time.Since(started) > 2*longestWait {
 			wait = 0
@@ -366,6 +368,7 @@ func (w *worker) watch(done <-chan struct{}) {
 			quiet = 0
 		}
 	}
+	w.hung.Store(true)
 	w.log.Warn("media worker hangs", "silent_seconds", hungAfter)
 }
 
@@ -394,6 +397,7 @@ func (w *worker) read(conn *wire.Conn) error {
 		switch m := msg.(type) {
 		case *wire.Output:
 			if o := w.output(m.Output); o != nil {
+				w.came(o, m)
 				o.handle(m)
 			}
 		case *wire.NeedKey:

@@ -14,7 +14,7 @@ import (
 // a key frame until one comes, since browsers send none by themselves.
 func TestSkippingAsksForKey(t *testing.T) {
 	asked := 0
-	w := &worker{inputs: make(map[uint32]*input), gather: pictureGather, flush: time.NewTimer(0), up: true}
+	w := &worker{count: newCounts(), inputs: make(map[uint32]*input), gather: pictureGather, flush: time.NewTimer(0), up: true}
 	in := w.openInput(wire.OpenInput{Group: 1, Codec: media.H264}, func() { asked++ })
 	frame := &media.AccessUnit{Codec: media.H264, Units: [][]byte{{1}}}
 	for range mediaMax + 1 {
@@ -46,7 +46,7 @@ func TestSkippingAsksForKey(t *testing.T) {
 // An output that failed is opened again, once for many complaints, with its layout.
 func TestFailedOutputIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &worker{outputs: make(map[uint32]*output), gather: pictureGather, flush: time.NewTimer(0), up: true}
+		w := &worker{count: newCounts(), outputs: make(map[uint32]*output), gather: pictureGather, flush: time.NewTimer(0), up: true}
 		told := 0
 		id := w.openOutput(func(id uint32) any { return &wire.OpenMix{Output: id} }, nil, func(string) { told++ })
 		w.setLayout(&wire.Layout{Output: id, Revision: 1})
