@@ -67,8 +67,9 @@ func TestAutoFollowsStreams(t *testing.T) {
 		r.publish("room", who("ann:-")...)
 		wantStreams(t, s)
 		r.publish("room", who("ann:a")...)
-		wantStreams(t, s, "app_room_mix")
-		time.Sleep(settleAuto) // in synctest's time
+		time.Sleep(settleAuto - time.Millisecond) // in synctest's time
+		wantStreams(t, s)
+		time.Sleep(time.Millisecond)
 		wantStreams(t, s, "app_room_ann_audio", "app_room_mix")
 		r.publish("room", who("ann:ca", "bob:s")...)
 		wantStreams(t, s, "app_room_ann_audio", "app_room_ann_camera", "app_room_bob_shareScreen", "app_room_mix")
@@ -103,6 +104,19 @@ func TestAutoFollowsStreams(t *testing.T) {
 		if want := []string{"aud_105", "cam_102", "cam_102", "mix_102", "mix_102", "scr_102"}; !reflect.DeepEqual(ends, want) {
 			t.Errorf("ends: got %q, want %q", ends, want)
 		}
+	})
+}
+
+// A microphone whose camera comes a moment later makes one task, which then is
+// not changed.
+func TestAutoMixWaitsForTheCamera(t *testing.T) {
+	autoTest(t, store.RelaySettings{Enabled: true, Mix: true}, func(t *testing.T, s *Service, db *store.DB, r *rooms) {
+		r.publish("room", who("ann:a")...)
+		time.Sleep(300 * time.Millisecond)
+		r.publish("room", who("ann:ca")...)
+		time.Sleep(5 * time.Second)
+		wantStreams(t, s, "app_room_mix")
+		wantTold(t, db, "Started mix_room")
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -12,9 +13,9 @@ import (
 )
 
 // settleAuto is how long a stream has to be gone before its automatic task
-// ends, and sound to be alone before it gets a stream of its own: publishers add
-// and change their tracks one after the other. A mix that nobody publishes into
-// ends after defaultIdle.
+// ends, and sound to be alone before it gets a stream of its own or begins a mix:
+// publishers add and change their tracks one after the other. A mix that nobody
+// publishes into ends after defaultIdle.
 const (
 	settleAuto  = 2 * time.Second
 	followRetry = 500 * time.Millisecond // after a task could not be started, changed or ended
@@ -93,7 +94,8 @@ func (f *follower) look(ctx context.Context, users []*media.User, now time.Time)
 	}
 	s, w := f.auto.s, f.wish.Load()
 	want := make(map[string]*Spec)
-	for _, spec := range w.specs(f.at.channel, users, f.settled(users, now, soon)) {
+	alone := f.settled(users, now, soon)
+	for _, spec := range w.specs(f.at.channel, users, alone) {
 		if !f.auto.isStopped(spec.App, spec.Task) {
 			want[spec.Task] = spec
 		}
@@ -116,9 +118,20 @@ func (f *follower) look(ctx context.Context, users []*media.User, now time.Time)
 		f.failed(err, soon)
 	}
 	for _, spec := range want {
+		if spec.Mode == Mix && !complete(users, alone) {
+			continue
+		}
 		f.failed(s.begin(ctx, spec), soon)
 	}
 	return again
+}
+
+// complete tells whether a mix that begins now shows what is meant: not when all
+// there is is a microphone whose camera may come in a moment.
+func complete(users []*media.User, alone func(user string) bool) bool {
+	return slices.ContainsFunc(users, func(u *media.User) bool {
+		return u.Video != nil || u.Screen != nil || u.ScreenAudio != nil || u.Audio != nil && alone(u.ID)
+	})
 }
 
 // settled notes who sends sound alone, and tells who has for long enough.

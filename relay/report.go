@@ -32,7 +32,7 @@ const (
 // form has changed goes on with it.
 type destination struct {
 	standing
-	since time.Time // of the first try without media
+	since time.Time // of the first try without media, or of the end of a session that had none
 }
 
 // next is the destination after its push has said s, and the event that this is:
@@ -40,6 +40,9 @@ type destination struct {
 func (d destination) next(s PushState) (destination, event.Type) {
 	code, _ := codeOf(s.Reason)
 	final := code == CodeRejected || code == CodeForbidden || code == CodeURL
+	if s.Phase == PhaseWaiting && !s.Reached.Before(d.since) && s.Since.Sub(s.Reached) >= healthyAfter {
+		d.since = s.Since // it was there until now, with nothing to send
+	}
 	switch {
 	case s.Phase == PhaseLive && d.standing != playing:
 		return destination{standing: playing}, event.RelayPlaying

@@ -49,16 +49,27 @@ func TestReportTells(t *testing.T) {
 		{"lost, and away for 30 s", "connecting@0 live@1 waiting:lost@100 connecting@101 waiting:refused@129 connecting@130 waiting:refused@131 connecting@140 live@150",
 			"Playing/a Reconnecting/a:204 Failed/a:201 Playing/a"},
 		{"lost, then rejected", "connecting@0 live@1 waiting:lost@2 connecting@3 waiting:rejected@3", "Playing/a Reconnecting/a:204 Failed/a:207"},
+		{"lost, back without media for long, lost again", "connecting@0 live@1 waiting:lost@100 connecting@101 reached@101 waiting:lost@4000 connecting@4001 live@4002",
+			"Playing/a Reconnecting/a:204 Playing/a"},
+		{"lost, back without media for long, lost for good", "connecting@0 live@1 waiting:lost@100 connecting@101 reached@101 waiting:lost@4000 connecting@4001 waiting:refused@4029 connecting@4030 waiting:refused@4031",
+			"Playing/a Reconnecting/a:204 Failed/a:201"},
+		{"nothing to send for long, then lost", "connecting@0 reached@0 waiting:lost@4000 connecting@4001 live@4002", "Playing/a"},
+		{"closed at once, each time", "connecting@0 reached@0 waiting:lost@1 connecting@15 reached@15 waiting:lost@16 connecting@31 reached@31 waiting:lost@32", "Failed/a:204"},
 		{"no TLS", "connecting@0 waiting:tls@31", "Failed/a:205"},
 	} {
 		r, q := testReport("/a")
-		begin := time.Now()
+		begin, reached := time.Now(), time.Time{}
 		for _, say := range strings.Fields(c.says) {
 			var at int
 			what, second, _ := strings.Cut(say, "@")
 			fmt.Sscan(second, &at)
 			phase, reason, _ := strings.Cut(what, ":")
-			r.push("/a", PushState{Phase: Phase(phase), Reason: strings.ReplaceAll(reason, "_", " "), Since: begin.Add(time.Duration(at) * time.Second)})
+			now := begin.Add(time.Duration(at) * time.Second)
+			if phase == "reached" { // a session that carries nothing yet: that is no phase
+				reached = now
+				continue
+			}
+			r.push("/a", PushState{Phase: Phase(phase), Reason: strings.ReplaceAll(reason, "_", " "), Since: now, Reached: reached})
 		}
 		if got := story(q); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
