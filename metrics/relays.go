@@ -48,6 +48,10 @@ func (c *collector) mixes() {
 func (c *collector) relays() {
 	tasks := c.desc("relay_tasks", "Stream relay tasks, by the state of their best destination.", "app", "mode", "state")
 	outputs := c.desc("relay_outputs", "Destinations of stream relay tasks.", "state")
+	bytes := c.desc("relay_sent_bytes_total", "Coded media that was pushed to destinations.")
+	dropped := c.desc("relay_dropped_units_total", "Pictures and pieces of sound that were left out because a destination was slow or away.")
+	again := c.desc("relay_reconnects_total", "Connections to destinations that ended and are tried again, by reason.", "reason")
+	queue := c.desc("relay_queue_seconds", "How long the oldest media wait for a destination; above 3 s pictures are dropped.")
 	p := c.parts
 	c.see(func(_ context.Context, out chan<- prometheus.Metric) {
 		type kind struct{ app, mode, state string }
@@ -67,8 +71,22 @@ func (c *collector) relays() {
 		for state, n := range byState {
 			gauge(out, outputs, float64(n), state)
 		}
+		s := p.Relay.Stats()
+		counter(out, bytes, s.Bytes)
+		counter(out, dropped, s.Dropped)
+		gauge(out, queue, s.Queued.Seconds())
+		for _, reason := range reconnectReasons {
+			counter(out, again, s.Reconnects[reason], reason)
+			delete(s.Reconnects, reason)
+		}
+		for _, reason := range sorted(s.Reconnects) {
+			counter(out, again, s.Reconnects[reason], reason)
+		}
 	})
 }
+
+// reconnectReasons are shown before they happen: a rate needs a first value.
+var reconnectReasons = [...]string{"refused", "dns", "tls", "forbidden", "rejected", "stalled", "lost"}
 
 // relayStates is what relay.URLState has, the best first.
 var relayStates = [...]string{"playing", "connecting", "waiting", "failed"}

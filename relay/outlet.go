@@ -27,6 +27,7 @@ type outlet struct {
 	dial   rtmp.Options
 	sign   func(url string) string // nil: URLs are dialled as they are
 	report *report                 // is told what pushes and workers say
+	totals *totals                 // adds up what pushes do; nil: nobody does
 
 	mu       sync.Mutex
 	form     form
@@ -98,12 +99,17 @@ func (o *outlet) start(url string, f form, needKey func(), wait time.Duration) *
 		State: func(s PushState) {
 			log.Info("push", "phase", s.Phase, "reason", s.Reason, "reconnects", s.Reconnects, "dropped", s.Dropped)
 			o.report.push(url, s)
+			if s.Phase == PhaseWaiting {
+				o.totals.lost(s.Reason)
+			}
 		},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{push: p, cancel: cancel, ended: make(chan struct{})}
+	o.totals.begin(p)
 	o.wg.Go(func() {
 		defer close(r.ended)
+		defer o.totals.end(p)
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):

@@ -61,6 +61,7 @@ type Service struct {
 	cfg     Config
 	journal *journal
 	auto    *auto
+	totals  *totals
 	ctx     context.Context // of the writer and of what follows channels
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // the writer
@@ -85,7 +86,7 @@ func New(cfg Config) *Service {
 		cfg: cfg, tasks: make(map[id]*task), autos: make(map[place][]*task), gone: make(chan struct{}), rest: make(map[string]time.Time),
 	}
 	s.journal = &journal{db: cfg.Store, log: cfg.Log}
-	s.auto = newAuto(s)
+	s.auto, s.totals = newAuto(s), newTotals()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.wg.Go(func() { s.journal.run(s.ctx) })
 	return s

@@ -78,6 +78,7 @@ func newTask(s *Service, spec *Spec, row *store.Task, resumed bool) *task {
 	t.report.follow(spec.URLs)
 	t.out = newOutlet(t.log)
 	t.out.dial, t.out.sign, t.out.report = rtmp.Options{Control: s.cfg.Control}, t.sign, t.report
+	t.out.totals = s.totals
 	if spec.Mode == Mix {
 		t.source = &mixed{cfg: s.cfg, out: t.out}
 	} else {
