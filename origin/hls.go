@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"strconv"
 	"sync"
 	"time"
+
+	"braid/media"
+	"braid/media/flv"
 )
 
 const (
@@ -17,39 +18,73 @@ const (
 	// that are still busy with an older playlist.
 	listedSegments = 6
 	keptSegments   = listedSegments + 2
+	// keptBytes bounds what one form of a stream costs: of 40 Mbit/s it is 19 s.
+	// The newest leastSegments are kept all the same, players need them.
+	keptBytes     = 96 << 20
+	leastSegments = 3
 	// idleTime after the last request a stream is no longer segmented; players
 	// ask for the playlist each target duration.
 	idleTime = 60 * time.Second
 	// endedTime is how long the playlist of an ended stream stays, so that
 	// players see its end and the last segments.
 	endedTime = 30 * time.Second
+	// holdTime is how long a request waits for a playlist or a part that is about to
+	// be: as long as a publisher may be away, and less than the 10 s after which
+	// hls.js gives up.
+	holdTime = graceTime + 2*time.Second
 )
 
-// hlsStream is one stream as HLS: a viewer of the hub whose goroutine cuts
-// segments. It starts with the first request, from the cached group of pictures,
-// and ends idleTime after the last.
+// hlsKey names one form of a stream: its segments' container and which of its
+// tracks they carry.
+type hlsKey struct {
+	key
+	mp4  bool // fragmented MP4 in parts, not MPEG-TS
+	only byte // flv.Audio or flv.Video: that one alone; 0: what there is
+}
+
+// hlsStream is one form of a stream as HLS: a viewer of the hub whose goroutine
+// cuts segments. It starts with the first request, from the cached group of
+// pictures, and ends idleTime after the last.
 type hlsStream struct {
 	viewer *Viewer
 	idle   *time.Timer // cancels run; each request winds it up again
 
-	mu       sync.Mutex
-	segments []segment     // the newest keptSegments
-	changed  chan struct{} // closed at each change of what mu guards
-	target   time.Duration // longest segment so far
-	breaks   uint64        // discontinuities that have left segments
-	ended    bool
-	problem  error // why there may be no segments
+	mu         sync.Mutex
+	segments   []segment     // the newest keptSegments
+	growing    segment       // the next one with the parts so far; seq 0: none
+	nextPart   uint64        // number of the part that comes next
+	changed    chan struct{} // closed at each change of what mu guards
+	target     time.Duration // longest segment so far
+	partTarget time.Duration // longest part so far, partTarget at least
+	breaks     uint64        // discontinuities that have left segments
+	ended      bool
+	problem    error // why there may be no segments
 }
 
-// firstSeq numbers segments from the wall clock in seconds. No segment of a key
-// frame border is shorter than a second, so a stream that is segmented anew uses
-// no number again: caches and players may hold the old ones.
-func firstSeq() uint64 { return uint64(time.Now().Unix()) }
+func newHLS(v *Viewer) *hlsStream {
+	return &hlsStream{viewer: v, changed: make(chan struct{}), partTarget: partTarget}
+}
+
+// segmenter cuts for this stream. Segments are numbered from the wall clock in
+// seconds, parts from that in milliseconds: no segment of a key frame border is
+// shorter than a second, no part of several pictures than a millisecond, so a
+// stream that is segmented anew uses no number again. Caches and players may hold
+// the old ones.
+func (h *hlsStream) segmenter(k hlsKey) *segmenter {
+	now := time.Now()
+	s := &segmenter{seq: uint64(now.Unix())}
+	if k.mp4 {
+		h.nextPart = uint64(now.UnixMilli())
+		s.pack = &mp4Packer{emit: h.add, grow: h.grow, parts: h.nextPart}
+	} else {
+		s.pack = &tsPacker{emit: h.add}
+	}
+	return s
+}
 
 // run segments until the stream has ended and its end was shown, or ctx ends.
-func (h *hlsStream) run(ctx context.Context) {
+func (h *hlsStream) run(ctx context.Context, s *segmenter, only byte) {
 	defer h.viewer.Close()
-	s := &segmenter{emit: h.add, seq: firstSeq()}
 	for {
 		tags, err := h.viewer.Next(ctx)
 		if errors.Is(err, io.EOF) {
@@ -66,17 +101,20 @@ func (h *hlsStream) run(ctx context.Context) {
 			return
 		}
 		for _, t := range tags {
-			s.write(t)
+			if only == 0 || t.Type == only {
+				s.write(t)
+			}
 		}
 		h.note(s.problem)
 	}
 }
 
+// add takes a finished segment.
 func (h *hlsStream) add(s segment) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.segments = append(h.segments, s)
-	if n := len(h.segments) - keptSegments; n > 0 {
+	if n := h.surplusLocked(); n > 0 {
 		for _, old := range h.segments[:n] {
 			if old.discontinuity {
 				h.breaks++
@@ -85,7 +123,37 @@ func (h *hlsStream) add(s segment) {
 		h.segments = append([]segment(nil), h.segments[n:]...)
 	}
 	h.target = max(h.target, s.duration)
+	h.growing = segment{}
+	h.partsLocked(s)
 	h.changedLocked()
+}
+
+// surplusLocked counts the segments that are not kept.
+func (h *hlsStream) surplusLocked() int {
+	n := max(0, len(h.segments)-keptSegments)
+	total := 0
+	for _, s := range h.segments[n:] {
+		total += s.size()
+	}
+	for ; total > keptBytes && len(h.segments)-n > leastSegments; n++ {
+		total -= h.segments[n].size()
+	}
+	return n
+}
+
+// grow takes a segment that has one part more.
+func (h *hlsStream) grow(s segment) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.growing = s
+	h.partsLocked(s)
+	h.changedLocked()
+}
+
+func (h *hlsStream) partsLocked(s segment) {
+	last := s.parts[len(s.parts)-1]
+	h.nextPart = last.number + 1
+	h.partTarget = max(h.partTarget, last.duration)
 }
 
 func (h *hlsStream) end(problem error) {
@@ -116,75 +184,102 @@ func (h *hlsStream) hasEnded() bool {
 	return h.ended
 }
 
-// playlist waits for the first segment as long as ctx allows. prefix leads from
-// the playlist to its segments. The error is ctx's, or what keeps the stream
-// from being segmented.
-func (h *hlsStream) playlist(ctx context.Context, prefix string) ([]byte, error) {
+// wait waits until ready, which is called with mu held, or the stream's end. The
+// error is ctx's.
+func (h *hlsStream) wait(ctx context.Context, ready func() bool) error {
 	for {
 		h.mu.Lock()
-		if len(h.segments) > 0 {
-			defer h.mu.Unlock()
-			return h.renderLocked(prefix), nil
-		}
-		ended, problem, changed := h.ended, h.problem, h.changed
+		done, changed := h.ended || ready(), h.changed
 		h.mu.Unlock()
-		if ended {
-			return nil, cmp.Or(problem, errNoSegments)
+		if done {
+			return nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, cmp.Or(problem, ctx.Err())
+			return ctx.Err()
 		}
 	}
 }
 
-var errNoSegments = errors.New("origin: the stream ended before its first segment")
+var (
+	errNoSegments = fmt.Errorf("origin: the stream ended before its first segment: %w", media.ErrNotFound)
+	errNotKept    = fmt.Errorf("origin: this file is not kept any more, or is not there yet: %w", media.ErrNotFound)
+	errAhead      = fmt.Errorf("origin: _HLS_msn: more than one segment ahead of the playlist: %w", media.ErrInvalid)
+)
 
-// renderLocked writes the media playlist (RFC 8216 section 4.3).
-func (h *hlsStream) renderLocked(prefix string) []byte {
-	listed, breaks := h.segments, h.breaks
-	for len(listed) > listedSegments {
-		if listed[0].discontinuity {
-			breaks++
+// playlist waits for the first segment as long as firstSegmentTime, and then as
+// long as holdTime for what l asks for. The error is ctx's, or what keeps the
+// stream from being segmented.
+func (h *hlsStream) playlist(ctx context.Context, l listing) ([]byte, error) {
+	first, cancel := context.WithTimeout(ctx, firstSegmentTime)
+	defer cancel()
+	err := h.wait(first, func() bool { return len(h.segments) > 0 })
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.segments) == 0 {
+		return nil, cmp.Or(h.problem, err, errNoSegments)
+	}
+	if l.reload {
+		if l.msn > h.segments[len(h.segments)-1].seq+2 {
+			return nil, errAhead
 		}
-		listed = listed[1:]
-	}
-	b := make([]byte, 0, 1024)
-	b = fmt.Appendf(b, "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:%d\n#EXT-X-MEDIA-SEQUENCE:%d\n#EXT-X-DISCONTINUITY-SEQUENCE:%d\n",
-		int(math.Round(max(1, h.target.Seconds()))), listed[0].seq, breaks)
-	for _, s := range listed {
-		if s.discontinuity {
-			b = append(b, "#EXT-X-DISCONTINUITY\n"...)
+		h.mu.Unlock()
+		held, cancel := context.WithTimeout(ctx, holdTime)
+		defer cancel()
+		err := h.wait(held, func() bool { return h.hasLocked(l.msn, l.part) })
+		h.mu.Lock()
+		if err != nil {
+			return nil, err
 		}
-		b = fmt.Appendf(b, "#EXT-X-PROGRAM-DATE-TIME:%s\n#EXTINF:%.3f,\n%s%d.ts\n",
-			s.began.UTC().Format("2006-01-02T15:04:05.000Z"), s.duration.Seconds(), prefix, s.seq)
 	}
-	if h.ended {
-		b = append(b, "#EXT-X-ENDLIST\n"...)
-	}
-	return b
+	return h.renderLocked(l), nil
 }
 
-// segment finds a kept segment by the number in its file name.
-func (h *hlsStream) segment(number string) (data []byte, ok bool) {
-	seq, err := strconv.ParseUint(number, 10, 64)
-	if err != nil {
-		return nil, false
+// hasLocked tells whether a segment is there, or a part of it when part is not
+// negative (RFC 8216bis section 6.2.5.2).
+func (h *hlsStream) hasLocked(msn uint64, part int) bool {
+	last := &h.segments[len(h.segments)-1]
+	if part >= 0 && msn == last.seq && part >= len(last.parts) {
+		msn, part = msn+1, 0 // beyond the segment's last one: the first of the next
+	}
+	if msn <= last.seq {
+		return true
+	}
+	return part >= 0 && msn == h.growing.seq && part < len(h.growing.parts)
+}
+
+// find gives the file that a playlist names, in pieces. It waits for the part that
+// is next.
+func (h *hlsStream) find(ctx context.Context, f hlsFile) ([][]byte, error) {
+	if f.kind == partFile {
+		held, cancel := context.WithTimeout(ctx, holdTime)
+		defer cancel()
+		if err := h.wait(held, func() bool { return h.nextPart != f.number }); err != nil {
+			return nil, err
+		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, s := range h.segments {
-		if s.seq == seq {
-			return s.data, true
+	for _, s := range append(h.segments[:len(h.segments):len(h.segments)], h.growing) {
+		switch {
+		case f.kind == initFileKind && s.init != nil && s.init.seq == f.number:
+			return [][]byte{s.init.data}, nil
+		case f.kind == segmentFile && s.seq == f.number && s.duration > 0:
+			var pieces [][]byte
+			for _, p := range s.parts {
+				pieces = append(pieces, p.data)
+			}
+			return pieces, nil
+		case f.kind == partFile && len(s.parts) > 0 && s.parts[0].number <= f.number && f.number-s.parts[0].number < uint64(len(s.parts)):
+			return [][]byte{s.parts[f.number-s.parts[0].number].data}, nil
 		}
 	}
-	return nil, false
+	return nil, errNotKept
 }
 
-// openHLS finds the stream's segments, or begins to make them. It fails as Hub.Play does.
-func (o *Origin) openHLS(app, name string) (*hlsStream, error) {
-	k := key{app, name}
+// openHLS finds a form of the stream, or begins to make it. It fails as Hub.PlayOnly does.
+func (o *Origin) openHLS(k hlsKey) (*hlsStream, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	h := o.hls[k]
@@ -192,7 +287,7 @@ func (o *Origin) openHLS(app, name string) (*hlsStream, error) {
 		h.idle.Reset(idleTime)
 		return h, nil
 	}
-	viewer, err := o.play(app, name, true)
+	viewer, err := o.Tap(k.app, k.name)
 	if err != nil {
 		if h != nil {
 			return h, nil // ended: its last segments
@@ -200,11 +295,13 @@ func (o *Origin) openHLS(app, name string) (*hlsStream, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(o.ctx)
-	h = &hlsStream{viewer: viewer, changed: make(chan struct{}), idle: time.AfterFunc(idleTime, cancel)}
+	h = newHLS(viewer)
+	h.idle = time.AfterFunc(idleTime, cancel)
+	s := h.segmenter(k)
 	o.hls[k] = h
 	o.wg.Go(func() {
 		defer cancel()
-		h.run(ctx)
+		h.run(ctx, s, k.only)
 		h.idle.Stop()
 		o.mu.Lock()
 		defer o.mu.Unlock()
@@ -216,12 +313,23 @@ func (o *Origin) openHLS(app, name string) (*hlsStream, error) {
 }
 
 // findHLS finds what openHLS opened, nil if nothing.
-func (o *Origin) findHLS(app, name string) *hlsStream {
+func (o *Origin) findHLS(k hlsKey) *hlsStream {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	h := o.hls[key{app, name}]
+	h := o.hls[k]
 	if h != nil && !h.hasEnded() {
 		h.idle.Reset(idleTime)
 	}
 	return h
+}
+
+// onlyTag is the kind of tags that a query leaves of a stream; see hlsKey.only.
+func onlyTag(audio, video bool) byte {
+	switch {
+	case audio && !video:
+		return flv.Audio
+	case video && !audio:
+		return flv.Video
+	}
+	return 0
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -22,8 +21,8 @@ const (
 // ServeHTTP plays streams; it answers GET and HEAD of
 //
 //	/{app}/{name}.flv       HTTP-FLV, endless
-//	/{app}/{name}.m3u8      HLS media playlist
-//	/{app}/{name}/{seq}.ts  its segments
+//	/{app}/{name}.m3u8      HLS media playlist; for others see servePlaylist
+//	/{app}/{name}/{seq}.ts  its segments; for others see parseFile
 //	/{app}/{name}.jpg       its newest snapshot
 //
 // and OPTIONS, as pages of any origin may play. Everything else is 404.
@@ -57,13 +56,16 @@ func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if name, ok := strings.CutSuffix(parts[1], ".m3u8"); ok {
-			o.servePlaylist(w, r, parts[0], name)
+			o.servePlaylist(w, r, parts[0], name, false, false)
 			return
 		}
 	}
 	if len(parts) == 3 {
-		if seq, ok := strings.CutSuffix(parts[2], ".ts"); ok {
-			o.serveSegment(w, r, parts[0], parts[1], seq)
+		switch {
+		case parts[2] == "fmp4.m3u8", parts[2] == "ll.m3u8":
+			o.servePlaylist(w, r, parts[0], parts[1], true, parts[2] == "ll.m3u8")
+			return
+		case o.serveFile(w, r, parts[0], parts[1], parts[2]):
 			return
 		}
 	}
@@ -74,7 +76,7 @@ func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func refuse(w http.ResponseWriter, err error) {
 	code := http.StatusInternalServerError
 	switch {
-	case errors.Is(err, media.ErrNotFound), errors.Is(err, errNoSegments):
+	case errors.Is(err, media.ErrNotFound):
 		code = http.StatusNotFound
 	case errors.Is(err, media.ErrInvalid):
 		code = http.StatusBadRequest
@@ -82,7 +84,7 @@ func refuse(w http.ResponseWriter, err error) {
 		code = http.StatusUnsupportedMediaType
 	case errors.Is(err, context.DeadlineExceeded):
 		w.Header().Set("Retry-After", "1")
-		http.Error(w, "origin: the first segment is not complete yet", http.StatusServiceUnavailable)
+		http.Error(w, "origin: the first segment, or what comes next, is not complete yet", http.StatusServiceUnavailable)
 		return
 	}
 	http.Error(w, err.Error(), code)
@@ -154,47 +156,4 @@ func (v *Viewer) firstTags(ctx context.Context) ([]*Tag, error) {
 			return nil, err
 		}
 	}
-}
-
-func (o *Origin) servePlaylist(w http.ResponseWriter, r *http.Request, app, name string) {
-	h, err := o.openHLS(app, name)
-	if err != nil {
-		refuse(w, err)
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), firstSegmentTime)
-	defer cancel()
-	list, err := h.playlist(ctx, name+"/")
-	if err != nil {
-		refuse(w, err)
-		return
-	}
-	reply(w, "application/vnd.apple.mpegurl", list)
-}
-
-func (o *Origin) serveSegment(w http.ResponseWriter, r *http.Request, app, name, seq string) {
-	h := o.findHLS(app, name)
-	if h == nil {
-		refuse(w, media.ErrNotFound)
-		return
-	}
-	data, ok := h.segment(seq)
-	if !ok {
-		http.Error(w, "origin: segment "+strconv.Quote(seq)+" is not kept", http.StatusNotFound)
-		return
-	}
-	if r.Method == http.MethodGet {
-		h.viewer.s.bytesOut.Add(uint64(len(data)))
-	}
-	w.Header().Set("Cache-Control", "max-age=60") // a number is never used again
-	reply(w, "video/mp2t", data)
-}
-
-// reply writes a whole body, with a deadline for the viewer to take it.
-func reply(w http.ResponseWriter, contentType string, body []byte) {
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	// A segment takes its own duration on a line that can just carry the stream.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(3 * writeTime))
-	_, _ = w.Write(body) // a viewer that has gone
 }

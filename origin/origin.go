@@ -57,13 +57,13 @@ type Origin struct {
 	wg     sync.WaitGroup // HLS goroutines
 
 	mu  sync.Mutex
-	hls map[key]*hlsStream
+	hls map[hlsKey]*hlsStream
 }
 
 // New is an origin without streams. Close must be called at last.
 func New(cfg Config) *Origin {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Origin{Hub: newHub(cfg.Changed), cfg: cfg, log: cfg.Log, ctx: ctx, cancel: cancel, hls: make(map[key]*hlsStream)}
+	return &Origin{Hub: newHub(cfg.Changed), cfg: cfg, log: cfg.Log, ctx: ctx, cancel: cancel, hls: make(map[hlsKey]*hlsStream)}
 }
 
 // Close ends all streams and their viewers, so that HTTP-FLV responses end too,

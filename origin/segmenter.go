@@ -2,12 +2,13 @@ package origin
 
 import (
 	"bytes"
-	"fmt"
 	"time"
 
 	"braid/media"
+	"braid/media/av1"
 	"braid/media/flv"
-	"braid/media/mpegts"
+	"braid/media/h264"
+	"braid/media/h265"
 )
 
 const (
@@ -24,33 +25,69 @@ const (
 	backJump, foreJump = -time.Second, 10 * time.Second
 )
 
-// segment is a finished, immutable piece of MPEG-TS.
+// segment is a piece of a stream in its container, immutable once it was handed
+// on. What is handed on unfinished has the parts so far and no duration.
 type segment struct {
 	seq           uint64
 	duration      time.Duration
 	began         time.Time // when its first tag arrived
 	discontinuity bool      // it does not carry on from the segment before
-	data          []byte
+	init          *initFile // fMP4: what decoders read before it
+	parts         []part    // in order; MPEG-TS has one
+}
+
+// part is a piece of a segment that can be fetched by itself.
+type part struct {
+	number      uint64 // counts on through all segments
+	duration    time.Duration
+	independent bool // a decoder can start with it
+	data        []byte
+}
+
+func (s *segment) size() (n int) {
+	for i := range s.parts {
+		n += len(s.parts[i].data)
+	}
+	return n
+}
+
+// packer writes access units into a container. Its methods are called in the
+// order that segmenter shows: open, begin, write..., finish, begin, ...
+type packer interface {
+	open(program) error // what follows has these codecs
+	begin(s segment, dts time.Duration) error
+	write(au *media.AccessUnit, dts time.Duration) error
+	size() int // bytes of the segment so far
+	finish(end time.Duration)
+}
+
+// program is what a container must know before it takes media.
+type program struct {
+	key *media.AccessUnit // the picture that comes first, with its parameter sets; nil without video
+	// sound is the codec of the sound, empty without; asc AAC's AudioSpecificConfig.
+	sound media.Codec
+	asc   []byte
 }
 
 // segmenter cuts a stream's tags into segments. It decides by the tags alone:
 // no goroutine, no clock. It belongs to one goroutine.
 type segmenter struct {
-	emit func(segment)
+	pack packer
 
 	epoch        uint32
 	demux        flv.Demuxer
 	time         timeline
-	video, audio []byte // payloads of the newest usable sequence headers
-	newVideo     bool   // video changed: pictures wait for the segment that begins with it
+	video, audio []byte // what the newest usable sequence headers say
+	codec, sound media.Codec
+	newVideo     bool // video changed: pictures wait for the segment that begins with it
 	newAudio     bool
 	problem      error // why tags were left out, nil if none was
 
-	mux       *mpegts.Muxer // nil before the first segment and after a jump
+	opened    bool          // pack has a segment open; not before the first and after a jump
 	seq       uint64        // of the next segment
-	cur       segment       // being written while mux is not nil
-	began     bool          // a segment was begun, so the next muxer is a discontinuity
-	start     time.Duration // decoding time of cur's first access unit
+	sets      []byte        // the SPS or sequence header that the program began with
+	began     bool          // a segment was begun, so the next program is a discontinuity
+	start     time.Duration // decoding time of the segment's first access unit
 	newest    time.Duration // and of its last
 	lastVideo time.Duration
 }
@@ -86,7 +123,7 @@ func (s *segmenter) write(t *Tag) {
 	if t.epoch != s.epoch {
 		s.flush()
 		s.epoch, s.demux, s.time = t.epoch, flv.Demuxer{}, timeline{}
-		s.video, s.audio = nil, nil
+		s.video, s.audio, s.codec, s.sound = nil, nil, "", ""
 	}
 	if step := s.time.step(t.Timestamp); !t.header() && (step < backJump || step > foreJump) {
 		s.flush()
@@ -105,47 +142,50 @@ func (s *segmenter) write(t *Tag) {
 	}
 }
 
-// configure notes a new sequence header that the demuxer could read.
+// configure notes a new sequence header that the demuxer could read. An avcC
+// without parameter sets, which some encoders send first, is none.
 func (s *segmenter) configure(t *Tag) {
-	sps, _ := s.demux.ParameterSets()
-	switch {
-	case t.kind == kindVideoSH && sps != nil && !bytes.Equal(s.video, t.Payload):
-		s.video, s.newVideo = t.Payload, true
-	case t.kind == kindAudioSH && !bytes.Equal(s.audio, t.Payload):
-		s.audio, s.newAudio = t.Payload, true
+	if codec, record := s.demux.VideoConfig(); codec != "" && !(codec == s.codec && bytes.Equal(s.video, record)) {
+		s.codec, s.video, s.newVideo = codec, record, true
+	}
+	if k, err := flv.ParsePacket(&t.Tag); t.kind == kindAudioSH && err == nil && !bytes.Equal(s.audio, t.Payload) {
+		s.audio, s.sound, s.newAudio = t.Payload, k.Codec, true
 	}
 }
 
 func (s *segmenter) add(t *Tag, au *media.AccessUnit, dts time.Duration) error {
-	picture := au.Codec == media.H264
+	picture := au.Codec.Video()
+	if !picture && au.Codec != s.sound { // Opus needs no sequence header
+		s.sound, s.newAudio = au.Codec, true
+	}
 	if err := s.cut(t, au, dts); err != nil {
 		return err
 	}
-	if s.mux == nil || picture && s.newVideo || !picture && s.newAudio {
+	if !s.opened || picture && s.newVideo || !picture && s.newAudio {
 		return nil // its segment has not begun yet
 	}
 	if picture {
 		s.lastVideo = dts
 	}
 	s.newest = max(s.newest, dts)
-	return s.mux.WriteAt(au, dts)
+	return s.pack.write(au, dts)
 }
 
 // cut begins a segment where one must or may begin.
 func (s *segmenter) cut(t *Tag, au *media.AccessUnit, dts time.Duration) error {
-	picture := au.Codec == media.H264
-	border := au.Key && picture == (s.video != nil) // with pictures, sound does not decide
+	picture := au.Codec.Video()
+	border := au.Key && picture == (s.codec != "") // with pictures, sound does not decide
 	length := dts - s.start
 	switch {
-	case border && (s.mux == nil || s.newVideo || s.newAudio):
+	case border && (!s.opened || s.newVideo || s.newAudio || picture && !bytes.Equal(s.sets, decoderSets(au))):
 		s.finish(dts)
-		return s.open(t, dts)
-	case s.mux == nil:
+		return s.open(t, au, dts)
+	case !s.opened:
 		return nil
 	case border && picture && length >= minSegment,
 		!picture && length >= soundSegment && dts-s.lastVideo >= soundSegment, // sound alone, or the camera is off
 		length >= maxSegment,
-		len(s.cur.data) >= maxSegmentBytes:
+		s.pack.size() >= maxSegmentBytes:
 		s.finish(dts)
 		return s.begin(t, dts, false)
 	}
@@ -153,48 +193,73 @@ func (s *segmenter) cut(t *Tag, au *media.AccessUnit, dts time.Duration) error {
 }
 
 // open begins a segment whose codec parameters differ from what was before.
-func (s *segmenter) open(t *Tag, dts time.Duration) error {
-	var config []byte
-	if s.audio != nil {
-		config = s.demux.AudioSpecificConfig()
+func (s *segmenter) open(t *Tag, au *media.AccessUnit, dts time.Duration) error {
+	var p program
+	if s.codec != "" {
+		p.key = au
 	}
-	var video media.Codec
-	if s.video != nil {
-		video = media.H264
+	if p.sound = s.sound; p.sound == media.AAC {
+		p.asc = s.demux.AudioSpecificConfig()
 	}
-	mux, err := mpegts.NewMuxer(s, video, config)
-	if err != nil {
-		return fmt.Errorf("origin: HLS: %w", err)
+	if err := s.pack.open(p); err != nil {
+		return err
 	}
-	s.mux, s.newVideo, s.newAudio = mux, false, false
+	s.newVideo, s.newAudio = false, false
+	s.sets = bytes.Clone(decoderSets(au))
 	return s.begin(t, dts, s.began)
 }
 
 func (s *segmenter) begin(t *Tag, dts time.Duration, discontinuity bool) error {
-	room := len(s.cur.data) * 5 / 4
-	s.cur = segment{seq: s.seq, began: t.Arrived, discontinuity: discontinuity, data: make([]byte, 0, room)}
+	next := segment{seq: s.seq, began: t.Arrived, discontinuity: discontinuity}
 	s.seq++
-	s.start, s.newest, s.began = dts, dts, true
-	return s.mux.WriteTables()
+	s.start, s.newest, s.began, s.opened = dts, dts, true, true
+	return s.pack.begin(next, dts)
 }
 
 // finish hands the segment over that ends where the next one begins.
 func (s *segmenter) finish(end time.Duration) {
-	if s.mux == nil {
-		return
+	if s.opened {
+		s.pack.finish(max(end, s.start+time.Millisecond))
 	}
-	s.cur.duration = max(end-s.start, time.Millisecond)
-	s.emit(s.cur)
+	s.opened = false
 }
 
 // flush finishes the segment with what there is, as nothing carries on from it.
-func (s *segmenter) flush() {
-	s.finish(s.newest + splice*time.Millisecond)
-	s.mux = nil
+func (s *segmenter) flush() { s.finish(s.newest + splice*time.Millisecond) }
+
+// decoderSets is the part of a key frame by which a decoder's set-up is known: the
+// H.264 or H.265 SPS, the AV1 sequence header. A PPS may change between key frames
+// without more ado.
+func decoderSets(au *media.AccessUnit) []byte {
+	for _, u := range au.Units {
+		switch au.Codec {
+		case media.H264:
+			if h264.Type(u) == h264.TypeSPS {
+				return u
+			}
+		case media.H265:
+			if h265.Type(u) == h265.TypeSPS {
+				return u
+			}
+		case media.AV1:
+			return sequenceHeader(u)
+		}
+	}
+	return nil
 }
 
-// Write is where the muxer puts its packets.
-func (s *segmenter) Write(p []byte) (int, error) {
-	s.cur.data = append(s.cur.data, p...)
-	return len(p), nil
+// sequenceHeader is the sequence header OBU of an AV1 temporal unit, without its
+// size; nil when there is none.
+func sequenceHeader(unit []byte) []byte {
+	for len(unit) > 0 {
+		o, rest, ok := av1.ParseOBU(unit)
+		if !ok {
+			return nil
+		}
+		if o.Type == av1.TypeSequenceHeader {
+			return append([]byte{o.Header[0] &^ 0x06}, o.Payload...)
+		}
+		unit = rest
+	}
+	return nil
 }

@@ -13,13 +13,60 @@ import (
 type script struct {
 	*segmenter
 	got   []segment
+	grown []segment // unfinished ones, as they were handed on
 	epoch uint32
 }
 
-func newScript() *script {
-	s := &script{epoch: 1}
-	s.segmenter = &segmenter{emit: func(g segment) { s.got = append(s.got, g) }, seq: 100}
+func newScript(mp4 bool) *script {
+	s := &script{epoch: 1, segmenter: &segmenter{seq: 100}}
+	emit := func(g segment) { s.got = append(s.got, g) }
+	if mp4 {
+		s.pack = &mp4Packer{emit: emit, grow: func(g segment) { s.grown = append(s.grown, g) }, parts: 1000}
+	} else {
+		s.pack = &tsPacker{emit: emit, parts: 1000}
+	}
 	return s
+}
+
+// forms runs a test for each container.
+func forms(t *testing.T, f func(t *testing.T, mp4 bool)) {
+	t.Run("ts", func(t *testing.T) { f(t, false) })
+	t.Run("fmp4", func(t *testing.T) { f(t, true) })
+}
+
+// check looks at what holds for all segments: numbers without holes, parts that
+// fill their segment and are not too long, containers that begin as they must.
+func (s *script) check(t *testing.T, longest time.Duration) {
+	t.Helper()
+	number := uint64(1000)
+	for i, g := range s.got {
+		if g.seq != 100+uint64(i) || g.duration <= 0 || len(g.parts) == 0 {
+			t.Fatalf("segment %d: number %d, %v, %d parts", i, g.seq, g.duration, len(g.parts))
+		}
+		sum := time.Duration(0)
+		for j, p := range g.parts {
+			sum += p.duration
+			if p.number != number {
+				t.Fatalf("segment %d: part %d has number %d, want %d", i, j, p.number, number)
+			}
+			number++
+			if g.init == nil && (len(p.data)%188 != 0 || len(p.data) < 4*188 || p.data[1]&31 != 0 || p.data[2] != 0 || p.data[188+1]&31 != 0x10) {
+				t.Errorf("segment %d does not begin with PAT and PMT", i)
+			}
+			if g.init != nil && (string(p.data[4:8]) != "moof" || p.duration > longest) {
+				t.Errorf("segment %d: part %d of %v begins with %q, want moof and at most %v", i, j, p.duration, p.data[4:8], longest)
+			}
+			if g.init != nil && j < len(g.parts)-1 && p.duration < min(partLeast, longest) {
+				t.Errorf("segment %d: part %d of %d has only %v", i, j, len(g.parts), p.duration)
+			}
+		}
+		if sum != g.duration {
+			t.Errorf("segment %d: parts of %v in all, segment of %v", i, sum, g.duration)
+		}
+		if g.init != nil && (string(g.init.data[4:8]) != "ftyp" || g.init.seq > g.seq || g.discontinuity && g.init.seq != g.seq) {
+			t.Errorf("segment %d: initialization %d: %.12q", i, g.init.seq, g.init.data)
+		}
+	}
 }
 
 func (s *script) tag(t *flv.Tag) { s.write(newTag(t, t.Timestamp, s.epoch)) }
@@ -46,10 +93,7 @@ func (s *script) a(begin, end int) {
 // lengths writes the segments' durations in ms, with D where time breaks.
 func (s *script) lengths() string {
 	var b strings.Builder
-	for i, g := range s.got {
-		if g.seq != 100+uint64(i) {
-			return fmt.Sprintf("segment %d has number %d", i, g.seq)
-		}
+	for _, g := range s.got {
 		if g.discontinuity {
 			b.WriteString("D")
 		}
@@ -58,7 +102,9 @@ func (s *script) lengths() string {
 	return strings.TrimSpace(b.String())
 }
 
-func TestSegmentBorders(t *testing.T) {
+func TestSegmentBorders(t *testing.T) { forms(t, segmentBorders) }
+
+func segmentBorders(t *testing.T, mp4 bool) {
 	both := func(s *script) { s.header(avcHeader(30), 0); s.header(aacHeader(), 0) }
 	for name, c := range map[string]struct {
 		play func(*script)
@@ -115,23 +161,21 @@ func TestSegmentBorders(t *testing.T) {
 		"a short gap":      {func(s *script) { both(s); s.av(0, 1000, 2000); s.av(6000, 7000, 1000) }, "6000 1000"},
 		"nothing":          {func(s *script) { both(s) }, ""},
 	} {
-		s := newScript()
+		s := newScript(mp4)
 		c.play(s)
 		s.flush()
+		s.check(t, 6*time.Second)
 		if got := s.lengths(); got != c.want {
 			t.Errorf("%s: got %q, want %q (problem: %v)", name, got, c.want, s.problem)
-		}
-		for i, g := range s.got {
-			if len(g.data)%188 != 0 || len(g.data) < 4*188 || g.data[1]&31 != 0 || g.data[2] != 0 || g.data[188+1]&31 != 0x10 {
-				t.Errorf("%s: segment %d does not begin with PAT and PMT", name, i)
-			}
 		}
 	}
 }
 
-// What MPEG-TS cannot carry is left out, the rest goes on.
-func TestForeignCodecs(t *testing.T) {
-	s := newScript()
+// What no container carries is left out, the rest goes on.
+func TestForeignCodecs(t *testing.T) { forms(t, foreignCodecs) }
+
+func foreignCodecs(t *testing.T, mp4 bool) {
+	s := newScript(mp4)
 	s.header(avcHeader(30), 0)
 	for ms := 0; ms < 2000; ms += 40 {
 		s.tag(picture(ms, ms%1000 == 0))
@@ -141,13 +185,13 @@ func TestForeignCodecs(t *testing.T) {
 	if got := s.lengths(); got != "1000 1000" || s.problem == nil {
 		t.Errorf("H.264 with MP3: %q, problem %v", got, s.problem)
 	}
-	s = newScript()
+	s = newScript(mp4)
 	for ms := 0; ms < 2000; ms += 40 {
-		s.tag(&flv.Tag{Type: flv.Video, Timestamp: uint32(ms), Payload: []byte{0x90, 'h', 'v', 'c', '1', 1, 2}})
+		s.tag(&flv.Tag{Type: flv.Video, Timestamp: uint32(ms), Payload: []byte{0x91, 'v', 'v', 'c', '1', 0, 0, 0, 1, 2}})
 	}
 	s.flush()
 	if len(s.got) != 0 || s.problem == nil {
-		t.Errorf("H.265: %d segments, problem %v", len(s.got), s.problem)
+		t.Errorf("VVC: %d segments, problem %v", len(s.got), s.problem)
 	}
 }
 
@@ -163,52 +207,23 @@ func FuzzSegmenter(f *testing.F) {
 	add(aacHeader(), sound(0), sound(5000), metaData())
 	add(avcHeader(30), picture(0, true), avcHeader(31), picture(100_000, true), picture(0, true))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s := newScript()
-		for len(b) > 11 { // FLV framing, epoch in the stream id
-			n := min(int(b[1])<<16|int(b[2])<<8|int(b[3]), len(b)-11)
-			tag := &flv.Tag{Type: b[0], Timestamp: uint32(b[4])<<16 | uint32(b[5])<<8 | uint32(b[6]) | uint32(b[7])<<24, Payload: b[11 : 11+n]}
-			s.epoch = uint32(b[8] & 1)
-			if len(tag.Payload) > 0 && !endOfSequence(tag) {
-				s.tag(tag)
+		for _, mp4 := range []bool{false, true} {
+			s := newScript(mp4)
+			for b := b; len(b) > 11; { // FLV framing, epoch in the stream id
+				n := min(int(b[1])<<16|int(b[2])<<8|int(b[3]), len(b)-11)
+				tag := &flv.Tag{Type: b[0], Timestamp: uint32(b[4])<<16 | uint32(b[5])<<8 | uint32(b[6]) | uint32(b[7])<<24, Payload: b[11 : 11+n]}
+				s.epoch = uint32(b[8] & 1)
+				if len(tag.Payload) > 0 && !endOfSequence(tag) {
+					s.tag(tag)
+				}
+				b = b[min(len(b), 11+n+4):]
 			}
-			b = b[min(len(b), 11+n+4):]
-		}
-		s.flush()
-		for i, g := range s.got {
-			if g.duration <= 0 || g.seq != 100+uint64(i) || len(g.data)%188 != 0 {
-				t.Fatalf("segment %d: number %d, %v, %d bytes", i, g.seq, g.duration, len(g.data))
+			s.flush()
+			for i, g := range s.got {
+				if g.duration <= 0 || g.seq != 100+uint64(i) || len(g.parts) == 0 || !mp4 && g.size()%188 != 0 {
+					t.Fatalf("segment %d: number %d, %v, %d bytes in %d parts", i, g.seq, g.duration, g.size(), len(g.parts))
+				}
 			}
 		}
 	})
-}
-
-func TestPlaylist(t *testing.T) {
-	h := &hlsStream{changed: make(chan struct{})}
-	began := time.Date(2026, 1, 2, 3, 4, 5, 6_000_000, time.UTC)
-	for i := range 9 {
-		h.add(segment{seq: uint64(10 + i), duration: 2033 * time.Millisecond, began: began, discontinuity: i == 0 || i == 2 || i == 3})
-	}
-	want := `#EXTM3U
-#EXT-X-VERSION:3
-#EXT-X-TARGETDURATION:2
-#EXT-X-MEDIA-SEQUENCE:13
-#EXT-X-DISCONTINUITY-SEQUENCE:2
-#EXT-X-DISCONTINUITY
-#EXT-X-PROGRAM-DATE-TIME:2026-01-02T03:04:05.006Z
-#EXTINF:2.033,
-cam/13.ts
-`
-	list, err := h.playlist(t.Context(), "cam/")
-	if got := string(list); err != nil || !strings.HasPrefix(got, want) || strings.Count(got, "#EXTINF") != 6 || strings.Contains(got, "ENDLIST") {
-		t.Errorf("got %v\n%s\nwant six segments from\n%s", err, got, want)
-	}
-	for number, ok := range map[string]bool{"10": false, "11": true, "18": true, "19": false, "": false, "-1": false, "1x": false} {
-		if _, got := h.segment(number); got != ok {
-			t.Errorf("segment %q: got %v", number, got)
-		}
-	}
-	h.end(nil)
-	if list, _ = h.playlist(t.Context(), "cam/"); !strings.HasSuffix(string(list), "cam/18.ts\n#EXT-X-ENDLIST\n") {
-		t.Errorf("ended: %s", list)
-	}
 }

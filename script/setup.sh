@@ -15,7 +15,8 @@ case "${1:-}" in
 run) ;;
 test)
   packages+=(ffmpeg chromium nginx-light libnginx-mod-rtmp espeak-ng postgresql iproute2 firefox-esr python3-aiortc
-    gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice gstreamer1.0-plugins-{good,bad,ugly} python3-gi)
+    gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice gstreamer1.0-plugins-{good,bad,ugly} python3-gi
+    gstreamer1.0-tools gstreamer1.0-libav vlc-bin vlc-plugin-base)
   ;;
 *)
   echo "usage: $0 run|test" >&2
@@ -56,6 +57,10 @@ ready() {
   gstreamer1.0-plugins-good) gst vp8enc ;;
   gstreamer1.0-plugins-bad) gst webrtcbin ;;
   gstreamer1.0-plugins-ugly) gst x264enc ;;
+  gstreamer1.0-libav) gst avdec_h264 ;;
+  gstreamer1.0-tools) command -v gst-launch-1.0 >/dev/null ;;
+  vlc-bin) command -v cvlc >/dev/null ;;
+  vlc-plugin-base) find /usr/lib* -name libyuv_plugin.so 2>/dev/null | grep -q . ;;
   pkg-config) command -v pkg-config >/dev/null ;;
   nginx-light) command -v nginx >/dev/null ;;
   postgresql) command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ;;
