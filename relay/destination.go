@@ -105,16 +105,24 @@ func (d toRTMP) Dial(ctx context.Context, url string) (Session, error) {
 		return nil, err
 	}
 	mux := flv.NewMuxer(flv.Config{Audio: d.Audio, Video: d.Video, FPS: d.FPS})
-	return &rtmpSession{Publisher: pub, time: d.Timeline, mux: mux}, nil
+	return &rtmpSession{publisher: pub, time: d.Timeline, mux: mux}, nil
 }
 
 type rtmpSession struct {
-	*rtmp.Publisher
+	publisher
 	time   *Timeline
 	mux    *flv.Muxer // its timestamps begin at 0
 	tags   []*flv.Tag
 	begun  bool
 	offset uint32 // ms, modulo 2^32 as all timestamps of RTMP
+}
+
+// publisher is an *rtmp.Publisher.
+type publisher interface {
+	Write(*flv.Tag) error
+	Done() <-chan struct{}
+	Err() error
+	Close()
 }
 
 func (s *rtmpSession) Write(au *media.AccessUnit) (sent bool, err error) {
@@ -131,7 +139,7 @@ func (s *rtmpSession) Write(au *media.AccessUnit) (sent bool, err error) {
 	}
 	for _, t := range s.tags {
 		t.Timestamp += s.offset
-		if err := s.Publisher.Write(t); err != nil {
+		if err := s.publisher.Write(t); err != nil {
 			return false, err
 		}
 	}
