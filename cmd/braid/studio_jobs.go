@@ -32,6 +32,7 @@ type work struct {
 	Template          store.Template
 	Gone              <-chan struct{} // closed when the stream has ended
 
+	gone    context.Context
 	tell    func(...event.Event)
 	trouble func(reason string)
 }
@@ -51,10 +52,10 @@ func (w *work) Trouble(reason string) { w.trouble(reason) }
 //	   └── its stream, its template or the server ends ──→ ending ─→ done
 type job struct {
 	cancel  context.CancelFunc
-	version int64         // of the template
-	stopped bool          // cancelled by run, which owns this
-	gone    chan struct{} // closed by run when the stream has ended
-	done    chan struct{} // closed when nothing of it runs
+	version int64              // of the template
+	stopped bool               // cancelled by run, which owns this
+	done    chan struct{}      // closed when nothing of it runs
+	leave   context.CancelFunc // says that the stream has ended
 
 	show admin.Job // guarded by studio.mu
 }
@@ -107,23 +108,25 @@ func (s *studio) assign(a *airing, templates []store.Template) {
 // startLocked starts a job, after another has ended when there is one.
 func (s *studio) startLocked(a *airing, t store.Template, after *job) *job {
 	ctx, cancel := context.WithCancel(context.Background())
-	j := &job{cancel: cancel, version: t.Version, gone: make(chan struct{}), done: make(chan struct{})}
+	gone, leave := context.WithCancel(context.Background())
+	j := &job{cancel: cancel, version: t.Version, done: make(chan struct{}), leave: leave}
 	j.show = admin.Job{Application: t.App, Template: t.ID, Kind: t.Kind, State: "running", Since: time.Now().UTC()}
 	if after != nil {
 		j.show.State = "waiting"
 	}
-	w := &work{Domain: a.Domain, App: a.App, Name: a.Name, Since: a.Time, Template: t, Gone: j.gone, tell: s.tell,
+	w := &work{Domain: a.Domain, App: a.App, Name: a.Name, Since: a.Time, Template: t, Gone: gone.Done(), gone: gone, tell: s.tell,
 		trouble: func(reason string) { s.trouble(j, reason) }}
 	s.working.Go(func() {
 		if after != nil {
 			<-after.done
 			s.setState(j, "running")
 		}
-		if !over(ctx, j) {
+		if ctx.Err() == nil && gone.Err() == nil {
 			s.work(ctx, j, w)
 		}
 		close(j.done)
 		cancel()
+		leave()
 		s.forget(a, own{t.App, t.ID}, j)
 	})
 	return j
@@ -135,7 +138,7 @@ func (s *studio) work(ctx context.Context, j *job, w *work) {
 	for failures := 0; ; {
 		began := time.Now()
 		err := s.jobs[w.Template.Kind](ctx, w)
-		if over(ctx, j) {
+		if ctx.Err() != nil || w.gone.Err() != nil {
 			if err != nil && ctx.Err() == nil {
 				log.Warn("a job failed at its stream's end", "error", err)
 			}
@@ -153,7 +156,7 @@ func (s *studio) work(ctx context.Context, j *job, w *work) {
 		wait += time.Duration((rand.Float64() - 0.5) * 0.4 * float64(wait)) // so that many do not try at once
 		select {
 		case <-time.After(wait):
-		case <-j.gone:
+		case <-w.Gone:
 			return
 		case <-ctx.Done():
 			return
@@ -162,21 +165,12 @@ func (s *studio) work(ctx context.Context, j *job, w *work) {
 	}
 }
 
-func over(ctx context.Context, j *job) bool {
-	select {
-	case <-j.gone:
-		return true
-	default:
-		return ctx.Err() != nil
-	}
-}
-
 // end lets a stream's jobs finish, and tells who knew of its start.
 func (s *studio) end(k streamName, a *airing, at time.Time) {
 	s.mu.Lock()
 	delete(s.air, k)
 	for _, j := range a.jobs {
-		close(j.gone)
+		j.leave()
 		s.stateLocked(j, "ending")
 		time.AfterFunc(jobGrace, j.cancel)
 	}
