@@ -79,6 +79,7 @@ type config struct {
 		RateLimits bool `yaml:"rate_limits"`
 	} `yaml:"api"`
 	Metrics      metricsConfig `yaml:"metrics"`
+	Storage      storageConfig `yaml:"storage"`
 	Demo         *bool         `yaml:"demo"`
 	AdminTokens  []string      `yaml:"admin_tokens"`
 	AccessKeys   []accessKey   `yaml:"access_keys"`
@@ -205,6 +206,9 @@ func (c *config) checkOutside() error {
 		return err
 	}
 	if err := c.checkHTTP(); err != nil {
+		return err
+	}
+	if err := c.checkStorage(); err != nil {
 		return err
 	}
 	if err := c.Metrics.check(); err != nil {

@@ -23,6 +23,8 @@ import (
 	"braid/metrics"
 	"braid/mixer"
 	"braid/origin"
+	records "braid/origin/record"
+	"braid/origin/storage"
 	"braid/relay"
 	"braid/signaling"
 	"braid/signaling/admin"
@@ -72,6 +74,11 @@ type server struct {
 	draining  atomic.Bool
 	ready     readiness
 
+	turnedAway atomic.Uint64 // sessions that came while it drained
+
+	storages   map[string]storage.Storage // of the config, by name
+	recordings *records.Index
+
 	metrics    *metrics.Metrics
 	metricsAt  net.Listener // nil: the HTTP listener serves them
 	metricsWeb *http.Server
@@ -104,6 +111,9 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 	if err := s.openStore(); err != nil {
 		return nil, err
 	}
+	if err := s.openRecordings(); err != nil {
+		return nil, err
+	}
 	s.sfu, err = sfu.New(sfu.Config{
 		Listen: cfg.Media.Listen, PublicIPs: cfg.publicIPs(), STUNServers: cfg.stunServers(), Voices: cfg.Media.Voices, Log: log.With("part", "sfu"),
 		Events: func(e event.Event) { s.recorder.queue.Put(e) },
@@ -124,6 +134,7 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 	s.studio = newStudio(s.store, s.recorder.queue.Put, log.With("part", "studio"))
 	s.origin = origin.New(origin.Config{Log: log.With("part", "origin"), Ingest: into.Publish, Changed: s.studio.changed})
 	s.studio.attach(s.origin)
+	s.studio.jobs[store.RecordKind] = s.record
 	if err := s.openMetrics(); err != nil {
 		return nil, err
 	}
@@ -181,7 +192,7 @@ func (s *server) serveHTTP() {
 	mux.Handle("/console", s.accounts)
 	mux.Handle("/console/", s.accounts)
 	mux.Handle("/v1/", admin.New(admin.Config{
-		Store: s.store, Callbacks: s.callbacks, SFU: s.sfu, Tasks: s.relay, Pictures: s.thumbs, Streams: s.studio, Keys: keys, Node: s.node, Accounts: s.accounts, Live: live.New(s.sfu, s.relay),
+		Store: s.store, Callbacks: s.callbacks, SFU: s.sfu, Tasks: s.relay, Pictures: s.thumbs, Streams: s.studio, Recordings: s.recordings, Keys: keys, Node: s.node, Accounts: s.accounts, Live: live.New(s.sfu, s.relay),
 		AdminTokens: s.cfg.AdminTokens, Log: s.log.With("part", "rest"),
 	}))
 	mux.Handle("/sdk/", web.SDK())
@@ -316,6 +327,7 @@ func (s *server) runDurable() (end func()) {
 	wg.Go(func() { s.recorder.run(ctx) })
 	wg.Go(func() { s.callbacks.Run(ctx) })
 	wg.Go(func() { metering.run(ctx) })
+	wg.Go(func() { s.recordings.Run(ctx) })
 	var jobs sync.WaitGroup
 	jobsCtx, endJobs := context.WithCancel(context.Background())
 	jobs.Go(func() { s.studio.run(jobsCtx) })
@@ -332,6 +344,7 @@ func (s *server) runDurable() (end func()) {
 func (s *server) unlessDraining(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost && s.draining.Load() {
+			s.turnedAway.Add(1)
 			w.Header().Set("Retry-After", "5")
 			signaling.WriteProblem(w, http.StatusServiceUnavailable, "the server ends: it takes no new sessions")
 			return
@@ -395,6 +408,11 @@ func (s *server) close() {
 	}
 	if s.end != nil {
 		s.end()
+	}
+	if s.recordings != nil {
+		if err := s.recordings.Close(); err != nil {
+			s.log.Error("close the index of recordings", "error", err)
+		}
 	}
 	if s.store != nil {
 		if err := s.store.Close(); err != nil {

@@ -25,11 +25,12 @@ type File struct {
 	Sequence  int    `json:"sequence"`  // in the recording, from 1; both formats of a piece have the same
 	State     State  `json:"state"`
 
-	Domain   string `json:"domain,omitempty"`
-	App      string `json:"app"`
-	Stream   string `json:"stream"`
-	Owner    string `json:"owner,omitempty"`
-	Template string `json:"template,omitempty"`
+	Domain   string    `json:"domain,omitempty"`
+	App      string    `json:"app"`
+	Stream   string    `json:"stream"`
+	Since    time.Time `json:"since,omitzero"` // when the stream came on air
+	Owner    string    `json:"owner,omitempty"`
+	Template string    `json:"template,omitempty"`
 
 	Name    string `json:"name"`              // with slashes; what it is kept under
 	Storage string `json:"storage,omitempty"` // name of the storage that it belongs to; "": the index's directory

@@ -95,7 +95,7 @@ func (x *Index) untold() *File {
 // emit completes an event with what f says of the recording, and hands it out.
 func (x *Index) emit(e Event, f *File) Event {
 	e.Time, e.Recording, e.Owner, e.Template = time.Now(), f.Recording, f.Owner, f.Template
-	e.Domain, e.App, e.Stream = f.Domain, f.App, f.Stream
+	e.Domain, e.App, e.Stream, e.Since = f.Domain, f.App, f.Stream, f.Since
 	if x.cfg.Events != nil {
 		x.cfg.Events(e)
 	}

@@ -47,9 +47,10 @@ type Config struct {
 	Tags  Tags   // Run is its only reader; it does not close it
 	Index *Index // where the files go
 
-	Domain, App, Stream string // whose stream it is; an empty Domain is written "default"
-	Owner               string // the braid application that is told of it; kept with each file
-	Template            string // what asked for the recording; kept with each file
+	Domain, App, Stream string    // whose stream it is; an empty Domain is written "default"
+	Since               time.Time // when the stream came on air, for Event; zero when nobody knows
+	Owner               string    // the braid application that is told of it; kept with each file
+	Template            string    // what asked for the recording; kept with each file
 
 	Formats []string      // FMP4, TS or both, each once; empty: FMP4
 	Segment time.Duration // a file ends at the first key frame after it, MinSegment..MaxSegment; 0: DefaultSegment
@@ -78,6 +79,7 @@ type Event struct {
 	Time                time.Time
 	Recording           string // one id for each Run
 	Domain, App, Stream string
+	Since               time.Time // when the stream came on air
 	Owner, Template     string
 	File                File   // of Filed
 	Reason              string // of Failed, for people

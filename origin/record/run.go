@@ -93,7 +93,7 @@ func (r *recording) name(begin time.Time) (string, error) {
 
 // entry is what every file of the recording says of it.
 func (r *recording) entry() File {
-	return File{Recording: r.id, Sequence: r.sequence, Domain: r.cfg.Domain, App: r.cfg.App, Stream: r.cfg.Stream,
+	return File{Recording: r.id, Sequence: r.sequence, Domain: r.cfg.Domain, App: r.cfg.App, Stream: r.cfg.Stream, Since: r.cfg.Since,
 		Owner: r.cfg.Owner, Template: r.cfg.Template, Storage: r.cfg.Storage, Keep: Millis(r.cfg.Keep)}
 }
 

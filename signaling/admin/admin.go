@@ -63,6 +63,7 @@ type Config struct {
 	SFU         Rooms
 	Tasks       Tasks
 	Streams     Streams
+	Recordings  Recordings        // nil: nothing is recorded
 	Accounts    *console.Accounts // whose cookies are taken
 	Live        *live.Live
 	Pictures    Pictures                 // nil: there are none
@@ -81,6 +82,7 @@ type Handler struct {
 	rooms     Rooms
 	tasks     Tasks
 	streams   Streams
+	recorded  Recordings
 	accounts  *console.Accounts
 	live      *live.Live
 	pictures  Pictures
@@ -96,7 +98,7 @@ type Handler struct {
 // New returns a Handler. Its memory for nonces starts empty, so signed requests
 // of the last 15 minutes could be replayed once after a restart.
 func New(c Config) *Handler {
-	h := &Handler{store: c.Store, callbacks: c.Callbacks, rooms: c.SFU, tasks: c.Tasks, streams: c.Streams, node: c.Node,
+	h := &Handler{store: c.Store, callbacks: c.Callbacks, rooms: c.SFU, tasks: c.Tasks, streams: c.Streams, recorded: c.Recordings, node: c.Node,
 		accounts: c.Accounts, live: c.Live, pictures: c.Pictures, log: c.Log}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -38,6 +38,10 @@ func (h *Handler) table() []route {
 		{put, app + "/templates/{template}", needBody, h.putTemplate},
 		{del, app + "/templates/{template}", noBody, h.deleteTemplate},
 		{get, "streams", noBody, h.listStreams},
+		{get, "recordings", noBody, h.listRecordings},
+		{get, "recordings/{recording}", noBody, h.getRecording},
+		{get, "recordings/{recording}/content", noBody, h.getRecordingContent},
+		{del, "recordings/{recording}", noBody, h.deleteRecording},
 
 		{get, app + "/callbacks", noBody, h.listCallbacks},
 		{post, app + "/callbacks", needBody, h.createCallback},
