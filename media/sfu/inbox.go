@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"encoding/binary"
 	"io"
 	"sync"
 
@@ -11,18 +12,22 @@ import (
 
 // inboxes are where Pion puts a connection's decrypted packets until they are
 // read. Being ours, they can say how many more are waiting: a publisher's frame
-// comes as a burst, and goes out as one. As an interceptor they say it with each
-// packet (waiting).
+// comes as a burst, and goes out as one. As an interceptor they give a stream's
+// reader its own with the first packet (waiting).
 type inboxes struct {
 	interceptor.NoOp
-	wire *wire // of a viewer; nil: a publisher's
+	wire *wire   // of a viewer; nil: a publisher's
+	up   *uplink // of a publisher; nil: a viewer's
 
 	mu  sync.Mutex
 	rtp map[uint32]*inbox // by SSRC
 }
 
 // inbox is one stream's.
-type inbox struct{ *packetio.Buffer }
+type inbox struct {
+	*packetio.Buffer
+	reads int // by its one reader
+}
 
 // Pion's own limits, in bytes.
 const (
@@ -31,6 +36,7 @@ const (
 )
 
 func (b *inbox) Read(p []byte) (int, error) {
+	b.reads++
 	n, _, err := b.Buffer.Read(p, nil)
 	return n, err
 }
@@ -42,7 +48,7 @@ func (i *inboxes) make(kind packetio.BufferPacketType, ssrc uint32) io.ReadWrite
 	if kind == packetio.RTCPBufferPacket && i.wire != nil {
 		return &requestBox{i.wire, ssrc}
 	}
-	b := &inbox{packetio.NewBuffer()}
+	b := &inbox{Buffer: packetio.NewBuffer()}
 	if kind != packetio.RTPBufferPacket {
 		b.SetLimitSize(rtcpInbox)
 		return b
@@ -69,32 +75,51 @@ func (i *inboxes) BindRemoteStream(info *interceptor.StreamInfo, reader intercep
 	if b == nil {
 		return reader
 	}
+	past := false // Pion's reader, which knows nothing of what the inlet puts into the inbox
 	return interceptor.RTPReaderFunc(func(p []byte, a interceptor.Attributes) (int, interceptor.Attributes, error) {
-		n, a, err := reader.Read(p, a)
-		if err == nil && b.Count() > 0 {
-			if a == nil {
-				a = interceptor.Attributes{} // new each time: Pion hands those of retransmissions to another goroutine
-			}
-			a.Set(moreKey{}, nil)
+		if past {
+			n, err := b.Read(p)
+			return n, a, err
 		}
-		return n, a, err
+		before := b.reads
+		n, a, err := reader.Read(p, a)
+		if err != nil || n < 4 || b.reads == before { // one that Pion had looked at and kept
+			return n, a, err
+		}
+		past = true
+		if i.up != nil {
+			i.up.divert(info.SSRC, b, binary.BigEndian.Uint16(p[2:]))
+		}
+		if a == nil {
+			a = interceptor.Attributes{}
+		}
+		a.Set(boxKey{}, b)
+		return n, a, nil
 	})
 }
 
 // UnbindRemoteStream implements interceptor.Interceptor.
 func (i *inboxes) UnbindRemoteStream(info *interceptor.StreamInfo) {
+	if i.up != nil {
+		i.up.inlet.restore(i.up, info.SSRC)
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	delete(i.rtp, info.SSRC)
 }
 
-type moreKey struct{}
+type boxKey struct{}
 
-// waiting tells whether the next read of the stream returns at once. Of a
+// waiting tells whether the next read of the stream returns at once, by the
+// attributes of this one. box is the stream's, which its first packet brings. Of a
 // retransmission it is not known: what waits behind it may be padding, which
 // Pion keeps to itself.
-func waiting(a interceptor.Attributes) bool {
-	_, more := a[moreKey{}]
-	_, again := a[webrtc.AttributeRtxSsrc]
-	return more && !again
+func waiting(a interceptor.Attributes, box **inbox) bool {
+	if _, again := a[webrtc.AttributeRtxSsrc]; again {
+		return false
+	}
+	if b, ok := a[boxKey{}].(*inbox); ok {
+		*box = b
+	}
+	return *box != nil && (*box).Count() > 0
 }

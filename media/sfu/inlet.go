@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"slices"
 	"sync"
@@ -13,14 +14,15 @@ import (
 
 // inlet is the media socket as Pion's mux reads it. What viewers whose keys are
 // known (wire) report about what they got is taken out here, and so are their
-// checks of consent: through Pion each such packet wakes four goroutines, and each
-// viewer sends ten a second or more. All else goes on.
+// checks of consent and what publishers send (uplink): through Pion each such packet
+// wakes four goroutines. All else goes on.
 type inlet struct {
 	*sockets.Conn
 	pass time.Duration // how long Pion may hear nothing of a viewer who is there
 
-	mu    sync.RWMutex
-	wires map[netip.AddrPort][]*wire // by where viewers are; lists are immutable
+	mu      sync.RWMutex
+	wires   map[netip.AddrPort][]*wire // by where viewers are; lists are immutable
+	streams map[uint32][]*stream       // of publishers, by SSRC, which two may have chosen; lists are immutable
 
 	// Owned by the mux, which is the one reader.
 	plain  [sockets.MaxPacket]byte
@@ -29,7 +31,7 @@ type inlet struct {
 
 func newInlet(c *sockets.Conn, silence time.Duration) *inlet {
 	// Pion takes a viewer for lost who is silent for half of silence.
-	return &inlet{Conn: c, pass: min(time.Second, silence/8), wires: map[netip.AddrPort][]*wire{}}
+	return &inlet{Conn: c, pass: min(time.Second, silence/8), wires: map[netip.AddrPort][]*wire{}, streams: map[uint32][]*stream{}}
 }
 
 // follow sends what comes from a viewer's address to its wire, and what came
@@ -75,6 +77,11 @@ func (i *inlet) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 		}
 		take := i.takeReport
 		switch {
+		case n > 1 && b[0]>>6 == 2 && !isRTCP(b[:n]):
+			if i.takeMedia(b[:n]) {
+				continue
+			}
+			return n, from, nil
 		case isRTCP(b[:n]):
 		case n >= stunHeader && b[0] == 0:
 			take = i.takeCheck
@@ -92,6 +99,54 @@ func (i *inlet) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 // section 4).
 func isRTCP(b []byte) bool {
 	return len(b) > 8 && b[0]>>6 == 2 && b[1] >= 192 && b[1] <= 223
+}
+
+// divert takes a stream's packets from now on.
+func (i *inlet) divert(ssrc uint32, s *stream) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.streams[ssrc] = append(slices.Clip(i.streams[ssrc]), s)
+}
+
+// restore leaves to Pion what a publisher sends under an SSRC.
+func (i *inlet) restore(u *uplink, ssrc uint32) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.restoreLocked(u, ssrc)
+}
+
+// release is restore for all of a publisher's.
+func (i *inlet) release(u *uplink) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for ssrc := range i.streams {
+		i.restoreLocked(u, ssrc)
+	}
+}
+
+func (i *inlet) restoreLocked(u *uplink, ssrc uint32) {
+	left := slices.DeleteFunc(slices.Clone(i.streams[ssrc]), func(s *stream) bool { return s.up == u })
+	if i.streams[ssrc] = left; len(left) == 0 {
+		delete(i.streams, ssrc)
+	}
+}
+
+// takeMedia gives a packet to the stream that it is of. Where it came from does not
+// matter: only its publisher can have sealed it.
+func (i *inlet) takeMedia(b []byte) bool {
+	n, ok := mediaHeader(b)
+	if !ok {
+		return false
+	}
+	i.mu.RLock()
+	all := i.streams[binary.BigEndian.Uint32(b[8:])]
+	i.mu.RUnlock()
+	for _, s := range all {
+		if v := s.take(b, n, i.plain[:]); v != foreign {
+			return v == taken
+		}
+	}
+	return false
 }
 
 // takeReport opens a viewer's RTCP. Now and then Pion gets the packet too, to know

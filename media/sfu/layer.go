@@ -170,6 +170,7 @@ func (l *layer) read(remote *webrtc.TrackRemote, levelID uint8, again func(lost 
 	in := intake{codec: l.track.codec, levelID: levelID}
 	burst := make([]*media.Packet, 0, maxBurst)
 	var lost []uint16
+	var box *inbox
 	for bad := 0; bad < maxBadReads; {
 		n, attrs, err := remote.Read(buf)
 		if ended(err) {
@@ -186,7 +187,7 @@ func (l *layer) read(remote *webrtc.TrackRemote, levelID uint8, again func(lost 
 		} else { // one packet that Pion cannot place, or too long for buf
 			bad++
 		}
-		if len(burst) > 0 && (err != nil || len(burst) >= maxBurst || !waiting(attrs)) {
+		if len(burst) > 0 && (err != nil || len(burst) >= maxBurst || !waiting(attrs, &box)) {
 			l.deliver(burst...)
 			clear(burst)
 			burst = burst[:0]

@@ -4,8 +4,6 @@ import (
 	"fmt"
 
 	"github.com/pion/interceptor"
-	"github.com/pion/interceptor/pkg/report"
-	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/rtp"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
@@ -43,6 +41,9 @@ func (s *Session) viewerOf(engine *webrtc.MediaEngine, w *wire) (*webrtc.PeerCon
 
 func (s *Session) makePeer(engine *webrtc.MediaEngine, interceptors interceptorsFunc, w *wire) (*webrtc.PeerConnection, error) {
 	boxes := &inboxes{wire: w}
+	if w == nil {
+		boxes.up = &uplink{inlet: s.srv.net.inlet}
+	}
 	registry := &interceptor.Registry{}
 	registry.Add(boxes) // next to the packets: what others read first has no count
 	if err := interceptors(engine, registry); err != nil {
@@ -53,6 +54,8 @@ func (s *Session) makePeer(engine *webrtc.MediaEngine, interceptors interceptors
 	nominate(&settings, seen.proved)
 	if w != nil {
 		w.hook(&settings, seen)
+	} else {
+		boxes.up.hook(&settings, seen)
 	}
 	settings.BufferFactory = boxes.make
 	settings.DisableMediaEngineCopy(true) // each connection has its own already
@@ -68,6 +71,8 @@ func (s *Session) makePeer(engine *webrtc.MediaEngine, interceptors interceptors
 	seen.watch(pc)
 	if w != nil {
 		w.over(pc, seen)
+	} else {
+		boxes.up.over(pc)
 	}
 	return pc, nil
 }
@@ -151,16 +156,7 @@ func publisherInterceptors(engine *webrtc.MediaEngine, registry *interceptor.Reg
 	if err := engine.RegisterHeaderExtension(level, webrtc.RTPCodecTypeAudio); err != nil {
 		return err
 	}
-	receiver, err := report.NewReceiverInterceptor()
-	if err != nil {
-		return err
-	}
-	feedback, err := twcc.NewSenderInterceptor()
-	if err != nil {
-		return err
-	}
-	registry.Add(receiver)
-	registry.Add(feedback)
+	registry.Add(newReception())
 	return nil
 }
 

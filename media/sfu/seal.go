@@ -163,20 +163,37 @@ func newSeal(key, salt []byte, profile srtp.ProtectionProfile) (s *seal, err err
 		return s, nil
 	}
 	s.rtp, s.rtcp = 16, 16+4 // RFC 7714 sections 8.1, 9.1 and 12
+	s.gcm, s.salt, err = gcmOf(key, salt)
+	return s, err
+}
+
+// gcmOf makes a direction's cipher for RTP, and its salt.
+func gcmOf(key, salt []byte) (gcm cipher.AEAD, session [12]byte, err error) {
 	derived, err := derive(key, salt, 0, len(key))
 	if err != nil {
-		return nil, err
+		return nil, session, err
 	}
 	block, err := aes.NewCipher(derived)
 	if err != nil {
-		return nil, err
+		return nil, session, err
 	}
-	if s.gcm, err = cipher.NewGCM(block); err != nil {
-		return nil, err
+	if gcm, err = cipher.NewGCM(block); err != nil {
+		return nil, session, err
 	}
-	derived, err = derive(key, salt, 2, len(s.salt))
-	copy(s.salt[:], derived)
-	return s, err
+	derived, err = derive(key, salt, 2, len(session))
+	copy(session[:], derived)
+	return gcm, session, err
+}
+
+// nonce is that of RFC 7714 section 8.1.
+func nonce(salt [12]byte, ssrc, rounds uint32, number uint16) (n [12]byte) {
+	binary.BigEndian.PutUint32(n[2:], ssrc)
+	binary.BigEndian.PutUint32(n[6:], rounds)
+	binary.BigEndian.PutUint16(n[10:], number)
+	for i := range n {
+		n[i] ^= salt[i]
+	}
+	return n
 }
 
 // derive is the key derivation of RFC 3711 section 4.3, with the labels of section
@@ -221,14 +238,7 @@ func (s *seal) packet(b []byte, n int, h *rtp.Header, r *rollover, head, body []
 	if !ok {
 		return false
 	}
-	// RFC 7714 section 8.1.
-	s.nonce = [12]byte{}
-	binary.BigEndian.PutUint32(s.nonce[2:], h.SSRC)
-	binary.BigEndian.PutUint32(s.nonce[6:], roc)
-	binary.BigEndian.PutUint16(s.nonce[10:], h.SequenceNumber)
-	for i := range s.nonce {
-		s.nonce[i] ^= s.salt[i]
-	}
+	s.nonce = nonce(s.salt, h.SSRC, roc, h.SequenceNumber)
 	return len(s.gcm.Seal(b[n:n], s.nonce[:], plain, b[:n])) == len(b)-n
 }
 
@@ -271,4 +281,34 @@ func (r *rollover) next(number uint16) (rounds uint32, ok bool) {
 	}
 	r.newest = number
 	return r.rounds, true
+}
+
+// opener is the way in of a connection's SRTP over RTP, for AEAD_AES_128_GCM.
+type opener struct {
+	gcm   cipher.AEAD
+	salt  [12]byte
+	nonce [12]byte // see seal
+}
+
+// newOpener makes the remote side's; an error for another cipher.
+func newOpener(c srtp.Config) (*opener, error) {
+	if c.Profile != srtp.ProtectionProfileAeadAes128Gcm {
+		return nil, fmt.Errorf("%w: SRTP profile %v", errNoKeys, c.Profile)
+	}
+	o := &opener{}
+	var err error
+	o.gcm, o.salt, err = gcmOf(c.Keys.RemoteMasterKey, c.Keys.RemoteMasterSalt)
+	return o, err
+}
+
+// open gives the header of b, which is n bytes, and the payload, in room, which
+// must be as long as b; nil when it is not sealed with this key and these rounds.
+func (o *opener) open(room, b []byte, n int, rounds uint32) []byte {
+	o.nonce = nonce(o.salt, binary.BigEndian.Uint32(b[8:]), rounds, binary.BigEndian.Uint16(b[2:]))
+	plain, err := o.gcm.Open(room[n:n], o.nonce[:], b[n:], b[:n])
+	if err != nil {
+		return nil
+	}
+	copy(room, b[:n])
+	return room[:n+len(plain)]
 }

@@ -1,0 +1,158 @@
+package sfu
+
+import (
+	"encoding/binary"
+	"sync"
+
+	"github.com/pion/webrtc/v4"
+)
+
+// uplink is the way in from one publisher, past Pion. Pion's has five goroutines
+// between the socket and who reads a stream; here packets are opened (SRTP) where
+// the socket is read (inlet), and put where Pion would have put them, so that what
+// Pion does for the stream from there on goes on: retransmissions, interceptors.
+//
+// A stream's first packets go Pion's way, which finds out what they belong to.
+// Once it is read, its packets are taken out at the socket. Without keys, by TCP and
+// with another cipher than AEAD_AES_128_GCM it stays Pion's.
+type uplink struct {
+	inlet   *inlet
+	secrets secrets
+
+	mu     sync.Mutex
+	opener *opener // nil: the keys are not known
+	asked  bool    // for the keys
+	closed bool
+}
+
+// hook lets the connection that is made with e be this one's; seen watches it too.
+func (u *uplink) hook(e *webrtc.SettingEngine, seen *trace) { u.secrets.overhear(e, seen.greeted) }
+
+// over sets the connection: when it closes, nothing is taken for it any more.
+func (u *uplink) over(pc *webrtc.PeerConnection) {
+	pc.SCTP().Transport().ICETransport().OnConnectionStateChange(func(state webrtc.ICETransportState) {
+		if state == webrtc.ICETransportStateClosed {
+			u.close()
+		}
+	})
+}
+
+func (u *uplink) close() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.closed = true
+	u.inlet.release(u)
+}
+
+// divert takes a stream whose packet number was just read out of Pion's way.
+func (u *uplink) divert(ssrc uint32, box *inbox, number uint16) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.asked {
+		u.asked = true
+		if keys, err := u.secrets.keys(); err == nil {
+			u.opener, _ = newOpener(keys) // nil: of another cipher
+		}
+	}
+	if u.opener != nil && !u.closed {
+		u.inlet.divert(ssrc, &stream{up: u, open: u.opener, box: box, came: arrivals{newest: uint64(number)}})
+	}
+}
+
+// stream is one that a publisher sends, as the inlet takes it.
+type stream struct {
+	up    *uplink
+	open  *opener
+	box   *inbox
+	came  arrivals
+	since int // packets since Pion had one
+}
+
+// sampleEvery is after how many packets Pion gets one: it counts the rounds of
+// sequence numbers by what it sees, and has to be right if the stream is its own
+// again (another address by TCP, a track that is taken and given again). The packet
+// is the last of a picture, for it comes later than its neighbours.
+const sampleEvery = 4096
+
+// verdicts on a packet.
+const (
+	foreign = iota // not of this stream: its key does not open it
+	taken          // done with, or seen before
+	sampled        // Pion has to see it too, and alone hands it on
+)
+
+// take opens a packet whose header ends at n, in room, and puts it into the
+// stream's box.
+func (s *stream) take(b []byte, n int, room []byte) int {
+	index := s.came.index(binary.BigEndian.Uint16(b[2:]))
+	if s.came.has(index) {
+		return taken
+	}
+	plain := s.open.open(room, b, n, uint32(index>>16))
+	if plain == nil {
+		return foreign
+	}
+	s.came.add(index)
+	s.since++
+	if marker := b[1]&0x80 != 0; s.since >= 2*sampleEvery || marker && s.since >= sampleEvery {
+		s.since = 0
+		return sampled
+	}
+	_, _ = s.box.Write(plain) // a reader that is far behind loses it, as with Pion
+	return taken
+}
+
+// arrivals is which of a stream's packets have come (RFC 3711 section 3.3): the
+// newest index, which is 65536 times the rounds and the sequence number, and the
+// 1024 before it: more than comes in a second.
+type arrivals struct {
+	newest uint64
+	seen   [arrivalsKept / 64]uint64
+}
+
+const arrivalsKept = 1024
+
+// index is the one that a sequence number most likely means (RFC 3711 section
+// 3.3.1).
+func (a *arrivals) index(number uint16) uint64 {
+	ahead := int64(int16(number - uint16(a.newest)))
+	if ahead < 0 && uint64(-ahead) > a.newest { // before the first round there is none
+		return 0
+	}
+	return uint64(int64(a.newest) + ahead)
+}
+
+// has tells whether the packet has come, or is too old to know.
+func (a *arrivals) has(index uint64) bool {
+	if index > a.newest {
+		return false
+	}
+	return a.newest-index >= arrivalsKept || a.seen[index%arrivalsKept/64]&(1<<(index%64)) != 0
+}
+
+// add notes a packet that is proved to be the publisher's.
+func (a *arrivals) add(index uint64) {
+	if index > a.newest {
+		for n := max(a.newest+1, index-min(index, arrivalsKept-1)); n < index; n++ {
+			a.seen[n%arrivalsKept/64] &^= 1 << (n % 64)
+		}
+		a.newest = index
+	}
+	a.seen[index%arrivalsKept/64] |= 1 << (index % 64)
+}
+
+// mediaHeader is the size of an RTP packet's header; ok is false when it is not RTP
+// (RFC 7983 section 7, RFC 5761 section 4), or too short for what it says.
+func mediaHeader(b []byte) (n int, ok bool) {
+	if len(b) < 12 || b[0]>>6 != 2 || b[1] >= 192 && b[1] <= 223 {
+		return 0, false
+	}
+	n = 12 + 4*int(b[0]&15)
+	if b[0]&0x10 != 0 {
+		if len(b) < n+4 {
+			return 0, false
+		}
+		n += 4 + 4*int(binary.BigEndian.Uint16(b[n+2:]))
+	}
+	return n, n <= len(b)
+}

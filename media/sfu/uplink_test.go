@@ -1,0 +1,220 @@
+package sfu
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/pion/rtp"
+	"github.com/pion/srtp/v3"
+	"github.com/pion/transport/v5/packetio"
+)
+
+// sealed is what Pion's cipher, the plain twin, makes of packets.
+type sealed struct {
+	t   testing.TB
+	ctx *srtp.Context
+}
+
+func testKeys(r *rand.Rand, profile srtp.ProtectionProfile) srtp.Config {
+	c := srtp.Config{Profile: profile}
+	for _, part := range []struct {
+		to   *[]byte
+		size int
+	}{{&c.Keys.RemoteMasterKey, 16}, {&c.Keys.RemoteMasterSalt, 12}} {
+		*part.to = make([]byte, part.size)
+		for i := range *part.to {
+			(*part.to)[i] = byte(r.Uint32())
+		}
+	}
+	return c
+}
+
+func newSealed(t testing.TB, c srtp.Config) sealed {
+	t.Helper()
+	ctx, err := srtp.CreateContext(c.Keys.RemoteMasterKey, c.Keys.RemoteMasterSalt, c.Profile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sealed{t, ctx}
+}
+
+func (s sealed) packet(h rtp.Header, payload []byte) (plain, wire []byte) {
+	s.t.Helper()
+	plain, err := (&rtp.Packet{Header: h, Payload: payload}).Marshal()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if wire, err = s.ctx.EncryptRTP(nil, plain, nil); err != nil {
+		s.t.Fatal(err)
+	}
+	return plain, wire
+}
+
+func testStream(t testing.TB, c srtp.Config, first uint16) (*stream, *inbox) {
+	t.Helper()
+	o, err := newOpener(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	box := &inbox{Buffer: packetio.NewBuffer()}
+	return &stream{open: o, box: box, came: arrivals{newest: uint64(first)}}, box
+}
+
+// TestUplinkOpens: three rounds of numbers, in the order of a network that
+// overtakes, with packets twice, of another's key, and damaged.
+func TestUplinkOpens(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	keys := testKeys(r, srtp.ProtectionProfileAeadAes128Gcm)
+	mine, other := newSealed(t, keys), newSealed(t, testKeys(r, srtp.ProtectionProfileAeadAes128Gcm))
+	const first = 30_000
+	s, box := testStream(t, keys, first)
+	room, buf := make([]byte, 2000), make([]byte, 2000)
+	try := func(wire []byte) (verdict int, plain []byte) {
+		n, ok := mediaHeader(wire)
+		if !ok {
+			t.Fatalf("% x is not taken for RTP", wire)
+		}
+		if verdict = s.take(wire, n, room); box.Count() == 0 {
+			return verdict, nil
+		}
+		size, err := box.Read(buf)
+		if err != nil || box.Count() > 0 {
+			t.Fatal("more than one packet came of one", err)
+		}
+		return verdict, buf[:size]
+	}
+	samples, late := 0, [][2][]byte{}
+	check := func(p [2][]byte) {
+		switch v, plain := try(p[1]); {
+		case v == sampled && plain == nil:
+			samples++
+		case v != taken || !bytes.Equal(plain, p[0]):
+			t.Fatalf("got verdict %d, % x, want % x", v, plain, p[0])
+		}
+	}
+	for i := range 3 * 65536 {
+		h := rtp.Header{Version: 2, SSRC: 7, SequenceNumber: uint16(first + i), Timestamp: uint32(i) * 10, PayloadType: 96, Marker: i%5 == 0}
+		if i%3 == 0 {
+			if err := h.SetExtension(3, []byte{1, 2}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		payload := binary.BigEndian.AppendUint32(nil, uint32(i))
+		plain, wire := mine.packet(h, payload)
+		if i%1000 == 999 { // overtaken by up to 200
+			late = append(late, [2][]byte{plain, wire})
+			continue
+		}
+		check([2][]byte{plain, wire})
+		if len(late) > 0 && i%1000 == 199 {
+			check(late[0])
+			late = late[:0]
+		}
+		if i%777 != 0 {
+			continue
+		}
+		if v, again := try(wire); v != taken || again != nil {
+			t.Fatalf("packet %d again: verdict %d, % x", i, v, again)
+		}
+		h.SequenceNumber += 50
+		_, foreignWire := other.packet(h, payload)
+		if v, got := try(foreignWire); v != foreign || got != nil {
+			t.Fatalf("of another's key: verdict %d, % x", v, got)
+		}
+		foreignWire = bytes.Clone(wire)
+		foreignWire[2], foreignWire[3] = byte(h.SequenceNumber>>8), byte(h.SequenceNumber)
+		if v, got := try(foreignWire); v != foreign || got != nil {
+			t.Fatalf("with another number: verdict %d, % x", v, got)
+		}
+	}
+	if samples < 3*65536/(sampleEvery+10) || samples > 3*65536/sampleEvery {
+		t.Errorf("Pion got %d packets of %d", samples, 3*65536)
+	}
+}
+
+func TestArrivals(t *testing.T) {
+	a := arrivals{newest: 10}
+	for _, c := range []struct {
+		number uint16
+		index  uint64
+		has    bool // before
+	}{
+		{10, 10, false}, {10, 10, true}, {12, 12, false}, {11, 11, false}, {11, 11, true}, {9, 9, false},
+		{65530, 0, false}, // of no round
+		{30_000, 30_000, false}, {12, 12, true}, {30_000 - 1024, 28_976, true}, {30_000 - 1023, 28_977, false},
+		{60_000, 60_000, false}, {100, 65_636, false}, {65_000, 65_000, false}, {100, 65_636, true}, {99, 65_635, false},
+	} {
+		i := a.index(c.number)
+		if i != c.index || a.has(i) != c.has {
+			t.Errorf("%d after %d: got %d, %v, want %d, %v", c.number, a.newest, i, a.has(i), c.index, c.has)
+		}
+		if !a.has(i) {
+			a.add(i)
+		}
+	}
+}
+
+// TestUplinkTakes: a publisher's packets come past Pion, in order, over the end of
+// a round; when it leaves, nothing of it stays.
+func TestUplinkTakes(t *testing.T) {
+	s := testServer(t)
+	video, _ := vp8Feed(t)
+	p := publish(t, s, "ann", video)
+	v := watch(t, s, "bob", "ann")
+	receive(t, "video arrives", v.video)
+	diverted := func() int {
+		s.net.inlet.mu.RLock()
+		defer s.net.inlet.mu.RUnlock()
+		return len(s.net.inlet.streams)
+	}
+	if diverted() != 1 {
+		t.Errorf("%d streams are taken at the socket, want 1", diverted())
+	}
+	last := receive(t, "a packet", v.video)
+	for range 100 {
+		next := receive(t, "the next packet", v.video)
+		if next.SequenceNumber != last.SequenceNumber+1 {
+			t.Fatalf("after %d comes %d", last.SequenceNumber, next.SequenceNumber)
+		}
+		last = next
+	}
+	if err := p.pc.Close(); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, "the publisher's session ends", p.session.Done())
+	if diverted() != 0 {
+		t.Errorf("%d streams are taken of a publisher who has left", diverted())
+	}
+}
+
+func FuzzMediaHeader(f *testing.F) {
+	f.Add([]byte{0x80, 96, 0, 1, 0, 0, 0, 1, 0, 0, 0, 7, 1, 2, 3})
+	f.Add([]byte{0x91, 96, 0, 1, 0, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0, 1, 0xbe, 0xde, 0, 1, 0x10, 1, 0, 0, 5})
+	f.Add([]byte{0x90, 96, 0, 1, 0, 0, 0, 1, 0, 0, 0, 7, 0xbe, 0xde, 255, 255})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		n, ok := mediaHeader(b)
+		var h rtp.Header
+		want, err := h.Unmarshal(b)
+		if ok && n > len(b) || ok && err == nil && n != want {
+			t.Fatalf("% x: got %d of %d, Pion %d", b, n, len(b), want)
+		}
+	})
+}
+
+func BenchmarkUplink(b *testing.B) {
+	keys := testKeys(rand.New(rand.NewPCG(1, 1)), srtp.ProtectionProfileAeadAes128Gcm)
+	mine := newSealed(b, keys)
+	s, box := testStream(b, keys, 0)
+	room, buf := make([]byte, 2000), make([]byte, 2000)
+	payload := make([]byte, 1100)
+	for i := 0; b.Loop(); i++ {
+		b.StopTimer()
+		_, wire := mine.packet(rtp.Header{Version: 2, SSRC: 7, SequenceNumber: uint16(i)}, payload)
+		b.StartTimer()
+		if s.take(wire, 12, room) == taken {
+			box.Read(buf)
+		}
+	}
+}
