@@ -3,6 +3,15 @@ package origin
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"braid/media"
+	"braid/media/flv"
+	"braid/media/rtmp"
 )
 
 // Request is a client that wants to publish or play a stream.
@@ -13,6 +22,12 @@ type Request struct {
 	Path      string // as it stands in the URL, escaped, with the play form's ending: /live/cam.flv
 	Query     string // as it stands in the URL, without "?"
 	Remote    string // host:port
+
+	// OnAir says that a stream of this name is on air, in the streaming domain Domain.
+	// A Request to play is asked with them, so that a stream of one domain is not had
+	// through another.
+	OnAir  bool
+	Domain string
 }
 
 // Grant is the answer of Config.Access to somebody who is let in.
@@ -27,8 +42,84 @@ type Grant struct {
 var ErrDenied = errors.New("not allowed")
 
 func (o *Origin) access(ctx context.Context, r Request) (Grant, error) {
+	if err := validKey(r.App, r.Name); err != nil {
+		return Grant{}, err
+	}
 	if o.cfg.Access == nil {
 		return Grant{}, nil
 	}
+	if !r.Publish {
+		r.Domain, r.OnAir = o.domainOf(key{r.App, r.Name})
+	}
 	return o.cfg.Access(ctx, r)
+}
+
+// domainOf is the streaming domain of a stream on air.
+func (h *Hub) domainOf(k key) (domain string, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.streams[k]
+	if s == nil {
+		return "", false
+	}
+	return s.domain, true
+}
+
+// readOnly is the kind of media that a query asks for alone (onlyaudio=1 or
+// onlyvideo=1; artc-api.md section 8); 0: all there is.
+func readOnly(query string) (only byte, err error) {
+	q, _ := url.ParseQuery(query) // of a bad one, the good parts
+	audio, video := q.Get("onlyaudio") == "1", q.Get("onlyvideo") == "1"
+	switch {
+	case audio && video:
+		const words = "onlyaudio and onlyvideo exclude each other"
+		return 0, &rtmp.Refusal{Words: words, Err: fmt.Errorf("origin: %w", media.ErrInvalid)}
+	case audio:
+		return flv.Audio, nil
+	case video:
+		return flv.Video, nil
+	}
+	return 0, nil
+}
+
+// admit decides whether an HTTP client may have a file of a stream, and answers it
+// when not. A player of HLS who comes with a signature is given a session, which
+// goes on when the signature has expired; list tells that the file is a playlist,
+// master that it names other playlists.
+func (o *Origin) admit(w http.ResponseWriter, r *http.Request, app, name string, list, master bool) bool {
+	if _, err := readOnly(r.URL.RawQuery); err != nil {
+		refuse(w, err)
+		return false
+	}
+	if o.cfg.Access == nil {
+		return true
+	}
+	if id := sessionOf(r.URL.RawQuery); id != "" {
+		domain, onAir := o.domainOf(key{app, name})
+		if !o.sessions.resume(id, app, name, domain, onAir) {
+			refuse(w, &rtmp.Refusal{Words: "the session has ended; open the stream's own address again", Err: ErrDenied})
+			return false
+		}
+		return true
+	}
+	g, err := o.access(r.Context(), Request{
+		Host: hostOf(r), App: app, Name: name, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Remote: r.RemoteAddr,
+	})
+	if err != nil {
+		refuse(w, err)
+		return false
+	}
+	if list && g.Keyed {
+		return o.openSession(w, r, app, name, master)
+	}
+	return true
+}
+
+// hostOf is the host that an HTTP client wrote.
+func hostOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = strings.Trim(r.Host, "[]")
+	}
+	return strings.ToLower(host)
 }

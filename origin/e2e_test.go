@@ -386,8 +386,8 @@ func TestHTTPAnswers(t *testing.T) {
 	open(in)
 	in.WriteTag(picture(0, true))
 	in.WriteTag(sound(0))
-	h265 := publish(t, s.Hub, "h265")
-	h265.WriteTag(&flv.Tag{Type: flv.Video, Payload: []byte{0x90, 'h', 'v', 'c', '1', 1, 2}})
+	vvc := publish(t, s.Hub, "vvc")
+	vvc.WriteTag(&flv.Tag{Type: flv.Video, Payload: []byte{0x90, 'v', 'v', 'c', '1', 1, 2}})
 	for _, c := range []struct {
 		method, path string
 		code         int
@@ -403,7 +403,7 @@ func TestHTTPAnswers(t *testing.T) {
 		{"POST", "cam.flv", 405, "only GET"},
 		{"OPTIONS", "cam.flv", 204, ""},
 		{"HEAD", "cam.flv", 200, ""},
-		{"GET", "h265.m3u8", 415, "not supported"},
+		{"GET", "vvc.m3u8", 415, "not supported"},
 		{"GET", "cam.m3u8", 503, "first segment"},
 		{"GET", "cam/1.ts", 404, "is not kept"},
 	} {

@@ -287,7 +287,7 @@ func (o *Origin) openHLS(k hlsKey) (*hlsStream, error) {
 		h.idle.Reset(idleTime)
 		return h, nil
 	}
-	viewer, err := o.Tap(k.app, k.name)
+	viewer, err := o.TapOnly(k.app, k.name, k.only)
 	if err != nil {
 		if h != nil {
 			return h, nil // ended: its last segments

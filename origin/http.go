@@ -9,6 +9,7 @@ import (
 
 	"braid/media"
 	"braid/media/flv"
+	"braid/media/rtmp"
 )
 
 const (
@@ -46,6 +47,9 @@ func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	parts := strings.Split(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	if name, list, master := streamOf(parts); name != "" && !o.admit(w, r, parts[0], name, list, master) {
+		return
+	}
 	if len(parts) == 2 {
 		if name, ok := strings.CutSuffix(parts[1], ".flv"); ok {
 			o.serveFLV(w, r, parts[0], name)
@@ -72,10 +76,31 @@ func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.Error(w, "no such page; streams are /{app}/{name}.flv and /{app}/{name}.m3u8", http.StatusNotFound)
 }
 
+// streamOf finds the name of a stream in a path, "" when there is none, and tells
+// what kind of playlist the path is for, if any.
+func streamOf(parts []string) (name string, list, master bool) {
+	switch {
+	case len(parts) == 3:
+		return parts[1], strings.HasSuffix(parts[2], ".m3u8"), parts[2] == "master.m3u8"
+	case len(parts) == 2:
+		for _, ending := range []string{".flv", ".m3u8", ".jpg"} {
+			if name, ok := strings.CutSuffix(parts[1], ending); ok {
+				return name, ending == ".m3u8", false
+			}
+		}
+	}
+	return "", false, false
+}
+
 // refuse answers in words what a player cannot get.
 func refuse(w http.ResponseWriter, err error) {
 	code := http.StatusInternalServerError
 	switch {
+	case errors.Is(err, ErrDenied):
+		code = http.StatusForbidden
+	case errors.Is(err, media.ErrLimit):
+		code = http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", "60")
 	case errors.Is(err, media.ErrNotFound):
 		code = http.StatusNotFound
 	case errors.Is(err, media.ErrInvalid):
@@ -87,11 +112,20 @@ func refuse(w http.ResponseWriter, err error) {
 		http.Error(w, "origin: the first segment, or what comes next, is not complete yet", http.StatusServiceUnavailable)
 		return
 	}
-	http.Error(w, err.Error(), code)
+	words := err.Error()
+	if r := (*rtmp.Refusal)(nil); errors.As(err, &r) {
+		words = r.Words
+	}
+	http.Error(w, words, code)
 }
 
 func (o *Origin) serveFLV(w http.ResponseWriter, r *http.Request, app, name string) {
-	v, err := o.Play(app, name)
+	only, err := readOnly(r.URL.RawQuery)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	v, err := o.PlayOnly(app, name, only)
 	if err != nil {
 		refuse(w, err)
 		return
@@ -102,10 +136,14 @@ func (o *Origin) serveFLV(w http.ResponseWriter, r *http.Request, app, name stri
 		return
 	}
 	first, err := v.firstTags(r.Context())
+	if errors.Is(err, media.ErrNotFound) {
+		refuse(w, err)
+		return
+	}
 	if err != nil {
 		return // nobody is there, or the stream ended without a tag
 	}
-	audio, video, _ := v.s.tracks()
+	audio, video, _ := v.tracks()
 	if !audio && !video {
 		audio, video = true, true
 	}
@@ -135,20 +173,23 @@ func (o *Origin) serveFLV(w http.ResponseWriter, r *http.Request, app, name stri
 }
 
 // firstTags is Next, but waits until the FLV header can be written: it says which
-// tracks there are, and players wait for ever for a track that never comes.
+// tracks there are, and players wait for ever for a track that never comes. It fails
+// as Hub.PlayOnly does when the one that is wanted does not come.
 func (v *Viewer) firstTags(ctx context.Context) ([]*Tag, error) {
 	var first []*Tag
-	_, _, wait := v.s.tracks()
+	_, _, wait := v.tracks()
 	settled, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	for {
 		tags, err := v.Next(settled)
 		first = append(first, tags...)
-		audio, video, _ := v.s.tracks()
+		_, _, wait := v.tracks()
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case err != nil && len(first) > 0, audio && video && len(first) > 0:
+		case errors.Is(err, context.DeadlineExceeded) && v.lacks() != nil:
+			return nil, v.lacks()
+		case err != nil && len(first) > 0, wait == 0 && len(first) > 0:
 			return first, nil
 		case errors.Is(err, context.DeadlineExceeded):
 			return v.Next(ctx)

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"braid/media"
-	"braid/media/flv"
-	"braid/media/h264"
 )
 
 // Hub knows the streams on air by application and name, and carries tags from
@@ -100,13 +98,26 @@ func (h *Hub) endLocked(s *stream) {
 }
 
 // Play joins a stream. It fails with media.ErrNotFound when it is not on air.
-func (h *Hub) Play(app, name string) (*Viewer, error) { return h.play(app, name, false) }
+func (h *Hub) Play(app, name string) (*Viewer, error) { return h.PlayOnly(app, name, 0) }
+
+// PlayOnly joins a stream for one kind of media, flv.Audio or flv.Video; 0: for all
+// that there is. Metadata and sequence headers of the other kind are left out too. It
+// fails as Play does, and with media.ErrNotFound when the stream lacks that kind and
+// was given the time to show it.
+func (h *Hub) PlayOnly(app, name string, only byte) (*Viewer, error) {
+	return h.join(app, name, only, false)
+}
 
 // Tap is Play for a part of braid: it is not counted as somebody watching, nor are
 // its bytes as sent.
-func (h *Hub) Tap(app, name string) (*Viewer, error) { return h.play(app, name, true) }
+func (h *Hub) Tap(app, name string) (*Viewer, error) { return h.TapOnly(app, name, 0) }
 
-func (h *Hub) play(app, name string, internal bool) (*Viewer, error) {
+// TapOnly is PlayOnly as Tap is Play.
+func (h *Hub) TapOnly(app, name string, only byte) (*Viewer, error) {
+	return h.join(app, name, only, true)
+}
+
+func (h *Hub) join(app, name string, only byte, internal bool) (*Viewer, error) {
 	if err := validKey(app, name); err != nil {
 		return nil, err
 	}
@@ -120,7 +131,10 @@ func (h *Hub) play(app, name string, internal bool) (*Viewer, error) {
 	if s == nil || s.ended {
 		return nil, fmt.Errorf("origin: play %s/%s: nobody publishes it: %w", app, name, media.ErrNotFound)
 	}
-	v := newViewer(s, internal, s.gop.start(s.last), s.gop.keyed)
+	if err := s.lacksLocked(only); err != nil {
+		return nil, err
+	}
+	v := newViewer(s, internal, only, s.gop.start(s.last), s.gop.keyed)
 	s.viewers[v] = struct{}{}
 	return v, nil
 }
@@ -162,7 +176,7 @@ type StreamInfo struct {
 	BytesIn   uint64    // media payload received
 	BytesOut  uint64    // FLV bytes taken by viewers, HLS segments served
 
-	Video, Audio  string // "H264", "AAC", "unknown" (Enhanced RTMP or old codecs), empty without
+	Video, Audio  string // names of media.Codec, "unknown" for others, empty without
 	Width, Height int    // 0 when not known
 }
 
@@ -198,29 +212,8 @@ func (s *stream) info() StreamInfo {
 	if s.hasAudio {
 		i.Audio = "unknown"
 	}
-	if t := s.now.video; t != nil {
-		i.Video, i.Width, i.Height = describeVideo(&t.Tag)
-	}
-	if s.now.audio != nil {
-		i.Audio = string(media.AAC) // the only one that flv.IsSequenceHeader knows
-	}
+	s.describeLocked(&i)
 	return i
-}
-
-// describeVideo reads codec and size from a video sequence header.
-func describeVideo(t *flv.Tag) (codec string, width, height int) {
-	if t.Payload[0]&0x80 != 0 || len(t.Payload) < 5 {
-		return "unknown", 0, 0
-	}
-	spss, _, _, err := h264.ParseDecoderConfig(t.Payload[5:])
-	if err != nil || len(spss) == 0 {
-		return string(media.H264), 0, 0
-	}
-	sps, err := h264.ParseSPS(spss[0])
-	if err != nil {
-		return string(media.H264), 0, 0
-	}
-	return string(media.H264), sps.Width, sps.Height
 }
 
 func validKey(app, name string) error {

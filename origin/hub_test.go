@@ -321,11 +321,11 @@ func TestStreams(t *testing.T) {
 	open(cam)
 	cam.WriteTag(picture(0, true))
 	odd := publish(t, h, "odd")
-	odd.WriteTag(&flv.Tag{Type: flv.Video, Payload: []byte{0x90, 'h', 'v', 'c', '1', 1, 2}}) // Enhanced RTMP sequence start
-	odd.WriteTag(&flv.Tag{Type: flv.Video, Payload: []byte{0x91, 'h', 'v', 'c', '1', 1, 2}})
+	odd.WriteTag(&flv.Tag{Type: flv.Video, Payload: []byte{0x90, 'v', 'v', 'c', '1', 1, 2}}) // Enhanced RTMP sequence start
+	odd.WriteTag(&flv.Tag{Type: flv.Video, Payload: []byte{0x91, 'v', 'v', 'c', '1', 1, 2}})
 	v := join(t, h, "cam")
 	waiting(t, v)
-	if _, err := h.play("live", "cam", true); err != nil {
+	if _, err := h.Tap("live", "cam"); err != nil {
 		t.Fatal(err)
 	}
 	s := h.Streams()

@@ -3,7 +3,8 @@
 // pictures at once. Tags pass through as the publisher made them, with whatever
 // SEI is in their pictures; only HLS takes them apart, into MPEG-TS.
 //
-// It does not transcode, record, authorize or call back. Goroutines: two at most
+// Who may publish and play is decided by Config.Access. It does not transcode,
+// record or call back. Goroutines: two at most
 // for each RTMP connection (media/rtmp), one for each stream that is watched as
 // HLS; HTTP-FLV runs in the HTTP server's.
 package origin
@@ -35,7 +36,8 @@ type Config struct {
 	// Ingest takes publishers of the application IngestApp in place of the hub; see
 	// rtmp.Handler. nil: IngestApp is like any other. With it, nobody plays there.
 	Ingest func(rtmp.Request) (rtmp.Ingest, error)
-	// Access decides who may publish and play; nil: everyone may. See Request.
+	// Access decides who may publish and play, with names that are valid; nil:
+	// everyone may. An error's kind is answered as by rtmp.Handler, ErrDenied as it says.
 	Access func(context.Context, Request) (Grant, error)
 	// Changed is told of each stream that goes on air or has ended, in order, one at
 	// a time, from the goroutine that made it so; it must not block.
@@ -55,6 +57,8 @@ type Origin struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // HLS goroutines
+
+	sessions sessions
 
 	mu  sync.Mutex
 	hls map[hlsKey]*hlsStream
@@ -136,7 +140,7 @@ func (h rtmpHandler) Publish(r rtmp.Request) (rtmp.Ingest, error) {
 	if h.elsewhere(r.App) {
 		return h.o.cfg.Ingest(r)
 	}
-	g, err := h.allow(r, true)
+	g, err := h.o.access(h.o.ctx, request(r, true))
 	if err != nil {
 		return nil, err
 	}
@@ -151,24 +155,24 @@ func (h rtmpHandler) Play(r rtmp.Request) (rtmp.Playback, error) {
 	if h.elsewhere(r.App) {
 		return nil, fmt.Errorf("origin: play %s/…: nothing is played there: %w", r.App, media.ErrNotFound)
 	}
-	if _, err := h.allow(r, false); err != nil {
+	only, err := readOnly(r.Query)
+	if err != nil {
 		return nil, err
 	}
-	v, err := h.o.Hub.Play(r.App, r.Stream)
+	if _, err := h.o.access(h.o.ctx, request(r, false)); err != nil {
+		return nil, err
+	}
+	v, err := h.o.PlayOnly(r.App, r.Stream, only)
 	if err != nil {
 		return nil, err
 	}
 	return &rtmpPlayback{viewer: v}, nil
 }
 
-// allow asks Config.Access.
-func (h rtmpHandler) allow(r rtmp.Request, publish bool) (Grant, error) {
-	if err := validKey(r.App, r.Stream); err != nil {
-		return Grant{}, err
-	}
-	return h.o.access(context.Background(), Request{
+func request(r rtmp.Request, publish bool) Request {
+	return Request{
 		Publish: publish, Host: r.Host, App: r.App, Name: r.Stream, Path: "/" + r.App + "/" + r.Stream, Query: r.Query, Remote: r.Remote.String(),
-	})
+	}
 }
 
 func (h rtmpHandler) elsewhere(app string) bool { return app == IngestApp && h.o.cfg.Ingest != nil }

@@ -1,11 +1,14 @@
 package origin
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"braid/media"
 	"braid/media/flv"
+	"braid/media/rtmp"
 )
 
 // graceTime is how long a stream outlives its publisher: a restarting encoder
@@ -51,9 +54,10 @@ type stream struct {
 type Ingest struct{ s *stream }
 
 // WriteTag takes the next tag of the stream and hands it to all viewers. It does
-// not wait for any of them. t may be kept by the caller; its payload is copied.
+// not wait for any of them. t may be kept by the caller; its payload is copied. Of an
+// Enhanced RTMP message with several tracks viewers get the first, see flv.Plain.
 func (in *Ingest) WriteTag(t *flv.Tag) {
-	if len(t.Payload) == 0 || endOfSequence(t) {
+	if t = flv.Plain(t); t == nil || len(t.Payload) == 0 || endOfSequence(t) {
 		return
 	}
 	s := in.s
@@ -70,6 +74,9 @@ func (s *stream) writeLocked(t *flv.Tag) {
 	n := newTag(t, s.timestampLocked(t), s.epoch)
 	if n.header() && !s.now.set(n) {
 		return // some encoders repeat them; players would start anew
+	}
+	if n.kind == kindVideoSH {
+		s.now.color = nil // of the pictures before it
 	}
 	s.hasVideo = s.hasVideo || n.Type == flv.Video
 	s.hasAudio = s.hasAudio || n.Type == flv.Audio
@@ -153,8 +160,25 @@ const settleTime = time.Second
 func (s *stream) tracks() (audio, video bool, again time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.tracksLocked()
+}
+
+func (s *stream) tracksLocked() (audio, video bool, again time.Duration) {
 	if !s.hasAudio || !s.hasVideo {
 		again = max(0, time.Until(s.since.Add(settleTime)))
 	}
 	return s.hasAudio, s.hasVideo, again
+}
+
+// lacksLocked is the error for a viewer who wants one kind of media, flv.Audio or
+// flv.Video, that the stream does not have, nor will have; 0 is never lacking.
+func (s *stream) lacksLocked(only byte) error {
+	audio, video, again := s.tracksLocked()
+	switch {
+	case only == 0 || again > 0 || only == flv.Audio && audio || only == flv.Video && video:
+		return nil
+	case only == flv.Audio:
+		return &rtmp.Refusal{Words: "the stream has no sound", Err: fmt.Errorf("origin: play %s/%s: onlyaudio: %w", s.app, s.name, media.ErrNotFound)}
+	}
+	return &rtmp.Refusal{Words: "the stream has no pictures", Err: fmt.Errorf("origin: play %s/%s: onlyvideo: %w", s.app, s.name, media.ErrNotFound)}
 }

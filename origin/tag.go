@@ -25,6 +25,7 @@ const (
 	kindMeta         // onMetaData
 	kindVideoSH      // video sequence header
 	kindAudioSH      // audio sequence header
+	kindColor        // how the pictures' colours are meant (Enhanced RTMP)
 )
 
 // header tells whether a decoder needs the tag to understand those behind it.
@@ -45,14 +46,23 @@ func newTag(t *flv.Tag, timestamp, epoch uint32) *Tag {
 var onMetaData = append([]byte{2, 0, 10}, "onMetaData"...) // an AMF0 string
 
 func kindOf(t *flv.Tag) kind {
+	if t.Type == flv.Script {
+		if bytes.HasPrefix(t.Payload, onMetaData) {
+			return kindMeta
+		}
+		return kindMedia
+	}
+	p, err := flv.ParsePacket(t)
 	switch {
-	case t.Type == flv.Script && bytes.HasPrefix(t.Payload, onMetaData):
-		return kindMeta
-	case t.Type == flv.Video && flv.IsSequenceHeader(t):
+	case err != nil: // passed on: a player may know better
+		return kindMedia
+	case p.Role == flv.RoleColor:
+		return kindColor
+	case p.Role == flv.RoleConfig && t.Type == flv.Video:
 		return kindVideoSH
-	case t.Type == flv.Audio && flv.IsSequenceHeader(t):
+	case p.Role == flv.RoleConfig:
 		return kindAudioSH
-	case t.Type == flv.Video && flv.IsVideoKey(t.Payload):
+	case p.Role == flv.RoleFrame && t.Type == flv.Video && p.Key:
 		return kindKey
 	}
 	return kindMedia
@@ -61,17 +71,30 @@ func kindOf(t *flv.Tag) kind {
 // endOfSequence recognises the tag with which encoders end a video. Its frame
 // type says "key" and players stop at it, though the publisher may come back.
 func endOfSequence(t *flv.Tag) bool {
-	if t.Type != flv.Video || len(t.Payload) < 2 {
-		return false
-	}
-	if p := t.Payload; p[0]&0x80 != 0 { // Enhanced RTMP v1: PacketTypeSequenceEnd
-		return p[0]&15 == 2
-	}
-	return t.Payload[0]&15 == 7 && t.Payload[1] == 2
+	p, err := flv.ParsePacket(t)
+	return err == nil && p.Role == flv.RoleEnd
 }
 
-// headers are the newest metadata and sequence headers; nil where none has come.
-type headers struct{ meta, video, audio *Tag }
+// only is the tag as a viewer gets it who wants one kind of media, flv.Audio or
+// flv.Video; nil when it is of the other.
+func (t *Tag) only(kind byte) *Tag {
+	switch {
+	case t.kind == kindMeta:
+		payload := flv.OnlyMetadata(t.Payload, kind)
+		if payload == nil {
+			return nil
+		}
+		n := newTag(&flv.Tag{Type: flv.Script, Payload: payload}, t.Timestamp, t.epoch)
+		n.Arrived = t.Arrived
+		return n
+	case t.Type == flv.Script, t.Type == kind:
+		return t
+	}
+	return nil
+}
+
+// headers are the newest metadata, sequence headers and colours; nil where none has come.
+type headers struct{ meta, video, color, audio *Tag }
 
 // set takes a header tag. It reports false for a repetition of what is known.
 func (h *headers) set(t *Tag) bool {
@@ -89,13 +112,15 @@ func (h *headers) slot(k kind) **Tag {
 		return &h.meta
 	case kindVideoSH:
 		return &h.video
+	case kindColor:
+		return &h.color
 	}
 	return &h.audio
 }
 
 // appendAt appends the headers as if they had come at the given time, so that a joiner's timestamps begin where the media does.
 func (h *headers) appendAt(dst []*Tag, timestamp uint32, arrived time.Time) []*Tag {
-	for _, t := range []*Tag{h.meta, h.video, h.audio} {
+	for _, t := range []*Tag{h.meta, h.video, h.color, h.audio} {
 		if t != nil {
 			n := newTag(&t.Tag, timestamp, t.epoch)
 			n.Arrived = arrived

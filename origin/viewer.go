@@ -23,7 +23,8 @@ const (
 // key frame, but never a metadata tag or sequence header that is still valid.
 type Viewer struct {
 	s        *stream
-	internal bool          // the HLS segmenter: not counted as somebody watching
+	internal bool          // a part of braid: not counted as somebody watching
+	only     byte          // flv.Audio or flv.Video: that kind of media alone; 0: all
 	wake     chan struct{} // holds one; put and end send without waiting, Next receives
 
 	mu      sync.Mutex
@@ -37,12 +38,51 @@ type Viewer struct {
 }
 
 // newViewer begins with start; keyed tells whether a key frame is in it.
-func newViewer(s *stream, internal bool, start []*Tag, keyed bool) *Viewer {
-	v := &Viewer{s: s, internal: internal, wake: make(chan struct{}, 1), queue: start, waitKey: !keyed}
+func newViewer(s *stream, internal bool, only byte, start []*Tag, keyed bool) *Viewer {
+	v := &Viewer{s: s, internal: internal, only: only, wake: make(chan struct{}, 1), queue: start, waitKey: !keyed}
+	if only != 0 {
+		v.queue = startOnly(start, only)
+	}
 	for _, t := range v.queue {
 		v.bytes += len(t.FLV)
 	}
 	return v
+}
+
+// startOnly is what a joiner who wants one kind of media gets of start. Sound has no
+// key frames: its newest second is enough.
+func startOnly(start []*Tag, only byte) (kept []*Tag) {
+	for _, t := range start {
+		old := only == flv.Audio && t.kind == kindMedia && start[len(start)-1].Arrived.Sub(t.Arrived) > soundSpan
+		if t = t.only(only); t != nil && !old {
+			kept = append(kept, t)
+		}
+	}
+	return kept
+}
+
+// tracks tells what of the stream the viewer gets; see stream.tracks.
+func (v *Viewer) tracks() (audio, video bool, again time.Duration) {
+	audio, video, again = v.s.tracks()
+	switch v.only {
+	case flv.Audio:
+		video = false
+	case flv.Video:
+		audio = false
+	default:
+		return audio, video, again
+	}
+	if audio || video {
+		again = 0
+	}
+	return audio, video, again
+}
+
+// lacks is stream.lacksLocked for the viewer.
+func (v *Viewer) lacks() error {
+	v.s.mu.Lock()
+	defer v.s.mu.Unlock()
+	return v.s.lacksLocked(v.only)
 }
 
 // Next returns the tags that wait, in order, at least one; it blocks until there
@@ -91,6 +131,11 @@ func (v *Viewer) Close() {
 
 // put offers the next tag of the stream; it never blocks.
 func (v *Viewer) put(t *Tag) {
+	if v.only != 0 {
+		if t = t.only(v.only); t == nil {
+			return
+		}
+	}
 	v.mu.Lock()
 	v.offerLocked(t)
 	v.mu.Unlock()

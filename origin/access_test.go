@@ -1,0 +1,214 @@
+package origin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"braid/media"
+	"braid/media/flv"
+	"braid/media/rtmp"
+)
+
+// doorman lets in who says "key=good", while it is open, at the host "gold".
+type doorman struct {
+	shut  bool
+	asked []Request
+}
+
+func (d *doorman) access(_ context.Context, r Request) (Grant, error) {
+	d.asked = append(d.asked, r)
+	if d.shut || !strings.Contains(r.Query, "key=good") {
+		return Grant{}, &rtmp.Refusal{Words: "the key is not good", Err: ErrDenied}
+	}
+	return Grant{Domain: "gold", Keyed: true}, nil
+}
+
+// TestSession: a player of HLS is let in by its key, gets a session, and goes on
+// when the key holds no more.
+func TestSession(t *testing.T) {
+	d := &doorman{}
+	o := New(Config{Log: quiet(), Access: d.access})
+	defer o.Close()
+	in, err := o.PublishAs(Publisher{Domain: "gold", App: "live", Name: "cam", Remote: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open(in)
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ; i++ {
+			in.WriteTag(picture(i*100, i%10 == 0))
+			select {
+			case <-time.After(10 * time.Millisecond):
+			case <-stop:
+				return
+			}
+		}
+	}()
+	defer func() { close(stop); <-done }()
+	get := func(path string) (code int, body string) {
+		t.Helper()
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest("GET", path, nil)
+		r.Host = "Gold:8080"
+		o.ServeHTTP(w, r)
+		b, _ := io.ReadAll(w.Body)
+		return w.Code, string(b)
+	}
+	for _, path := range []string{"/live/cam.m3u8", "/live/cam.flv", "/live/cam.jpg", "/live/cam/1.ts", "/live/cam/ll.m3u8?key=bad", "/live/nobody.flv"} {
+		if code, body := get(path); code != 403 || !strings.Contains(body, "the key is not good") {
+			t.Errorf("%s without a key: got %d %s", path, code, body)
+		}
+	}
+	first := d.asked[0]
+	if first.Host != "gold" || first.App != "live" || first.Name != "cam" || first.Path != "/live/cam.m3u8" || !first.OnAir || first.Domain != "gold" || first.Publish {
+		t.Errorf("asked with %+v", first)
+	}
+	if code, body := get("/live/nobody.m3u8?key=good"); code != 404 {
+		t.Errorf("a stream that is not on air: got %d %s", code, body)
+	}
+	code, master := get("/live/cam.m3u8?key=good&onlyvideo=1")
+	at := strings.Split(strings.TrimSpace(master), "\n")
+	if code != 200 || !strings.Contains(master, "#EXT-X-STREAM-INF:BANDWIDTH=") {
+		t.Fatalf("with the key: got %d %s", code, master)
+	}
+	u, err := url.Parse(at[len(at)-1])
+	if err != nil || u.Path != "cam.m3u8" || u.Query().Get("onlyvideo") != "1" || strings.Contains(u.RawQuery, "good") {
+		t.Fatalf("the master playlist leads to %q (%v)", at[len(at)-1], err)
+	}
+	d.shut = true
+	if code, _ := get("/live/cam.m3u8?key=good"); code != 403 {
+		t.Errorf("a new player after the key has expired: got %d", code)
+	}
+	list := ""
+	await(t, "the playlist of the session", func() bool { code, list = get("/live/" + u.String()); return code == 200 })
+	lines := strings.Split(strings.TrimSpace(list), "\n")
+	segment := lines[len(lines)-1]
+	if code, body := get("/live/" + segment); code != 200 || len(body)%188 != 0 || len(body) == 0 {
+		t.Errorf("segment %s: got %d, %d bytes", segment, code, len(body))
+	}
+	for _, path := range []string{"/live/" + strings.Split(segment, "?")[0], "/live/other/1.ts?" + u.RawQuery, "/live/cam_720p.m3u8?" + u.RawQuery, "/live/cam.m3u8?braid_session=ABC"} {
+		if code, _ := get(path); code != 403 {
+			t.Errorf("%s: got %d, want 403", path, code)
+		}
+	}
+}
+
+func TestSessions(t *testing.T) {
+	var s sessions
+	now := time.Now()
+	id, _ := s.open("live", "cam", true, now)
+	for _, c := range []struct {
+		name, domain string
+		onAir, want  bool
+	}{
+		{"cam", "", false, true}, {"cam", "gold", true, true}, {"cam_720p", "gold", true, true}, {"cam_", "gold", true, false},
+		{"cam_7_p", "gold", true, false}, {"camera", "gold", true, false}, {"cam", "silver", true, false},
+	} {
+		if got := s.resume(id, "live", c.name, c.domain, c.onAir); got != c.want {
+			t.Errorf("%+v: got %v", c, got)
+		}
+	}
+	s.all[id].used = now.Add(-sessionIdle - time.Second)
+	if s.resume(id, "live", "cam", "gold", true) {
+		t.Error("an idle session goes on")
+	}
+	s.next = time.Time{}
+	if s.open("live", "cam", false, now); len(s.all) != 1 {
+		t.Errorf("%d sessions are kept, one is in use", len(s.all))
+	}
+	for len(s.all) < maxSessions {
+		s.open("live", "cam", false, now)
+	}
+	if _, ok := s.open("live", "cam", false, now); ok {
+		t.Errorf("session %d is opened", maxSessions+1)
+	}
+}
+
+// TestOnly: a viewer who wants one kind of media gets no tag of the other, and
+// metadata that agree.
+func TestOnly(t *testing.T) {
+	h := NewHub()
+	defer h.Close()
+	in := publish(t, h, "cam")
+	meta := &flv.Tag{Type: flv.Script, Payload: []byte("\x02\x00\x0aonMetaData\x03" +
+		"\x00\x05width\x00\x40\x94\x00\x00\x00\x00\x00\x00" + "\x00\x06stereo\x01\x01" + "\x00\x00\x09")}
+	in.WriteTag(meta)
+	in.WriteTag(avcHeader(30))
+	in.WriteTag(aacHeader())
+	in.WriteTag(picture(0, true))
+	in.WriteTag(sound(0))
+	for _, c := range []struct {
+		only       byte
+		has, lacks string
+	}{{flv.Audio, "stereo", "width"}, {flv.Video, "width", "stereo"}} {
+		v, err := h.PlayOnly("live", "cam", c.only)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.Close()
+		in.WriteTag(picture(40, false))
+		in.WriteTag(sound(40))
+		in.WriteTag(picture(80, true))
+		kinds := map[kind]int{}
+		for _, tag := range waiting(t, v) {
+			if tag.Type != c.only && tag.Type != flv.Script {
+				t.Errorf("only %d: got a tag of type %d", c.only, tag.Type)
+			}
+			if tag.kind == kindMeta && (!bytes.Contains(tag.Payload, []byte(c.has)) || bytes.Contains(tag.Payload, []byte(c.lacks)) || !bytes.Contains(tag.FLV, tag.Payload)) {
+				t.Errorf("only %d: metadata %q", c.only, tag.Payload)
+			}
+			kinds[tag.kind]++
+		}
+		if kinds[kindMeta] != 1 || kinds[kindVideoSH]+kinds[kindAudioSH] != 1 || kinds[kindMedia]+kinds[kindKey] < 2 {
+			t.Errorf("only %d: got %v", c.only, kinds)
+		}
+	}
+}
+
+// TestOnlyLacking: what a stream does not have is not found, once it had the time
+// to show it.
+func TestOnlyLacking(t *testing.T) {
+	o := New(Config{Log: quiet()})
+	defer o.Close()
+	web := httptest.NewServer(o)
+	defer web.Close()
+	in := publish(t, o.Hub, "mic")
+	in.WriteTag(aacHeader())
+	in.WriteTag(sound(0))
+	get := func(path string) (int, string) {
+		t.Helper()
+		r, err := http.Get(web.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		b, _ := io.ReadAll(r.Body)
+		return r.StatusCode, string(b)
+	}
+	for _, path := range []string{"/live/mic.flv", "/live/mic.m3u8"} { // the first waits for the stream to settle
+		if code, body := get(path + "?onlyvideo=1"); code != 404 || !strings.Contains(body, "has no pictures") {
+			t.Errorf("%s?onlyvideo=1: got %d %s", path, code, body)
+		}
+		if code, body := get(path + "?onlyvideo=1&onlyaudio=1"); code != 400 || !strings.Contains(body, "exclude each other") {
+			t.Errorf("%s, both: got %d %s", path, code, body)
+		}
+	}
+	if _, err := o.PlayOnly("live", "mic", flv.Video); !errors.Is(err, media.ErrNotFound) {
+		t.Errorf("PlayOnly: got %v", err)
+	}
+	if v, err := o.PlayOnly("live", "mic", flv.Audio); err != nil {
+		t.Errorf("sound alone: %v", err)
+	} else {
+		v.Close()
+	}
+}
