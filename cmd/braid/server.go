@@ -78,6 +78,7 @@ type server struct {
 
 	storages   map[string]storage.Storage // of the config, by name
 	recordings *records.Index
+	pictures   *storage.Dir // of streams
 
 	metrics    *metrics.Metrics
 	metricsAt  net.Listener // nil: the HTTP listener serves them
@@ -114,6 +115,9 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 	if err := s.openRecordings(); err != nil {
 		return nil, err
 	}
+	if err := s.openPictures(); err != nil {
+		return nil, err
+	}
 	s.sfu, err = sfu.New(sfu.Config{
 		Listen: cfg.Media.Listen, PublicIPs: cfg.publicIPs(), STUNServers: cfg.stunServers(), Voices: cfg.Media.Voices, Log: log.With("part", "sfu"),
 		Events: func(e event.Event) { s.recorder.queue.Put(e) },
@@ -135,6 +139,7 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 	s.origin = origin.New(origin.Config{Log: log.With("part", "origin"), Ingest: into.Publish, Changed: s.studio.changed})
 	s.studio.attach(s.origin)
 	s.studio.jobs[store.RecordKind] = s.record
+	s.studio.jobs[store.SnapshotKind] = s.snapshot
 	if err := s.openMetrics(); err != nil {
 		return nil, err
 	}
@@ -413,6 +418,9 @@ func (s *server) close() {
 		if err := s.recordings.Close(); err != nil {
 			s.log.Error("close the index of recordings", "error", err)
 		}
+	}
+	if s.pictures != nil {
+		s.pictures.Close()
 	}
 	if s.store != nil {
 		if err := s.store.Close(); err != nil {
