@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/asticode/go-astits v1.16.0
+	github.com/bluenviron/mediacommon/v2 v2.9.3
 	github.com/chromedp/chromedp v0.23.0
 	github.com/goccy/go-yaml v1.18.0
 	github.com/minio/minio-go/v7 v7.1.0
@@ -23,11 +24,12 @@ require (
 
 require github.com/coder/websocket v1.8.14
 
+require github.com/kylelemons/godebug v1.1.0 // indirect
+
 require (
 	github.com/abema/go-mp4 v1.7.1 // indirect
 	github.com/benburkert/openpgp v0.0.0-20160410205803-c2471f86866c // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
-	github.com/bluenviron/mediacommon/v2 v2.9.3 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/datarhei/gosrt v0.11.0 // indirect
 	github.com/go-ini/ini v1.67.0 // indirect

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"braid/media"
-	"braid/media/flv"
 )
 
 const (
@@ -83,7 +82,7 @@ func (h *hlsStream) segmenter(k hlsKey) *segmenter {
 }
 
 // run segments until the stream has ended and its end was shown, or ctx ends.
-func (h *hlsStream) run(ctx context.Context, s *segmenter, only byte) {
+func (h *hlsStream) run(ctx context.Context, s *segmenter) {
 	defer h.viewer.Close()
 	for {
 		tags, err := h.viewer.Next(ctx)
@@ -101,9 +100,7 @@ func (h *hlsStream) run(ctx context.Context, s *segmenter, only byte) {
 			return
 		}
 		for _, t := range tags {
-			if only == 0 || t.Type == only {
-				s.write(t)
-			}
+			s.write(t)
 		}
 		h.note(s.problem)
 	}
@@ -301,7 +298,7 @@ func (o *Origin) openHLS(k hlsKey) (*hlsStream, error) {
 	o.hls[k] = h
 	o.wg.Go(func() {
 		defer cancel()
-		h.run(ctx, s, k.only)
+		h.run(ctx, s)
 		h.idle.Stop()
 		o.mu.Lock()
 		defer o.mu.Unlock()
@@ -321,15 +318,4 @@ func (o *Origin) findHLS(k hlsKey) *hlsStream {
 		h.idle.Reset(idleTime)
 	}
 	return h
-}
-
-// onlyTag is the kind of tags that a query leaves of a stream; see hlsKey.only.
-func onlyTag(audio, video bool) byte {
-	switch {
-	case audio && !video:
-		return flv.Audio
-	case video && !audio:
-		return flv.Video
-	}
-	return 0
 }

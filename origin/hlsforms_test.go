@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,23 +27,24 @@ func TestHLSForms(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	s.publishing(t, "cam")
+	var all sync.WaitGroup // each takes the time of what it plays
 	for query, want := range map[string]string{"": "h264 aac", "?onlyaudio=1&x=1": "aac", "?x=1&onlyvideo=1": "h264"} {
 		for _, path := range hlsForms("cam") {
-			t.Run(path+query, func(t *testing.T) {
-				t.Parallel()
+			all.Go(func() {
 				var got []string
 				for _, p := range probe(t, s.http+path+query) {
 					if n, _ := strconv.Atoi(p.Frames); n < 75 {
-						t.Errorf("%s: %s frames of 3 s", p.Codec, p.Frames)
+						t.Errorf("%s: %s frames of 3 s of %s", path+query, p.Frames, p.Codec)
 					}
 					got = append(got, p.Codec)
 				}
 				if strings.Join(got, " ") != want {
-					t.Errorf("got %v, want %s", got, want)
+					t.Errorf("%s: got %v, want %s", path+query, got, want)
 				}
 			})
 		}
 	}
+	all.Wait()
 }
 
 var (

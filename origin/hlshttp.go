@@ -23,7 +23,12 @@ func (o *Origin) servePlaylist(w http.ResponseWriter, r *http.Request, app, name
 	if !mp4 {
 		l.prefix = name + "/"
 	}
-	h, err := o.openHLS(hlsKeyOf(r.URL, app, name, mp4))
+	k, err := hlsKeyOf(r.URL, app, name, mp4)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	h, err := o.openHLS(k)
 	if err != nil {
 		refuse(w, err)
 		return
@@ -36,10 +41,10 @@ func (o *Origin) servePlaylist(w http.ResponseWriter, r *http.Request, app, name
 	reply(w, "application/vnd.apple.mpegurl", list)
 }
 
-// hlsKeyOf is the form of a stream that an address stands for.
-func hlsKeyOf(u *url.URL, app, name string, mp4 bool) hlsKey {
-	q := u.Query()
-	return hlsKey{key{app, name}, mp4, onlyTag(q.Get("onlyaudio") == "1", q.Get("onlyvideo") == "1")}
+// hlsKeyOf is the form of a stream that an address stands for; see readOnly.
+func hlsKeyOf(u *url.URL, app, name string, mp4 bool) (hlsKey, error) {
+	only, err := readOnly(u.RawQuery)
+	return hlsKey{key{app, name}, mp4, only}, err
 }
 
 // serveFile answers with a file that a playlist names. It reports false for a name
@@ -49,7 +54,12 @@ func (o *Origin) serveFile(w http.ResponseWriter, r *http.Request, app, name, fi
 	if !ok {
 		return false
 	}
-	h := o.findHLS(hlsKeyOf(r.URL, app, name, f.mp4))
+	k, err := hlsKeyOf(r.URL, app, name, f.mp4)
+	if err != nil {
+		refuse(w, err)
+		return true
+	}
+	h := o.findHLS(k)
 	if h == nil {
 		refuse(w, media.ErrNotFound)
 		return true

@@ -206,6 +206,13 @@ func FuzzSegmenter(f *testing.F) {
 	add(avcHeader(30), aacHeader(), picture(0, true), sound(0), picture(40, false), picture(1200, true))
 	add(aacHeader(), sound(0), sound(5000), metaData())
 	add(avcHeader(30), picture(0, true), avcHeader(31), picture(100_000, true), picture(0, true))
+	av1 := []byte{0x0a, 0x0a, 0, 0, 0, 2, 0xaf, 0xff, 0x9b, 0x5f, 0x20, 0x08, 0x32, 1, 0x10} // a sequence header, a frame's beginning
+	add(&flv.Tag{Type: flv.Video, Payload: []byte{0x90, 'a', 'v', '0', '1', 0x81, 0, 0, 0}},
+		&flv.Tag{Type: flv.Video, Payload: append([]byte{0x91, 'a', 'v', '0', '1'}, av1...)},
+		&flv.Tag{Type: flv.Audio, Timestamp: 20, Payload: []byte{0x91, 'O', 'p', 'u', 's', 0x78, 1, 2}},
+		&flv.Tag{Type: flv.Video, Timestamp: 1000, Payload: append([]byte{0x91, 'a', 'v', '0', '1'}, av1...)})
+	add(&flv.Tag{Type: flv.Video, Payload: append([]byte{0x90, 'h', 'v', 'c', '1'}, hvcC([][]byte{{0x40, 1, 1}, {0x42, 1, 2}, {0x44, 1, 3}})...)},
+		&flv.Tag{Type: flv.Video, Payload: []byte{0x93, 'h', 'v', 'c', '1', 0, 0, 0, 3, 0x26, 1, 0xaf}})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, mp4 := range []bool{false, true} {
 			s := newScript(mp4)
