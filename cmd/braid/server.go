@@ -24,6 +24,7 @@ import (
 	"braid/mixer"
 	"braid/origin"
 	records "braid/origin/record"
+	"braid/origin/snapshot"
 	"braid/origin/storage"
 	"braid/relay"
 	"braid/signaling"
@@ -63,6 +64,7 @@ type server struct {
 	pool      *mixer.Pool
 	relay     *relay.Service
 	thumbs    *thumbs
+	shelf     snapshot.Shelf // streams' newest pictures
 	origin    *origin.Origin
 	rtc       *rtc.Server
 	accounts  *console.Accounts
@@ -136,7 +138,7 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 	s.thumbs = newThumbs(s.sfu, s.relay.Picture, s.pool.JPEG, log.With("part", "thumbnails"))
 	into := ingest.New(ingest.Config{Addresses: s.registry.address, SFU: s.sfu, Mixer: s.pool, Log: log.With("part", "ingest")})
 	s.studio = newStudio(s.store, s.recorder.queue.Put, log.With("part", "studio"))
-	s.origin = origin.New(origin.Config{Log: log.With("part", "origin"), Ingest: into.Publish, Changed: s.studio.changed})
+	s.origin = origin.New(origin.Config{Log: log.With("part", "origin"), Ingest: into.Publish, Changed: s.studio.changed, Picture: s.shelf.Latest})
 	s.studio.attach(s.origin)
 	s.studio.jobs[store.RecordKind] = s.record
 	s.studio.jobs[store.SnapshotKind] = s.snapshot

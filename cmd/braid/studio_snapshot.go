@@ -35,7 +35,7 @@ func (s *server) snapshot(ctx context.Context, w *work) error {
 	}
 	return snapshot.Run(ctx, snapshot.Config{
 		Domain: w.Domain, App: w.App, Name: w.Name, Interval: time.Duration(t.IntervalSeconds) * time.Second,
-		History: t.History, Pattern: t.Name, Storage: into, JPEG: s.pool.JPEG, Log: s.log.With("part", "snapshot"),
+		History: t.History, Pattern: t.Name, Storage: into, Shelf: &s.shelf, JPEG: s.pool.JPEG, Log: s.log.With("part", "snapshot"),
 		Tap: func() (snapshot.Viewer, error) {
 			v, err := s.origin.Tap(w.App, w.Name)
 			if err != nil {
