@@ -27,7 +27,10 @@ const (
 	soundSlack = 30 * time.Millisecond
 	// lastPicture is how long a file's only picture lasts.
 	lastPicture = 40 * time.Millisecond
-	opusFrame   = 20 * time.Millisecond // the same for Opus, whose frames differ
+	// soundLate is how far sound may be behind the key frame that a file begins with
+	// and still go on in it without a hole.
+	soundLate = 250 * time.Millisecond
+	opusFrame = 20 * time.Millisecond // the same for Opus, whose frames differ
 )
 
 // sample is one picture or sound. Its units share the tag's memory.
@@ -258,7 +261,7 @@ func (c *cutter) alone(dts time.Duration) bool {
 // start begins a file. What the sound's last frame left of the time before belongs to it.
 func (c *cutter) start(t *origin.Tag, dts time.Duration) {
 	c.base = dts
-	if a := c.audio.next; a != 0 && a < dts && dts-a < time.Second {
+	if a := c.audio.next; a != 0 && a < dts && dts-a < soundLate {
 		c.base = a
 	}
 	c.in, c.written, c.renew = true, false, false

@@ -199,20 +199,25 @@ const (
 	otherSample = 0x01010000 // depends on others, not a sync sample
 )
 
-// mp4Fragment appends a moof and its mdat, and describes it for the sidx.
-func mp4Fragment(dst []byte, number uint32, f *fragment, v *videoForm, a *audioForm) ([]byte, reference) {
+// mp4Fragment appends a moof and its mdat, describes it for the sidx, and tells
+// when it ends.
+func mp4Fragment(dst []byte, number uint32, f *fragment, v *videoForm, a *audioForm) ([]byte, reference, time.Duration) {
 	start := len(dst)
 	var offsets []int // of the truns' data offsets
-	ref := reference{}
+	ref, end := reference{}, time.Duration(0)
 	dst = box(dst, "moof", func(b []byte) []byte {
 		b = full(b, "mfhd", 0, 0, func(b []byte) []byte { return u32(b, number) })
 		if v != nil && len(f.video) > 0 {
 			b = traf(b, videoID, videoScale, f.video, v, &offsets)
+			ref.start, end = stretch(f.video, videoScale)
 			ref.key = f.video[0].key
 		}
 		if a != nil && len(f.audio) > 0 {
 			b = traf(b, audioID, int64(a.rate), f.audio, nil, &offsets)
-			ref.key = ref.key || v == nil
+			from, until := stretch(f.audio, int64(a.rate))
+			if end = max(end, until); v == nil || len(f.video) == 0 {
+				ref.start, ref.key = from, v == nil
+			}
 		}
 		return b
 	})
@@ -234,7 +239,13 @@ func mp4Fragment(dst []byte, number uint32, f *fragment, v *videoForm, a *audioF
 	}
 	binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at))
 	ref.size = uint32(len(dst) - start)
-	return dst, ref
+	return dst, ref, end
+}
+
+// stretch is when samples begin and end, in the track's units.
+func stretch(samples []sample, scale int64) (from, until time.Duration) {
+	last := &samples[len(samples)-1]
+	return span(units(samples[0].dts, scale), scale), span(units(last.dts+last.lasts, scale), scale)
 }
 
 // traf appends a track's part of a fragment (clauses 8.8.6 to 8.8.12).

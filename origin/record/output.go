@@ -3,6 +3,7 @@ package record
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -19,6 +20,7 @@ type output struct {
 	entry  File // as noted in the index
 	size   int64
 	end    time.Duration // of the last whole fragment
+	next   time.Duration // of the one in buf
 	synced time.Time
 
 	video *videoForm // what of the stream the format carries
@@ -62,18 +64,18 @@ func (o *output) begin(f *fragment, segment time.Duration) (head []byte, err err
 func (o *output) fragment(f *fragment) (err error) {
 	if o.ts != nil {
 		o.buf, err = o.ts.fragment(f, o.size)
+		o.next = f.end
 		return err
 	}
 	var ref reference
-	o.buf, ref = mp4Fragment(o.buf, uint32(len(o.refs)+1), f, o.video, o.audio)
-	ref.start = f.start
+	o.buf, ref, o.next = mp4Fragment(o.buf, uint32(len(o.refs)+1), f, o.video, o.audio)
 	o.refs = append(o.refs, ref)
 	return nil
 }
 
 // write writes what is in buf, which ends with a whole fragment. After an error
 // the file is as it was.
-func (o *output) write(end time.Duration, now time.Time) error {
+func (o *output) write(now time.Time) error {
 	defer func() { o.buf = o.buf[:0] }()
 	_, err := o.file.WriteAt(o.buf, o.size)
 	if err == nil && now.Sub(o.synced) >= syncEvery {
@@ -87,7 +89,7 @@ func (o *output) write(end time.Duration, now time.Time) error {
 		return errors.Join(err, o.file.Truncate(o.size))
 	}
 	o.size += int64(len(o.buf))
-	o.end = max(o.end, end)
+	o.end = max(o.end, o.next)
 	return nil
 }
 
@@ -100,27 +102,31 @@ func (o *output) finish() error {
 	return errors.Join(err, o.file.Sync(), o.file.Close())
 }
 
+// medium is what recovery needs of a file.
+type medium interface {
+	io.ReaderAt
+	io.WriterAt
+	Truncate(size int64) error
+	Sync() error
+}
+
 // mostHead is more than a file has that was not given its first fragment.
 const mostHead = fragmentBytes + maxHead
 
 // recoverFile does for a file of another process what finish would have done,
 // after cutting it to its last whole fragment. Without one, duration is 0.
-func recoverFile(file *os.File, format string) (size int64, duration time.Duration, err error) {
-	info, err := file.Stat()
-	if err != nil {
-		return 0, 0, err
-	}
+func recoverFile(file medium, length int64, format string) (size int64, duration time.Duration, err error) {
 	var l *mp4Layout
 	var refs []reference
 	if format == TS {
-		size, duration, err = readTS(file, info.Size())
+		size, duration, err = readTS(file, length)
 	} else {
-		l, refs, size, duration, err = readMP4(file, info.Size())
+		l, refs, size, duration, err = readMP4(file, length)
 	}
 	nothing := errors.Is(err, errNotOurs) || err == nil && duration == 0
 	switch {
-	case nothing && info.Size() > mostHead: // somebody may still make something of it
-		return 0, 0, errors.Join(fmt.Errorf("%d bytes without a whole fragment", info.Size()), err)
+	case nothing && length > mostHead: // somebody may still make something of it
+		return 0, 0, errors.Join(fmt.Errorf("%d bytes without a whole fragment", length), err)
 	case nothing:
 		return 0, 0, nil
 	case err != nil:

@@ -48,7 +48,12 @@ func (x *Index) recover(f *File) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	size, duration, err := recoverFile(file, f.Format)
+	var size int64
+	var duration time.Duration
+	info, err := file.Stat()
+	if err == nil {
+		size, duration, err = recoverFile(file, info.Size(), f.Format)
+	}
 	if err = errors.Join(err, file.Close()); err != nil {
 		return nil, fmt.Errorf("recover %s: %w", f.Name, err)
 	}

@@ -116,7 +116,7 @@ func (r *recording) write(f *fragment) {
 			err = o.fragment(f)
 		}
 		if err == nil {
-			err = o.write(f.end, time.Now())
+			err = o.write(time.Now())
 		}
 	}
 	if err != nil {

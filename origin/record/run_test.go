@@ -1,9 +1,13 @@
 package record
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"braid/media/flv"
 )
 
 // A stream with reordered pictures is cut into files of both formats that
@@ -63,4 +67,89 @@ func first(p probe, kind string) int {
 		}
 	}
 	return -1
+}
+
+// What a viewer of the files sees of a stream that changes.
+func TestChanges(t *testing.T) {
+	small, large := clip(t, both(12, "320x180", 50)...), clip(t, both(12, "640x360", 50)...)
+	sound := clip(t, "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100:duration=25", "-c:a", "aac")
+	silent := clip(t, pictures(25, "320x180", 50, "-bf", "0")...)
+	later := append(append([]*flv.Tag(nil), sound[:200]...), silentLater(silent, 5000)...)
+	for _, c := range []struct {
+		name       string
+		publishers [][]*flv.Tag
+		want       []string // of the files: width, codecs, seconds
+	}{
+		{"the publisher comes back", [][]*flv.Tag{small, small}, []string{"320 H264 AAC 10", "320 H264 AAC 2", "320 H264 AAC 10", "320 H264 AAC 2"}},
+		{"with a larger picture", [][]*flv.Tag{small, large}, []string{"320 H264 AAC 10", "320 H264 AAC 2", "640 H264 AAC 10", "640 H264 AAC 2"}},
+		{"the picture grows", [][]*flv.Tag{joined(small, large)}, []string{"320 H264 AAC 10", "320 H264 AAC 2", "640 H264 AAC 10", "640 H264 AAC 2"}},
+		{"sound alone", [][]*flv.Tag{sound}, []string{"0  AAC 10", "0  AAC 10", "0  AAC 5"}},
+		{"pictures alone", [][]*flv.Tag{silent}, []string{"320 H264  10", "320 H264  10", "320 H264  5"}},
+		{"pictures after the sound has ended", [][]*flv.Tag{later}, []string{"0  AAC 5", "320 H264 AAC 10", "320 H264 AAC 10", "320 H264 AAC 5"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStudio(t, nil)
+			s.record(Config{Formats: []string{FMP4, TS}}, c.publishers...)
+			for _, format := range []string{FMP4, TS} {
+				var got []string
+				for _, f := range s.files(format) {
+					decodes(t, s.path(f))
+					got = append(got, fmt.Sprintf("%d %s %s %.0f", f.Width, f.Video, f.Audio, time.Duration(f.Duration).Seconds()))
+					if d := inspect(t, s.path(f)).Format.Duration; !near(seconds(t, d), time.Duration(f.Duration), 120*time.Millisecond) {
+						t.Errorf("%s is %v long, by ffprobe %s", f.Name, time.Duration(f.Duration), d)
+					}
+				}
+				if !slices.Equal(got, c.want) {
+					t.Errorf("%s: got %q, want %q", format, got, c.want)
+				}
+			}
+		})
+	}
+}
+
+// joined is one publisher's stream that goes on as another one's.
+func joined(a, b []*flv.Tag) []*flv.Tag {
+	all := append([]*flv.Tag(nil), a...)
+	return append(all, silentLater(b, a[len(a)-1].Timestamp+40)...)
+}
+
+// silentLater moves tags in time.
+func silentLater(tags []*flv.Tag, by uint32) (moved []*flv.Tag) {
+	for _, t := range tags {
+		n := *t
+		n.Timestamp += by
+		moved = append(moved, &n)
+	}
+	return moved
+}
+
+// Timestamps that wrap, jump back and jump far are not what files are made of.
+func TestTimeJumps(t *testing.T) {
+	tags := clip(t, both(12, "320x180", 50)...)
+	for _, c := range []struct {
+		name string
+		tags []*flv.Tag
+		want []time.Duration
+	}{
+		{"wrap", silentLater(tags, 1<<32-6000), []time.Duration{10 * time.Second, 2 * time.Second}},
+		{"back", append(silentLater(tags[:len(tags)/2], 60_000), silentLater(tags, 0)...), []time.Duration{6 * time.Second, 10 * time.Second, 2 * time.Second}},
+		{"far ahead", append(silentLater(tags[:len(tags)/2], 0), silentLater(tags, 90_000)...), []time.Duration{6 * time.Second, 10 * time.Second, 2 * time.Second}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStudio(t, nil)
+			s.record(Config{Formats: []string{FMP4, TS}}, c.tags)
+			for _, format := range []string{FMP4, TS} {
+				files := s.files(format)
+				if len(files) != len(c.want) {
+					t.Fatalf("%s: got %d files, want %d", format, len(files), len(c.want))
+				}
+				for i, f := range files {
+					decodes(t, s.path(f))
+					if !near(time.Duration(f.Duration), c.want[i], 150*time.Millisecond) {
+						t.Errorf("%s: %v, want %v", f.Name, time.Duration(f.Duration), c.want[i])
+					}
+				}
+			}
+		})
+	}
 }
