@@ -14,7 +14,7 @@ func (c *collector) node() {
 	check := c.desc("ready_check", "Each check of /readyz: 1 when it passes.", "check")
 	free := c.desc("disk_free_bytes", "Bytes that may still be written to the disk of the data directory.")
 	size := c.desc("disk_size_bytes", "Size of the disk of the data directory.")
-	refused := c.desc("refused_total", "What was not let in or out, by reason.", "reason")
+	refused := c.desc("refused_total", "What was turned away: sessions over the limit (sessions), sessions while the server ends (draining), connections to addresses that the configuration does not allow (address).", "reason")
 	p := c.parts
 	c.see(func(_ context.Context, out chan<- prometheus.Metric) {
 		gauge(out, info, 1, p.Version)

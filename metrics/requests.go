@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"bufio"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 type requests struct {
 	done   *prometheus.CounterVec
 	took   *prometheus.HistogramVec
+	bytes  *prometheus.CounterVec
 	denied *prometheus.CounterVec
 	open   prometheus.Gauge
 }
@@ -26,6 +28,8 @@ func newRequests() *requests {
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "braid_http_request_seconds",
 			Help:    "How long requests took to be answered; without WebSockets and streams.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}}, []string{"route"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "braid_http_response_bytes_total",
+			Help: "Bytes of HTTP answers, without headers and WebSockets, by where the requests went: to the origin come FLV, HLS and files."}, []string{"border"}),
 		denied: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "braid_auth_failures_total",
 			Help: "HTTP requests answered with 401 or 403, by where they went."}, []string{"border"}),
 		open: prometheus.NewGauge(prometheus.GaugeOpts{Name: "braid_http_requests_in_flight",
@@ -34,9 +38,10 @@ func newRequests() *requests {
 }
 
 func (q *requests) register(r prometheus.Registerer) {
-	r.MustRegister(q.done, q.took, q.denied, q.open)
+	r.MustRegister(q.done, q.took, q.bytes, q.denied, q.open)
 	for _, b := range borders {
 		q.denied.WithLabelValues(b.name)
+		q.bytes.WithLabelValues(b.name)
 	}
 }
 
@@ -55,6 +60,14 @@ func borderOf(route string) string {
 	return "other"
 }
 
+// guess is where a request will go, as long as nobody has taken it.
+func guess(path string) string {
+	if path == "/" {
+		return "rpc"
+	}
+	return borderOf(path)
+}
+
 // Requests counts the requests that go to next. What answers a request sets its
 // Pattern, as http.ServeMux does, to a name of which there are few: it is the
 // route.
@@ -64,7 +77,7 @@ func (m *Metrics) Requests(next http.Handler) http.Handler {
 		began := time.Now()
 		q.open.Inc()
 		defer q.open.Dec()
-		a := &answer{ResponseWriter: w}
+		a := &answer{ResponseWriter: w, written: q.bytes.WithLabelValues(guess(r.URL.Path))}
 		defer func() { // also when next panics, which ends the connection
 			route := routeOf(r)
 			q.done.WithLabelValues(route, strconv.Itoa(a.code())).Inc()
@@ -105,6 +118,22 @@ type answer struct {
 	http.ResponseWriter
 	status   int
 	hijacked bool
+	written  prometheus.Counter
+}
+
+// Write implements io.Writer. What is written is counted at once: a stream's
+// answer has no end.
+func (a *answer) Write(b []byte) (int, error) {
+	n, err := a.ResponseWriter.Write(b)
+	a.written.Add(float64(n))
+	return n, err
+}
+
+// ReadFrom implements io.ReaderFrom, so that the kernel goes on sending files.
+func (a *answer) ReadFrom(r io.Reader) (int64, error) {
+	n, err := io.Copy(a.ResponseWriter, r)
+	a.written.Add(float64(n))
+	return n, err
 }
 
 func (a *answer) code() int {

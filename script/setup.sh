@@ -14,7 +14,7 @@ packages=(gcc libc6-dev pkg-config libavcodec-dev libavutil-dev libswresample-de
 case "${1:-}" in
 run) ;;
 test)
-  packages+=(ffmpeg chromium nginx-light libnginx-mod-rtmp espeak-ng postgresql iproute2 firefox-esr python3-aiortc
+  packages+=(ffmpeg chromium nginx-light libnginx-mod-rtmp espeak-ng postgresql iproute2 firefox-esr python3-aiortc prometheus
     gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice gstreamer1.0-plugins-{good,bad,ugly} python3-gi
     gstreamer1.0-tools gstreamer1.0-libav vlc-bin vlc-plugin-base)
   ;;
@@ -63,6 +63,7 @@ ready() {
   vlc-plugin-base) find /usr/lib* -name libyuv_plugin.so 2>/dev/null | grep -q . ;;
   pkg-config) command -v pkg-config >/dev/null ;;
   nginx-light) command -v nginx >/dev/null ;;
+  prometheus) command -v promtool >/dev/null ;;
   postgresql) command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ;;
   libavcodec-dev | libavutil-dev | libswresample-dev) pkg-config --exists "${1%-dev}" ;;
   libx264-dev) pkg-config --exists x264 ;;
@@ -109,9 +110,10 @@ export DEBIAN_FRONTEND=noninteractive
 # Another apt run may hold the lock for a while on a machine that just booted.
 lock=(-o DPkg::Lock::Timeout=300)
 apt-get "${lock[@]}" -q update
-# nginx and PostgreSQL are only started by tests, on their own ports and sockets:
+# nginx and PostgreSQL are only started by tests, on their own ports and sockets,
+# and of Prometheus only its checker:
 # a policy that answers 101 keeps their packages from starting system services.
-if [[ " ${missing[*]} " == *" nginx-light "* || " ${missing[*]} " == *" postgresql "* ]] && [ ! -e /usr/sbin/policy-rc.d ]; then
+if [[ " ${missing[*]} " == *" nginx-light "* || " ${missing[*]} " == *" postgresql "* || " ${missing[*]} " == *" prometheus "* ]] && [ ! -e /usr/sbin/policy-rc.d ]; then
   printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
   chmod +x /usr/sbin/policy-rc.d
   trap 'rm -f /usr/sbin/policy-rc.d' EXIT

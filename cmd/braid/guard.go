@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,8 +22,9 @@ import (
 // Public unicast addresses pass; private, loopback, link-local, metadata,
 // multicast and reserved ones are refused unless outbound.allow names them.
 type guard struct {
-	rules *ssrf.Guardian
-	own   netip.AddrPort // the embedded origin: always reachable
+	rules   *ssrf.Guardian
+	own     netip.AddrPort // the embedded origin: always reachable
+	refused atomic.Uint64
 }
 
 func newGuard(allow []netip.Prefix, own netip.AddrPort) *guard {
@@ -48,6 +50,7 @@ func (g *guard) control(network, address string, c syscall.RawConn) error {
 	}
 	// An address is as good or bad for SRT as for TCP; the rules know only that.
 	if err := g.rules.Safe(strings.Replace(network, "udp", "tcp", 1), address, c); err != nil {
+		g.refused.Add(1)
 		ip := at.Addr().Unmap()
 		return &forbiddenError{net.JoinHostPort(ip.String(), fmt.Sprint(at.Port())), netip.PrefixFrom(ip, ip.BitLen()), err}
 	}

@@ -46,7 +46,7 @@ func (m *metricsConfig) check() error {
 func (s *server) openMetrics() (err error) {
 	s.metrics = metrics.New(metrics.Parts{
 		Version: version(), DataDir: s.cfg.DataDir, SFU: s.sfu, Mixer: s.pool, Relay: s.relay, Callbacks: s.callbacks,
-		Store: s.store, Origin: s.origin, Ready: s.isReady, Log: s.log.With("part", "metrics"),
+		Store: s.store, Origin: s.origin, Ready: s.isReady, Refused: s.refused, Log: s.log.With("part", "metrics"),
 	})
 	if s.cfg.Metrics.Listen == "" {
 		return nil
@@ -61,6 +61,11 @@ func (s *server) openMetrics() (err error) {
 	s.metricsWeb = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: bodyWithin, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
 	return nil
+}
+
+// refused is what was not let in or out, by reason.
+func (s *server) refused() map[string]uint64 {
+	return map[string]uint64{"sessions": s.sfu.Stats().Refused, "draining": s.turnedAway.Load(), "address": s.guard.refused.Load()}
 }
 
 // serveMetrics serves metrics.listen until it is closed; it returns at once when

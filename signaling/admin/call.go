@@ -101,6 +101,7 @@ func (h *Handler) find(c *call) (*route, error) {
 		}
 		if c.r.Method == rt.method || c.r.Method == http.MethodHead && rt.method == http.MethodGet {
 			c.params = params
+			c.r.Pattern = "/v1/" + rt.pattern // as http.ServeMux would, for who counts requests
 			return rt, nil
 		}
 		allowed = append(allowed, rt.method)

@@ -184,6 +184,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, did *Change) (r
 	if !ok {
 		return nil, errAction
 	}
+	r.Pattern = "/?Action=" + act.name // for who counts requests
 	if h.rates != nil && act.qps > 0 {
 		if wait := h.rates.take(who.keyID, act, h.now()); wait > 0 {
 			w.Header().Set(rateHeader, rateState(act, wait))
