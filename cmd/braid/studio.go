@@ -124,14 +124,17 @@ func (s *studio) look(ctx context.Context) {
 	for _, c := range changes {
 		s.follow(ctx, c)
 	}
+	missed, why := 0, error(nil)
 	for _, a := range s.snapshot() {
 		if a.known && !stale {
 			continue
 		}
 		if err := s.reconcile(ctx, a); err != nil {
-			a.known = false
-			s.log.Error("a stream's templates cannot be read, will try again", "app", a.App, "stream", a.Name, "error", err)
+			missed, why = missed+1, err
 		}
+	}
+	if missed > 0 {
+		s.log.Error("the templates of streams cannot be read, will try again", "streams", missed, "error", why)
 	}
 }
 
@@ -150,9 +153,7 @@ func (s *studio) follow(ctx context.Context, c origin.Change) {
 	s.mu.Lock()
 	s.air[k] = a
 	s.mu.Unlock()
-	if err := s.reconcile(ctx, a); err != nil {
-		s.log.Error("a stream's templates cannot be read, will try again", "app", c.App, "stream", c.Name, "error", err)
-	}
+	_ = s.reconcile(ctx, a) // look tries again, and says so
 }
 
 // reconcile tells whom a stream concerns that it is on air, and makes its jobs
@@ -163,6 +164,7 @@ func (s *studio) reconcile(ctx context.Context, a *airing) error {
 		a.known = true
 		return nil
 	}
+	a.known = false
 	var apps []string
 	var templates []store.Template
 	err := s.db.View(ctx, func(tx *store.Tx) (err error) {
