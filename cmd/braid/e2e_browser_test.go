@@ -119,7 +119,12 @@ func tryEval[T any](p *page, js string) (T, error) {
 	return chromedp.Run(ctx, chromedp.Evaluate[T]("(async () => {"+js+"})()", chromedp.EvalAwaitPromise))
 }
 
+// slack is how much longer than on a quiet machine a page may take: what is waited
+// for here is that something comes, not how soon.
+const slack = 4
+
 // until evaluates until it is true, and fails with the page's own words otherwise.
+// limit is what a quiet machine keeps to.
 func (p *page) until(limit time.Duration, what, js string) {
 	p.t.Helper()
 	done := false
@@ -128,7 +133,7 @@ func (p *page) until(limit time.Duration, what, js string) {
 			p.shot(p.name + "-failed")
 		}
 	}()
-	eventually(p.t, limit, p.name+": "+what, func() (bool, string) {
+	eventually(p.t, slack*limit, p.name+": "+what, func() (bool, string) {
 		ok, err := tryEval[bool](p, "return !!("+js+")")
 		if err != nil {
 			return false, err.Error()

@@ -100,7 +100,7 @@ func TestHostile(t *testing.T) {
 		&wire.OpenMix{Output: 1, Encode: halfHD}, &wire.OpenMix{Output: 2}, &wire.OpenTranscode{Output: 3, Input: 77},
 		&wire.Layout{Output: 9}, &wire.Layout{Output: 1, Panes: []wire.Pane{{X: 2, W: 640, H: 360}}},
 		&wire.Media{Input: 99, Units: [][]byte{{1}}}, &wire.CloseInput{Input: 99}, &wire.CloseOutput{Output: 99})
-	r.until(1, media.H264, start+2600*time.Millisecond)
+	r.until(1, media.H264, start+3200*time.Millisecond)
 
 	r.mu.Lock()
 	if r.needKey[2] < 1 || r.needKey[2] > 3 || r.needKey[3] < 1 || r.needKey[3] > 4 || r.needKey[1] > 0 {
@@ -149,7 +149,7 @@ func (r *rig) checkHostile(t *testing.T, start time.Duration) {
 		}
 		if p := pane(s.pic, 3); s.PTS < start+1900*time.Millisecond && !is(p, 16, 128, 128) {
 			t.Fatalf("%v: the refused input's pane is not black", s.PTS)
-		} else if s.PTS > start+2400*time.Millisecond && is(p, 16, 128, 128) {
+		} else if s.PTS > start+3000*time.Millisecond && is(p, 16, 128, 128) {
 			t.Fatalf("%v: the refused input is not shown when its pictures fit again", s.PTS)
 		}
 		if n := number(pane(s.pic, 2)); n > 9 {
