@@ -2,9 +2,12 @@ package relay
 
 import (
 	"crypto/md5"
+	"crypto/subtle"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -36,3 +39,45 @@ func authKey(uri string, timestamp int64, rand, uid, key string) string {
 	sum := md5.Sum(fmt.Appendf(nil, "%s-%d-%s-%s-%s", uri, timestamp, rand, uid, key))
 	return fmt.Sprintf("%d-%s-%s-%s", timestamp, rand, uid, hex.EncodeToString(sum[:]))
 }
+
+// What CheckAuthKey finds wrong; the texts are fit for clients.
+var (
+	ErrNoAuthKey      = errors.New("the address needs an auth_key")
+	ErrAuthKeyForm    = errors.New("the auth_key is not timestamp-rand-uid-md5")
+	ErrAuthKeyWrong   = errors.New("the auth_key is not right for this address")
+	ErrAuthKeyExpired = errors.New("the auth_key has expired")
+)
+
+// maxAuthKey bounds an auth_key in characters; rand and uid are short.
+const maxAuthKey = 256
+
+// CheckAuthKey tells whether value is an auth_key for the URI, made with key less
+// than validity ago; see SignURL. A timestamp that is yet to come is right: whoever
+// signs may want a longer life. How long the comparison takes does not tell how much
+// of the signature is right. The error is one of the four above, ErrAuthKeyExpired
+// only when the signature is right.
+func CheckAuthKey(uri, value, key string, now time.Time, validity time.Duration) error {
+	if value == "" {
+		return ErrNoAuthKey
+	}
+	parts := strings.Split(value, "-")
+	if len(value) > maxAuthKey || len(parts) != 4 || strings.Trim(parts[0], "0123456789") != "" {
+		return ErrAuthKeyForm
+	}
+	timestamp, err := strconv.ParseInt(parts[0], 10, 64)
+	sum, hexErr := hex.DecodeString(parts[3])
+	if err != nil || timestamp > maxTimestamp || hexErr != nil || len(sum) != md5.Size {
+		return ErrAuthKeyForm
+	}
+	want := md5.Sum(fmt.Appendf(nil, "%s-%s-%s-%s-%s", uri, parts[0], parts[1], parts[2], key))
+	if subtle.ConstantTimeCompare(sum, want[:]) != 1 {
+		return ErrAuthKeyWrong
+	}
+	if !now.Before(time.Unix(timestamp, 0).Add(validity)) {
+		return ErrAuthKeyExpired
+	}
+	return nil
+}
+
+// maxTimestamp is in the year 5138: what is larger is not in seconds.
+const maxTimestamp = 99_999_999_999

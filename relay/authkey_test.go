@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"errors"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -42,4 +44,63 @@ func TestSignURL(t *testing.T) {
 	if again := SignURL("rtmp://h/live/s", "secret", at.Add(time.Second)); strings.HasSuffix(again, sign) {
 		t.Error("a second later the signature is the same")
 	}
+}
+
+var authKeyCases = []struct {
+	name, uri, value string
+	want             error
+}{
+	{"right", "/live/s", "1700000000-0-0-9ba7a36c533099fac96d5f8da908abc1", nil},
+	{"in capitals", "/live/s", "1700000000-0-0-9BA7A36C533099FAC96D5F8DA908ABC1", nil},
+	{"none", "/live/s", "", ErrNoAuthKey},
+	{"of another path", "/live/s.flv", "1700000000-0-0-9ba7a36c533099fac96d5f8da908abc1", ErrAuthKeyWrong},
+	{"another timestamp", "/live/s", "1700000001-0-0-9ba7a36c533099fac96d5f8da908abc1", ErrAuthKeyWrong},
+	{"last digit", "/live/s", "1700000000-0-0-9ba7a36c533099fac96d5f8da908abc2", ErrAuthKeyWrong},
+	{"short md5", "/live/s", "1700000000-0-0-9ba7a36c533099fac96d5f8da908abc", ErrAuthKeyForm},
+	{"no hex", "/live/s", "1700000000-0-0-9ba7a36c533099fac96d5f8da908abcx", ErrAuthKeyForm},
+	{"three parts", "/live/s", "1700000000-0-9ba7a36c533099fac96d5f8da908abc1", ErrAuthKeyForm},
+	{"five parts", "/live/s", "1700000000-0-0-0-9ba7a36c533099fac96d5f8da908abc1", ErrAuthKeyForm},
+	{"no timestamp", "/live/s", "-0-0-9ba7a36c533099fac96d5f8da908abc1", ErrAuthKeyForm},
+	{"signed timestamp", "/live/s", "+1700000000-0-0-9ba7a36c533099fac96d5f8da908abc1", ErrAuthKeyForm},
+	{"milliseconds", "/live/s", "1700000000000-0-0-9ba7a36c533099fac96d5f8da908abc1", ErrAuthKeyForm},
+	{"too long", "/live/s", "1700000000-" + strings.Repeat("x", 300) + "-0-9ba7a36c533099fac96d5f8da908abc1", ErrAuthKeyForm},
+}
+
+func TestCheckAuthKey(t *testing.T) {
+	made := time.Unix(1700000000, 0)
+	for _, c := range authKeyCases {
+		if err := CheckAuthKey(c.uri, c.value, "secret", made.Add(time.Minute), time.Hour); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v, want %v", c.name, err, c.want)
+		}
+	}
+	good := authKeyCases[0]
+	for after, want := range map[time.Duration]error{
+		-time.Hour: nil, 0: nil, time.Hour - time.Second: nil, time.Hour: ErrAuthKeyExpired, 99 * time.Hour: ErrAuthKeyExpired,
+	} {
+		if err := CheckAuthKey(good.uri, good.value, "secret", made.Add(after), time.Hour); !errors.Is(err, want) {
+			t.Errorf("%v after: got %v, want %v", after, err, want)
+		}
+	}
+}
+
+// What SignURL makes, CheckAuthKey takes; any other text it refuses without a panic.
+func FuzzAuthKey(f *testing.F) {
+	for _, c := range authKeyCases {
+		f.Add(c.uri, c.value, "secret")
+	}
+	now := time.Unix(1700000000, 0)
+	f.Fuzz(func(t *testing.T, uri, value, key string) {
+		err := CheckAuthKey(uri, value, key, now, time.Hour)
+		if err == nil && len(value) > maxAuthKey {
+			t.Fatalf("%q is taken", value)
+		}
+		u := (&url.URL{Scheme: "rtmp", Host: "h", Path: "/" + uri}).String()
+		signed, err := url.Parse(SignURL(u, key, now))
+		if key == "" || err != nil {
+			return
+		}
+		if err := CheckAuthKey(signed.EscapedPath(), signed.Query().Get("auth_key"), key, now, time.Hour); err != nil {
+			t.Fatalf("%s: %v", signed, err)
+		}
+	})
 }

@@ -52,7 +52,10 @@ type Config struct {
 	// Origin is where automatic tasks push to when no streaming domain is named,
 	// without a path: rtmp://127.0.0.1:1935.
 	Origin string
-	Log    *slog.Logger
+	// OriginKey signs pushes to Origin as SignURL does, unless a domain's key or the
+	// task's own URL does; "": they are not signed.
+	OriginKey string
+	Log       *slog.Logger
 }
 
 // Service keeps the tasks. All methods may be called from many goroutines. When

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -99,10 +100,15 @@ func (t *task) event(typ event.Type, url string, code int, detail string) event.
 // sign makes the URL that is dialled.
 func (t *task) sign(url string) string {
 	spec, _ := t.desired()
-	if spec.Auto == nil || spec.Auto.URL != url {
-		return url
+	if spec.Auto != nil && spec.Auto.URL == url {
+		if key := t.s.auto.key(spec.Auto.Domain); key != "" {
+			return SignURL(url, key, time.Now())
+		}
 	}
-	return SignURL(url, t.s.auto.key(spec.Auto.Domain), time.Now())
+	if strings.HasPrefix(url, t.s.cfg.Origin+"/") && !strings.Contains(url, "auth_key=") {
+		return SignURL(url, t.s.cfg.OriginKey, time.Now())
+	}
+	return url
 }
 
 func (t *task) run() {

@@ -52,7 +52,8 @@ type config struct {
 		Listen    string `yaml:"listen"`
 		PublicURL string `yaml:"public_url"`
 	} `yaml:"rtmp"`
-	Media struct {
+	Origin originConfig `yaml:"origin"`
+	Media  struct {
 		Listen      string   `yaml:"listen"`
 		PublicIPs   []string `yaml:"public_ips"`   // "auto" asks STUNServers
 		STUNServers []string `yaml:"stun_servers"` // host or host:port
@@ -106,6 +107,7 @@ func defaults() config {
 	c.DataDir = "braid-data"
 	c.HTTP.Listen = "127.0.0.1:8080"
 	c.RTMP.Listen = "127.0.0.1:1935"
+	c.Origin.Validity = 30 * time.Minute
 	c.Media.Listen = ":8189"
 	c.Mixer.MaxWidth, c.Mixer.MaxHeight = 1920, 1088
 	c.Mixer.Hold = 5 * time.Second
@@ -152,6 +154,9 @@ func (c *config) check() error {
 		}
 	}
 	if err := c.checkICE(); err != nil {
+		return err
+	}
+	if err := c.Origin.check(); err != nil {
 		return err
 	}
 	for _, m := range []struct {

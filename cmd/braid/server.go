@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -63,6 +64,7 @@ type server struct {
 	sfu       *sfu.Server
 	pool      *mixer.Pool
 	relay     *relay.Service
+	domains   *domains
 	thumbs    *thumbs
 	shelf     snapshot.Shelf // streams' newest pictures
 	origin    *origin.Origin
@@ -131,14 +133,16 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 		Program: program, MaxWidth: cfg.Mixer.MaxWidth, MaxHeight: cfg.Mixer.MaxHeight,
 		Fetch: newFetch(s.guard), Hold: cmp.Or(cfg.Mixer.Hold, -1), Slate: s.slate, Log: log.With("part", "mixer"),
 	})
+	relayKey := rand.Text()
+	s.domains = newDomains(s.store, cfg.Origin, relayKey, log.With("part", "domains"))
 	s.relay = relay.New(relay.Config{
 		Channels: s.sfu, Open: s.openChannels, Mixer: s.pool, Store: s.store, Control: s.guard.control,
-		Origin: "rtmp://" + reachable(s.RTMPAddr), Log: log.With("part", "relay"),
+		Origin: "rtmp://" + reachable(s.RTMPAddr), OriginKey: relayKey, Log: log.With("part", "relay"),
 	})
 	s.thumbs = newThumbs(s.sfu, s.relay.Picture, s.pool.JPEG, log.With("part", "thumbnails"))
 	into := ingest.New(ingest.Config{Addresses: s.registry.address, SFU: s.sfu, Mixer: s.pool, Log: log.With("part", "ingest")})
 	s.studio = newStudio(s.store, s.recorder.queue.Put, log.With("part", "studio"))
-	s.origin = origin.New(origin.Config{Log: log.With("part", "origin"), Ingest: into.Publish, Changed: s.studio.changed, Picture: s.shelf.Latest})
+	s.origin = origin.New(origin.Config{Log: log.With("part", "origin"), Ingest: into.Publish, Access: s.domains.access, Changed: s.studio.changed, Picture: s.shelf.Latest})
 	s.studio.attach(s.origin)
 	s.studio.jobs[store.RecordKind] = s.record
 	s.studio.jobs[store.SnapshotKind] = s.snapshot
@@ -200,7 +204,7 @@ func (s *server) serveHTTP() {
 	mux.Handle("/console/", s.accounts)
 	mux.Handle("/v1/", admin.New(admin.Config{
 		Store: s.store, Callbacks: s.callbacks, SFU: s.sfu, Tasks: s.relay, Pictures: s.thumbs, Streams: s.studio, Recordings: s.recordings, Keys: keys, Node: s.node, Accounts: s.accounts, Live: live.New(s.sfu, s.relay),
-		AdminTokens: s.cfg.AdminTokens, Log: s.log.With("part", "rest"),
+		OwnDomain: s.ownDomain, DomainsChanged: s.domains.changed, AdminTokens: s.cfg.AdminTokens, Log: s.log.With("part", "rest"),
 	}))
 	mux.Handle("/sdk/", web.SDK())
 	mux.Handle("/vendor/", pages)

@@ -58,20 +58,26 @@ type Rooms interface {
 // Config is what a Handler works with. All but AdminTokens, Node, Now and Log is
 // required.
 type Config struct {
-	Store       *store.DB
-	Callbacks   Callbacks
-	SFU         Rooms
-	Tasks       Tasks
-	Streams     Streams
-	Recordings  Recordings        // nil: nothing is recorded
-	Accounts    *console.Accounts // whose cookies are taken
-	Live        *live.Live
-	Pictures    Pictures                 // nil: there are none
-	Keys        artc.Keys                // whose signatures are taken
-	Node        func(*http.Request) Node // nil: nothing is known of it but what it has to do
-	AdminTokens []string                 // each is a bearer token that may do everything; "" is none
-	Now         func() time.Time         // nil: time.Now
-	Log         *slog.Logger             // nil: nothing is logged; only internal errors are
+	Store      *store.DB
+	Callbacks  Callbacks
+	SFU        Rooms
+	Tasks      Tasks
+	Streams    Streams
+	Recordings Recordings        // nil: nothing is recorded
+	Accounts   *console.Accounts // whose cookies are taken
+	Live       *live.Live
+	Pictures   Pictures  // nil: there are none
+	Keys       artc.Keys // whose signatures are taken
+	// OwnDomain is the origin's own streaming domain as whoever sent the request
+	// reaches it, without a Name; nil: there is no origin.
+	OwnDomain func(*http.Request) store.Domain
+	// DomainsChanged is told after a streaming domain was made, changed or deleted;
+	// nil: nobody wants to know.
+	DomainsChanged func()
+	Node           func(*http.Request) Node // nil: nothing is known of it but what it has to do
+	AdminTokens    []string                 // each is a bearer token that may do everything; "" is none
+	Now            func() time.Time         // nil: time.Now
+	Log            *slog.Logger             // nil: nothing is logged; only internal errors are
 }
 
 // Handler serves /v1/. The Host header must arrive as the client sent it, port
@@ -86,6 +92,8 @@ type Handler struct {
 	accounts  *console.Accounts
 	live      *live.Live
 	pictures  Pictures
+	own       func(*http.Request) store.Domain
+	newDomain func()
 	node      func(*http.Request) Node
 	verifier  *artc.Verifier
 	tokens    [][sha256.Size]byte
@@ -99,7 +107,10 @@ type Handler struct {
 // of the last 15 minutes could be replayed once after a restart.
 func New(c Config) *Handler {
 	h := &Handler{store: c.Store, callbacks: c.Callbacks, rooms: c.SFU, tasks: c.Tasks, streams: c.Streams, recorded: c.Recordings, node: c.Node,
-		accounts: c.Accounts, live: c.Live, pictures: c.Pictures, log: c.Log}
+		accounts: c.Accounts, live: c.Live, pictures: c.Pictures, own: c.OwnDomain, newDomain: c.DomainsChanged, log: c.Log}
+	if h.newDomain == nil {
+		h.newDomain = func() {}
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}

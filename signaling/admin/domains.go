@@ -98,6 +98,7 @@ func (h *Handler) createDomain(c *call) (*reply, error) {
 	if err := o.done(); err != nil {
 		return nil, err
 	}
+	defer h.newDomain()
 	return h.create(c, func(tx *store.Tx) (*reply, error) {
 		if err := tx.CreateDomain(&d); err != nil {
 			return nil, err
@@ -165,6 +166,7 @@ func (h *Handler) patchDomain(c *call) (*reply, error) {
 	}
 	var d store.Domain
 	var users []string
+	defer h.newDomain()
 	err = h.store.Update(c.r.Context(), func(tx *store.Tx) (err error) {
 		if d, err = tx.Domain(c.params["domain"]); err != nil {
 			return err
@@ -215,6 +217,7 @@ func (h *Handler) deleteDomain(c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer h.newDomain()
 	err = h.store.Update(c.r.Context(), func(tx *store.Tx) error {
 		d, err := tx.Domain(c.params["domain"])
 		if err != nil {

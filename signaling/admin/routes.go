@@ -31,6 +31,7 @@ func (h *Handler) table() []route {
 		{del, "domains/{domain}", noBody, h.deleteDomain},
 		{get, "domains/{domain}/key", noBody, secret(h.getDomainKey)},
 		{get, "domains/{domain}/urls", noBody, secret(h.getDomainURLs)},
+		{get, "origin/urls", noBody, secret(h.getOwnURLs)},
 
 		{get, app + "/templates", noBody, h.listTemplates},
 		{post, app + "/templates", needBody, h.createTemplate},

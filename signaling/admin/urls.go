@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"braid/media"
 	"braid/relay"
 	"braid/store"
 )
@@ -21,6 +22,26 @@ const maxStream = 255
 
 // getDomainURLs writes the addresses of a stream, signed when the domain has a key.
 func (h *Handler) getDomainURLs(c *call) (*reply, error) {
+	return h.streamURLs(c, func() (d store.Domain, err error) {
+		err = h.store.View(c.r.Context(), func(tx *store.Tx) error {
+			d, err = tx.Domain(c.params["domain"])
+			return err
+		})
+		return d, err
+	}, ".flv", ".m3u8")
+}
+
+// getOwnURLs does so for the origin's own domain.
+func (h *Handler) getOwnURLs(c *call) (*reply, error) {
+	return h.streamURLs(c, func() (store.Domain, error) {
+		if h.own == nil {
+			return store.Domain{}, media.ErrNotFound
+		}
+		return h.own(c.r), nil
+	}, ".flv", ".m3u8", "/ll.m3u8")
+}
+
+func (h *Handler) streamURLs(c *call, find func() (store.Domain, error), forms ...string) (*reply, error) {
 	q, err := c.query()
 	if err != nil {
 		return nil, err
@@ -38,11 +59,7 @@ func (h *Handler) getDomainURLs(c *call) (*reply, error) {
 	if err := q.done(); err != nil {
 		return nil, err
 	}
-	var d store.Domain
-	err = h.store.View(c.r.Context(), func(tx *store.Tx) error {
-		d, err = tx.Domain(c.params["domain"])
-		return err
-	})
+	d, err := find()
 	if err != nil {
 		return nil, err
 	}
@@ -50,10 +67,14 @@ func (h *Handler) getDomainURLs(c *call) (*reply, error) {
 		q.refuse("stream", "is missing")
 		return nil, q.done()
 	}
-	return ok(h.urls(d, url.PathEscape(app)+"/"+url.PathEscape(stream)))
+	out := h.urls(d, url.PathEscape(app)+"/"+url.PathEscape(stream), forms)
+	if d.Name == "" { // braid's own origin plays what it takes
+		out.Play = append(out.Play, out.Ingest)
+	}
+	return ok(out)
 }
 
-func (h *Handler) urls(d store.Domain, path string) streamURLs {
+func (h *Handler) urls(d store.Domain, path string, forms []string) streamURLs {
 	now := h.now()
 	sign := func(base, ending string) string { return relay.SignURL(base+"/"+path+ending, d.AuthKey, now) }
 	out := streamURLs{Ingest: sign(d.Ingest, ""), Play: []string{}}
@@ -61,7 +82,9 @@ func (h *Handler) urls(d store.Domain, path string) streamURLs {
 	case strings.HasPrefix(d.Play, "rtmp"):
 		out.Play = append(out.Play, sign(d.Play, ""))
 	case d.Play != "":
-		out.Play = append(out.Play, sign(d.Play, ".flv"), sign(d.Play, ".m3u8"))
+		for _, ending := range forms {
+			out.Play = append(out.Play, sign(d.Play, ending))
+		}
 	}
 	if d.AuthKey != "" {
 		end := now.Add(d.Validity).UTC()

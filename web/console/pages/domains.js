@@ -34,17 +34,23 @@ export function Domains({ route }) {
 
 /** The origin inside braid, with the addresses of a stream there. */
 function Inside() {
-  const node = useLoad((signal) => get('/v1/node', { signal }), []);
   const [app, setApp] = useState('live');
   const [stream, setStream] = useState('test');
   const wrong = checkAppName(app);
-  const tail = `/${app}/${encodeURIComponent(stream)}`;
+  const [settled, setSettled] = useState({ app, stream });
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled({ app, stream }), 300);
+    return () => clearTimeout(timer);
+  }, [app, stream]);
+  const load = useLoad((signal) => settled.stream && !checkAppName(settled.app)
+    ? get('/v1/origin/urls', { signal, query: { app_name: settled.app, stream: settled.stream } }) : Promise.resolve(null), [settled]);
   return html`<${Card} title=${t('The origin inside braid')} about=${t('Relays without a domain go here. A stream can be pushed to it by OBS or ffmpeg, too.')}>
     <div class="inline"><${TextField} label="AppName" value=${app} oninput=${setApp} wrong=${wrong} /><${TextField} label=${t('Stream name')} value=${stream} oninput=${setStream} /></div>
-    <${Loaded} load=${node}>${({ http, rtmp }) => !wrong && stream && html`<${Addresses} ingest=${`${rtmp}${tail}`} play=${[`${http}${tail}.flv`, `${http}${tail}.m3u8`, `${rtmp}${tail}`]} />`}<//><//>`;
+    <${Loaded} load=${load}>${(urls) => urls && html`<${Addresses} ingest=${urls.ingest} play=${urls.play} />
+      ${urls.expires && html`<${Note}>${t('Signed; a connection can be opened with them until {time}.', { time: date(urls.expires) })}<//>`}`}<//><//>`;
 }
 
-const protocol = (url) => url.startsWith('rtmp') ? 'RTMP' : url.split('?')[0].endsWith('.flv') ? 'HTTP-FLV' : 'HLS';
+const protocol = (url) => url.startsWith('rtmp') ? 'RTMP' : url.split('?')[0].endsWith('.flv') ? 'HTTP-FLV' : url.split('?')[0].endsWith('/ll.m3u8') ? 'LL-HLS' : 'HLS';
 
 const Addresses = ({ ingest, play }) => html`<dl class="facts">
   <dt>${t('Ingest')}</dt><dd><${Copy} text=${ingest} /></dd>

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"braid/media"
+	"braid/media/rtmp"
+	"braid/origin"
+	"braid/relay"
+	"braid/store"
+)
+
+const (
+	// domainsAge is how old what is known of the streaming domains may be: another
+	// node on the same database may have changed them.
+	domainsAge = 2 * time.Second
+	// domainsPage is how many domains are read at once.
+	domainsPage = 500
+	// relayValidity is how long a push of the relay may take from its signature to
+	// the origin, which is in the same process.
+	relayValidity = time.Minute
+)
+
+// domains decides who may publish to and play from the origin: it finds the
+// streaming domain that a request's host belongs to and checks the request with the
+// domain's key. doc/origin.md has the rules in words.
+type domains struct {
+	db       *store.DB
+	own      originConfig // the origin's own domain, ""
+	relayKey string       // signs the relay's pushes to the origin
+	log      *slog.Logger
+	now      func() time.Time
+
+	mu   sync.Mutex // held while reading: the others wait for the same answer
+	set  *domainSet // as last read; nil before
+	read time.Time  // zero: set is to be read anew
+}
+
+// domainSet is all streaming domains at one moment.
+type domainSet struct {
+	byHost map[string]string // host to domain
+	byName map[string]store.Domain
+	keyed  bool // one has a key
+}
+
+func newDomains(db *store.DB, own originConfig, relayKey string, log *slog.Logger) *domains {
+	return &domains{db: db, own: own, relayKey: relayKey, log: log, now: time.Now}
+}
+
+// changed makes the next request read the domains anew.
+func (d *domains) changed() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.read = time.Time{}
+}
+
+// all are the domains now. While the store does not answer they are what was read
+// last: streams go on.
+func (d *domains) all(ctx context.Context) (*domainSet, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.set != nil && !d.read.IsZero() && d.now().Sub(d.read) < domainsAge {
+		return d.set, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readWithin)
+	defer cancel()
+	var rows []store.Domain
+	err := d.db.View(ctx, func(tx *store.Tx) error {
+		for after := ""; ; after = rows[len(rows)-1].Name {
+			page, err := tx.Domains(after, domainsPage)
+			rows = append(rows, page...)
+			if err != nil || len(page) < domainsPage {
+				return err
+			}
+		}
+	})
+	switch {
+	case err == nil:
+		d.set = newDomainSet(rows)
+	case d.set == nil:
+		return nil, err
+	default:
+		d.log.Error("the streaming domains cannot be read, those of before hold", "error", err)
+	}
+	d.read = d.now()
+	return d.set, nil
+}
+
+// newDomainSet orders domains by their hosts. Where two claim one, a domain's name
+// goes before its ingest host and that before its play host, and the first by name
+// before the others.
+func newDomainSet(rows []store.Domain) *domainSet {
+	set := &domainSet{byHost: map[string]string{}, byName: map[string]store.Domain{}}
+	claim := func(host, domain string) {
+		if _, taken := set.byHost[host]; !taken && host != "" {
+			set.byHost[host] = domain
+		}
+	}
+	for _, d := range rows {
+		set.byName[d.Name] = d
+		set.keyed = set.keyed || d.AuthKey != ""
+		claim(strings.ToLower(d.Name), d.Name)
+	}
+	for _, d := range rows {
+		claim(hostOfURL(d.Ingest), d.Name)
+	}
+	for _, d := range rows {
+		claim(hostOfURL(d.Play), d.Name)
+	}
+	return set
+}
+
+func hostOfURL(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Hostname())
+}
+
+// access is origin.Config.Access.
+func (d *domains) access(ctx context.Context, r origin.Request) (origin.Grant, error) {
+	set, err := d.all(ctx)
+	if err != nil {
+		return origin.Grant{}, &rtmp.Refusal{Words: "the server cannot look the streaming domain up", Err: err}
+	}
+	name := set.byHost[r.Host]
+	query, _ := url.ParseQuery(r.Query) // of a bad one, the good parts
+	value := query.Get("auth_key")
+	if r.Publish && relay.CheckAuthKey(r.Path, value, d.relayKey, d.now(), relayValidity) == nil {
+		return origin.Grant{Domain: name}, nil
+	}
+	key, validity := d.keyOf(set, name)
+	switch {
+	case key != "":
+		if err := relay.CheckAuthKey(r.Path, value, key, d.now(), validity); err != nil {
+			return origin.Grant{}, denied(err.Error())
+		}
+	case d.locked(set, name):
+		return origin.Grant{}, denied("the host in the address is that of no streaming domain")
+	}
+	if !r.Publish && r.OnAir && r.Domain != name {
+		// A stream of a domain with a key is had by that key alone; one of the origin's
+		// own also by whoever has a key of another domain.
+		other, _ := d.keyOf(set, r.Domain)
+		if other != "" || key == "" && d.locked(set, r.Domain) {
+			return origin.Grant{}, &rtmp.Refusal{Words: "nobody publishes this stream at this host",
+				Err: fmt.Errorf("it is one of domain %q: %w", r.Domain, media.ErrNotFound)}
+		}
+	}
+	return origin.Grant{Domain: name, Keyed: key != ""}, nil
+}
+
+// keyOf is the key of a domain, "" for none.
+func (d *domains) keyOf(set *domainSet, name string) (key string, validity time.Duration) {
+	if name == "" {
+		return d.own.AuthKey, d.own.Validity
+	}
+	one := set.byName[name]
+	return one.AuthKey, one.Validity
+}
+
+// locked tells whether a domain without a key is closed to clients: the origin's own
+// is as soon as another one has a key.
+func (d *domains) locked(set *domainSet, name string) bool {
+	return name == "" && d.own.AuthKey == "" && !d.own.Open && set.keyed
+}
+
+func denied(words string) error { return &rtmp.Refusal{Words: words, Err: origin.ErrDenied} }
+
+// ownDomain is the origin's own streaming domain, as whoever sent a request reaches it.
+func (s *server) ownDomain(r *http.Request) store.Domain {
+	return store.Domain{Ingest: s.publicRTMP(r), Play: s.publicHTTP(r), AuthKey: s.cfg.Origin.AuthKey, Validity: s.cfg.Origin.Validity}
+}
