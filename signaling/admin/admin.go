@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"braid/media/sfu"
+	"braid/relay"
 	"braid/signaling"
 	"braid/signaling/artc"
 	"braid/signaling/console"
@@ -34,6 +35,8 @@ type Tasks interface {
 	artc.Mixes
 	// Stop ends a task; media.ErrNotFound when there is none.
 	Stop(ctx context.Context, app, task string) error
+	// States are the tasks that run, of all applications.
+	States() []relay.TaskState
 	// StopApp ends all tasks of an application, the automatic ones too. It does
 	// not wait for them.
 	StopApp(app string)

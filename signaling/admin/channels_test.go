@@ -123,6 +123,11 @@ func TestTasks(t *testing.T) {
 	if got := a.ids("id"); !slices.Equal(got, []string{"t3", "t1"}) {
 		t.Errorf("first page: got %v", got)
 	}
+	a.expect(200, `"destinations":[{"url":"rtmp://h:1935/live/***","state":"waiting","reason":"rejected (NetStream.Publish.BadName)",`+
+		`"since":"2023-11-14T22:13:20Z","bytes":7,"dropped":8,"reconnects":9}]`)
+	if a.at("items.1.destinations") != nil {
+		t.Errorf("a task that does not run has destinations: %s", a.text)
+	}
 	s.do("DELETE", path+"/t1", nil).expect(204)
 	add("app1", "t9", false, mix)
 	a = s.do("GET", path+"?limit=9"+a.next(), nil).expect(200, `"mode":"single"`, `"auto":true`)

@@ -137,7 +137,11 @@ func (r *tasks) Update(ctx context.Context, s *relay.Spec) error {
 		return tx.UpdateTask(&store.Task{App: s.App, ID: s.Task, Channel: s.Channel, Auto: s.Auto != nil, Spec: b})
 	})
 }
-func (r *tasks) States() []relay.TaskState  { return nil }
+func (r *tasks) States() []relay.TaskState {
+	return []relay.TaskState{{App: "app1", Task: "t3", URLs: []relay.URLState{
+		{URL: "rtmp://h:1935/live/***", State: "waiting", Reason: "rejected (NetStream.Publish.BadName)", Since: time.Unix(1700000000, 0), Bytes: 7, Dropped: 8, Reconnects: 9},
+	}}, {App: "app2", Task: "t1"}}
+}
 func (r *tasks) StopApp(app string)         { r.note("stop all of " + app) }
 func (r *tasks) SettingsChanged(app string) { r.note("changed " + app) }
 
