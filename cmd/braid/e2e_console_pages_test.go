@@ -68,6 +68,7 @@ func TestConsolePages(t *testing.T) {
 		for i, page := range consolePages {
 			p.visit(page[0], page[1])
 			p.ready()
+			p.pictures(page[0])
 			p.keep(fmt.Sprintf("console-page-%02d", i))
 			p.accessible(axe, page[0])
 		}
@@ -117,6 +118,20 @@ func (p *page) ready() {
 	if trouble := eval[string](p, `return [...document.querySelectorAll('[role=alert]')].map((e) => e.textContent).join()`); trouble != "" {
 		p.t.Errorf("%s shows %q", eval[string](p, "return location.hash"), trouble)
 	}
+}
+
+// pictures waits until the live pictures of a page are there, which are of the
+// channel's users or of what the mix makes of them.
+func (p *page) pictures(address string) {
+	p.t.Helper()
+	want := map[string]int{"#/applications/e2e/channels/lobby": 2, "#/applications/e2e/tasks/mix_lobby": 1, "#/applications/e2e/tasks/mix_lobby/layout": 2}[address]
+	if want == 0 {
+		return
+	}
+	p.until(20*time.Second, fmt.Sprintf("has %d live pictures", want), fmt.Sprintf(`(() => {
+		const all = [...document.querySelectorAll('.livepicture img, .panepicture img')];
+		return all.length >= %d && all.every((e) => e.complete && e.naturalWidth >= 80 && e.hasAttribute('alt'));
+	})()`, want))
 }
 
 // consoleMarkup shows names that are markup as the text that they are. Ids of

@@ -55,6 +55,14 @@ export const put = async (url, body, options) => (await request('PUT', url, { ..
 export const patch = async (url, body, options) => (await request('PATCH', url, { ...options, body })).data;
 export const remove = async (url, options) => (await request('DELETE', url, options)).data;
 
+/** Reads a JPEG file; null when there is none at the moment. */
+export async function picture(url, signal) {
+  const headers = state.bearer ? { Authorization: `Bearer ${state.bearer}` } : {};
+  const response = await fetch(url, { headers, signal, credentials: 'same-origin' });
+  if (response.status === 401) state.lost();
+  return response.ok ? response.blob() : null;
+}
+
 /** Reads a whole list, page by page, up to most items. */
 export async function list(url, { query, most = 1000, ...options } = {}) {
   const items = [];

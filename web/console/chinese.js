@@ -11,6 +11,8 @@ export const chinese = {
   '{name} has been created.': '{name} 已创建。', '{name} has been deleted.': '{name} 已删除。', 'Show more': '显示更多', 'in {time}': '{time}后',
   '{n} s': '{n} 秒', '{n} min': '{n} 分钟', '{n} h': '{n} 小时', '{n} d': '{n} 天', 'The browser does not tell which path it has chosen.': '浏览器没有说明选择了哪条路径。',
 
+  'no picture': '没有画面', 'waiting for a picture': '正在等待画面', '{user}’s camera now': '{user} 的摄像头画面', '{user}’s screen now': '{user} 的屏幕画面', 'What the task sends now': '任务当前输出的画面',
+
   // signing in
   console: '控制台', 'admin token': '管理员令牌', 'Sign in': '登录', 'Sign in with a name': '用名称登录', 'Use an admin token': '使用管理员令牌', Password: '密码', 'Password again': '再次输入密码',
   'Name and password are both needed.': '名称和密码都需要填写。', 'There is no administrator yet': '还没有管理员', 'Make the first administrator': '创建第一个管理员', 'Create administrator': '创建管理员',

@@ -4,6 +4,7 @@ import { path, remove } from '../api.js';
 import { to, useAction } from '../hooks.js';
 import { t, span } from '../i18n.js';
 import { useLive } from '../live.js';
+import { LivePicture, userPicture } from '../picture.js';
 import { Badge, Button, Card, Confirm, Empty, Icon, PageHead, Table, Time, Trouble, toast } from '../ui.js';
 import { History } from './history.js';
 import { TaskTable } from './tasks.js';
@@ -70,16 +71,25 @@ function One({ app, id, live }) {
       ${channel && html`<${Button} kind="danger" onclick=${() => setAsk({ dismiss: true })}>${t('Dismiss')}<//>`}<//>
     <${Trouble} error=${live.error} />
     ${!channel && live.way !== 'opening' && html`<${Card}><${Empty} icon="users" title=${t('This channel is not open')}><p>${t('It is shown here again as soon as somebody joins it.')}</p><//><//>`}
-    ${channel && html`<${Card} title=${t('Users')}><${Users} channel=${channel} kick=${(user) => setAsk({ user })} /><//>`}
+    ${channel && html`<${Card} title=${t('Users')}><${Users} app=${app.id} channel=${channel} kick=${(user) => setAsk({ user })} /><//>`}
     ${live.tasks.length > 0 && html`<${Card} title=${t('Relay tasks')}><${TaskTable} app=${app} tasks=${live.tasks} /><//>`}
     <${History} app=${app.id} channel=${id} />
     ${ask && html`<${SendOut} app=${app.id} channel=${id} user=${ask.user} onclose=${() => setAsk(null)} />`}`;
 }
 
-function Users({ channel, kick }) {
+/** What a user shows. */
+function Pictures({ app, channel, user }) {
+  const sources = ['camera', 'shareScreen'].filter((source) => user.tracks.some((track) => track.source === source));
+  if (!sources.length) return html`<span class="soft">${t('none')}</span>`;
+  return html`<span class="pictures">${sources.map((source) => html`<${LivePicture} key=${source} url=${userPicture(app, channel, user.id, source, 320)}
+    alt=${source === 'camera' ? t('{user}’s camera now', { user: user.id }) : t('{user}’s screen now', { user: user.id })} />`)}</span>`;
+}
+
+function Users({ app, channel, kick }) {
   if (!channel.users.length) return html`<p class="soft">${t('Everyone has left. The channel closes in some seconds.')}</p>`;
   return html`<${Table} label=${t('Users')} rows=${channel.users} rowKey=${(u) => u.id} columns=${[
     [t('User'), (u) => html`<span><b class="rowname">${u.id}</b>${u.display_name && html`<span class="sub">${u.display_name}</span>`}</span>`],
+    [t('Picture'), (u) => html`<${Pictures} app=${app} channel=${channel.id} user=${u} />`],
     [t('Role'), (u) => html`<span>${u.role === 'viewer' ? t('viewer') : t('streamer')}<span class="sub">${u.client === 'rtmp' ? 'RTMP' : 'WebRTC'}</span></span>`],
     [t('Level'), (u) => html`<${Level} dbov=${channel.levels?.[u.id]} speaks=${channel.speakers?.includes(u.id)} />`],
     [t('Sends'), (u) => html`<${Tracks} tracks=${u.tracks} />`],

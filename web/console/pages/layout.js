@@ -4,6 +4,7 @@ import { get, path, put } from '../api.js';
 import { to, useAction, useLoad } from '../hooks.js';
 import { t } from '../i18n.js';
 import { useLive } from '../live.js';
+import { PanePicture, userPicture } from '../picture.js';
 import { Button, Card, Check, Icon, Loaded, Note, PageHead, SelectField, TextField, Trouble, toast } from '../ui.js';
 import { arrange, moved, resized, restack, tidy } from './layout-model.js';
 
@@ -57,7 +58,7 @@ function Editor({ app, id, saved, reload }) {
         ${[['one', t('One')], ['side', t('Side by side')], ['grid', t('Grid')], ['speaker', t('Speaker')], ['corner', t('Corner')]].map(([name, word]) => html`
           <${Button} key=${name} onclick=${() => { setPanes(arrange(name, panes, seats)); setChosen(0); }}>${word}<//>`)}
       </div>
-      <${Canvas} panes=${panes} chosen=${chosen} choose=${setChosen} replace=${replace} snap=${snap} width=${saved.width || 16} height=${saved.height || 9} drop=${drop} />
+      <${Canvas} app=${app.id} channel=${saved.channel} seats=${seats} panes=${panes} chosen=${chosen} choose=${setChosen} replace=${replace} snap=${snap} width=${saved.width || 16} height=${saved.height || 9} drop=${drop} />
       <div class="actions between">
         <${Check} label=${t('Snap to edges and grid')} checked=${snap} onchange=${setSnap} />
         <div class="actions"><${Button} disabled=${!changed || busy} onclick=${() => { setPanes(saved.panes); setChosen(0); }}>${t('Undo all')}<//>
@@ -80,7 +81,7 @@ function hue(text = '') {
   return h;
 }
 
-function Canvas({ panes, chosen, choose, replace, snap, width, height, drop }) {
+function Canvas({ app, channel, seats, panes, chosen, choose, replace, snap, width, height, drop }) {
   const canvas = useRef(null);
   const drag = useRef(null);
   const others = (index) => panes.filter((_, i) => i !== index);
@@ -116,11 +117,13 @@ function Canvas({ panes, chosen, choose, replace, snap, width, height, drop }) {
   };
 
   const percent = (v) => `${v * 100}%`;
+  const shown = (p) => p.user && seats.some((s) => s.user === p.user && (s.source ?? 'camera') === (p.source ?? 'camera'));
   return html`<div class="canvas" ref=${canvas} style=${{ aspectRatio: `${width} / ${height}` }} role="group" aria-label=${t('Canvas')}>
     ${panes.map((p, index) => html`<div key=${index} class=${`pane ${index === chosen ? 'chosen' : ''} ${p.user ? '' : 'free'}`} tabindex="0" role="button" aria-pressed=${index === chosen}
         aria-label=${t('Pane {n}: {who}', { n: index + 1, who: p.user ?? t('who comes next') })}
         style=${{ left: percent(p.x), top: percent(p.y), width: percent(p.width), height: percent(p.height), zIndex: p.z_order + 1, ...(p.user && { '--hue': String(hue(p.user)) }) }}
         onfocus=${() => choose(index)} onkeydown=${(e) => key(e, index)} onpointerdown=${(e) => begin(e, index, '')} onpointermove=${move} onpointerup=${end} onpointercancel=${end}>
+      ${shown(p) && html`<${PanePicture} url=${userPicture(app, channel, p.user, p.source, 640)} whole=${!p.crop} />`}
       <b>${p.user ?? t('who comes next')}</b>${p.source === 'shareScreen' && html`<small>${t('screen')}</small>`}
       ${index === chosen && ['nw', 'ne', 'sw', 'se', 'n', 'e', 's', 'w'].map((h) => html`<i key=${h} class=${`handle ${h}`}
         onpointerdown=${(e) => begin(e, index, h)} onpointermove=${move} onpointerup=${end} onpointercancel=${end}></i>`)}

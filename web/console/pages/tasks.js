@@ -4,6 +4,7 @@ import { path, remove } from '../api.js';
 import { go, to, useAction } from '../hooks.js';
 import { t, number } from '../i18n.js';
 import { useLive } from '../live.js';
+import { LivePicture, taskPicture } from '../picture.js';
 import { Badge, Button, Card, Confirm, Empty, Icon, PageHead, Table, Time, Trouble, toast } from '../ui.js';
 import { Freshness } from './channels.js';
 import { History } from './history.js';
@@ -49,7 +50,8 @@ export function Task({ app, id }) {
 }
 
 function Facts({ app, task }) {
-  return html`<dl class="facts">
+  return html`<${LivePicture} kind="large" url=${taskPicture(app.id, task.id, 640)} alt=${t('What the task sends now')} />
+    <dl class="facts">
       <dt>TaskId</dt><dd class="mono">${task.id}</dd>
       <dt>${t('Channel')}</dt><dd><a href=${to('applications', app.id, 'channels', task.channel)}>${task.channel}</a></dd>
       <dt>${t('Made by')}</dt><dd>${task.auto ? t('the relay settings of the application') : t('the API')}</dd>
