@@ -31,6 +31,10 @@ const (
 	// be: as long as a publisher may be away, and less than the 10 s after which
 	// hls.js gives up.
 	holdTime = graceTime + 2*time.Second
+	// earlyTime is how long a playlist request may wait until its answer begins: hls.js
+	// waits max(3 part targets, 0.8 target durations) for the first byte, three times,
+	// and then ends playback, but 20 s for the rest.
+	earlyTime = 500 * time.Millisecond
 )
 
 // hlsKey names one form of a stream: its segments' container and which of its
@@ -206,9 +210,12 @@ var (
 )
 
 // playlist waits for the first segment as long as firstSegmentTime, and then as
-// long as holdTime for what l asks for. The error is ctx's, or what keeps the
-// stream from being segmented.
-func (h *hlsStream) playlist(ctx context.Context, l listing) ([]byte, error) {
+// long as holdTime for what l asks for; when that does not come the playlist is as it
+// was (braid's own: RFC 8216bis section 6.2.5.2 would have an error, which players take
+// worse than a publisher's absence is). early is called once when the wait for
+// what l asks for gets long. The error is ctx's, or what keeps the stream from being
+// segmented.
+func (h *hlsStream) playlist(ctx context.Context, l listing, early func()) ([]byte, error) {
 	first, cancel := context.WithTimeout(ctx, firstSegmentTime)
 	defer cancel()
 	err := h.wait(first, func() bool { return len(h.segments) > 0 })
@@ -217,20 +224,32 @@ func (h *hlsStream) playlist(ctx context.Context, l listing) ([]byte, error) {
 	if len(h.segments) == 0 {
 		return nil, cmp.Or(h.problem, err, errNoSegments)
 	}
-	if l.reload {
-		if l.msn > h.segments[len(h.segments)-1].seq+2 {
-			return nil, errAhead
-		}
-		h.mu.Unlock()
-		held, cancel := context.WithTimeout(ctx, holdTime)
-		defer cancel()
-		err := h.wait(held, func() bool { return h.hasLocked(l.msn, l.part) })
-		h.mu.Lock()
-		if err != nil {
-			return nil, err
-		}
+	if !l.reload {
+		return h.renderLocked(l), nil
+	}
+	if l.msn > h.segments[len(h.segments)-1].seq+2 {
+		return nil, errAhead
+	}
+	h.mu.Unlock()
+	h.hold(ctx, l, early)
+	h.mu.Lock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	return h.renderLocked(l), nil
+}
+
+// hold waits for what a playlist request asks for.
+func (h *hlsStream) hold(ctx context.Context, l listing, early func()) {
+	ready := func() bool { return h.hasLocked(l.msn, l.part) }
+	ctx, cancel := context.WithTimeout(ctx, holdTime)
+	defer cancel()
+	soon, stop := context.WithTimeout(ctx, earlyTime)
+	defer stop()
+	if h.wait(soon, ready) != nil && ctx.Err() == nil {
+		early()
+		_ = h.wait(ctx, ready)
+	}
 }
 
 // hasLocked tells whether a segment is there, or a part of it when part is not
