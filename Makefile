@@ -17,7 +17,7 @@ BENCH    ?= .
 # and with it go build's version stamping.
 GOBUILD := go build -trimpath -buildvcs=false
 
-.PHONY: run test race bench bench-sfu impair soak lint fuzz e2e build setup-run setup-test clean
+.PHONY: run test race bench bench-sfu impair faults soak lint fuzz e2e build setup-run setup-test clean
 
 run: setup-run build
 	exec bin/braid serve $(ARGS)
@@ -51,6 +51,10 @@ bench-sfu: build
 # IMPAIR_SECONDS=60 for each cell, IMPAIR_CELLS='loss|blackout' for some, IMPAIR_HEIGHT=360.
 impair: setup-test
 	BRAID_IMPAIR=1 go test -count=1 -run '^TestImpairmentTable$$' -timeout 90m -v ./cmd/braid
+
+# Pushes over broken ways to their origins, two minutes (doc/relay.md).
+faults:
+	go test -count=1 -run '^TestFaults$$' -timeout $(TIMEOUT) -v ./relay
 
 # Without the race detector, whose own memory grows; with Go's search for
 # goroutines that are blocked for good. make test has 20 seconds of it, with -race.

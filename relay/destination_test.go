@@ -111,6 +111,10 @@ func TestPushAfterTenMinutes(t *testing.T) {
 			m.sessions[0].err = errors.New("reset")
 			close(m.sessions[0].done)
 			play(away + 30*time.Second)
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
 			if len(m.sessions) != 2 {
 				t.Fatalf("%d sessions, want 2", len(m.sessions))
 			}
@@ -126,10 +130,6 @@ func TestPushAfterTenMinutes(t *testing.T) {
 				if d := m.tries[i].Sub(m.tries[i-1]); d > lastBackoff*3/2 {
 					t.Errorf("%v between two tries", d)
 				}
-			}
-			cancel()
-			if err := <-done; err != nil {
-				t.Error(err)
 			}
 		})
 	}

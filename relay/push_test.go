@@ -582,121 +582,6 @@ func (c *stallingConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// An origin that stops reading is found within 10 s; meanwhile Write does not block,
-// the queue stays bounded, and sound outlives pictures.
-func TestPushStalledOrigin(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes 10 s")
-	}
-	pushLeaks(t)
-	o := &pushOrigin{}
-	release := make(chan struct{})
-	url := listen(t, func(nc net.Conn) {
-		_ = nc.(*net.TCPConn).SetReadBuffer(64 << 10)
-		_ = rtmp.Serve(context.Background(), &stallingConn{nc, 600_000, release}, o, slog.New(slog.DiscardHandler))
-	})
-	t.Cleanup(func() { close(release) })
-	aus, audio := rich(t)
-	r := runPush(t, PushConfig{URL: url, Video: true, Audio: audio})
-	slowest := feed(t, r.Push, aus)
-	eventually(t, "live", func() bool { return strings.Contains(r.story(), "live") })
-	start := time.Now()
-	eventually(t, "the stall", func() bool { return strings.Contains(r.story(), "waiting") })
-	if d := time.Since(start); d > 10*time.Second {
-		t.Errorf("found after %v", d)
-	}
-	if got := r.story(); !strings.HasPrefix(got, "connecting live waiting:stalled") {
-		t.Errorf("phases: %s", got)
-	}
-	if d := slowest(); d > 100*time.Millisecond {
-		t.Errorf("slowest Write: %v", d)
-	}
-	if r.State().Dropped == 0 {
-		t.Error("nothing was dropped")
-	}
-}
-
-// slowConn reads a given number of bytes a second.
-type slowConn struct {
-	net.Conn
-	rate  int
-	begin time.Time
-	read  int
-}
-
-func (c *slowConn) Read(b []byte) (int, error) {
-	if c.begin.IsZero() {
-		c.begin = time.Now()
-	}
-	due := c.begin.Add(time.Duration(c.read) * time.Second / time.Duration(c.rate))
-	<-time.After(time.Until(due))
-	n, err := c.Conn.Read(b[:min(len(b), 8192)])
-	c.read += n
-	return n, err
-}
-
-// A way that carries two thirds of the stream: the session lives, pictures are
-// dropped in whole tails of groups, the sound is complete.
-func TestPushSlowOrigin(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes 15 s")
-	}
-	pushLeaks(t)
-	o := &pushOrigin{}
-	ctx, cancel := context.WithCancel(context.Background())
-	url := listen(t, func(nc net.Conn) {
-		_ = nc.(*net.TCPConn).SetReadBuffer(64 << 10)
-		_ = rtmp.Serve(ctx, &slowConn{Conn: nc, rate: 420_000}, o, slog.New(slog.DiscardHandler))
-	})
-	t.Cleanup(cancel)
-	aus, audio := rich(t)
-	r := runPush(t, PushConfig{URL: url, Video: true, Audio: audio})
-	slowest := feed(t, r.Push, aus)
-	s := o.session(t, 0)
-	defer func() {
-		if t.Failed() {
-			t.Logf("%s; state %+v; %d tags\n%s", r.story(), r.State(), len(s.got()), r.logged())
-		}
-	}()
-	eventually(t, "15 s of stream", func() bool {
-		tags := s.got()
-		return len(tags) > 0 && tags[len(tags)-1].Timestamp > 15_000
-	})
-	tags := s.got()
-	r.stop(t)
-	checkSession(t, tags)
-	var sound, gap, broken int
-	last := map[byte]uint32{}
-	whole := true
-	for _, tag := range tags {
-		if tag.Type == flv.Audio && !flv.IsSequenceHeader(tag) {
-			sound++
-			if d := tag.Timestamp - last[flv.Audio]; d > 50 {
-				gap++
-			}
-		}
-		if tag.Type == flv.Video && !flv.IsSequenceHeader(tag) {
-			whole = flv.IsVideoKey(tag.Payload) || whole && tag.Timestamp-last[flv.Video] < 80
-			if !whole {
-				broken++
-			}
-		}
-		last[tag.Type] = tag.Timestamp
-	}
-	if sound < 650 || gap > 10 { // the sample has a gap of a frame where it begins anew
-		t.Errorf("sound: %d frames of about 700, %d gaps", sound, gap)
-	}
-	if broken > 0 {
-		t.Errorf("%d pictures after a gap that no key frame ends", broken)
-	}
-	if st := r.State(); st.Dropped < 20 || st.Reconnects != 0 {
-		t.Errorf("state %+v", st)
-	}
-	if d := slowest(); d > 100*time.Millisecond {
-		t.Errorf("slowest Write: %v", d)
-	}
-}
-
 // Ending while a write is stuck takes no longer than ending at all.
 func TestPushEndsWhileStalled(t *testing.T) {
 	pushLeaks(t)
@@ -738,7 +623,6 @@ func TestPushQueueDrops(t *testing.T) {
 		skip bool
 	}{
 		{"nothing is late", "Kpapapa", 100, "Kpapapa", false},
-		{"begins at a key frame", "ppaKp", 100, "aKp", false},
 		{"pictures up to the newest key frame", "K" + rep("pa", 10) + "K" + rep("pa", 6), 100, rep("a", 10) + "K" + rep("pa", 6), false},
 		{"an old key frame does not help", "K" + rep("p", 5) + "K" + rep("pa", 14), 100, rep("a", 14), true},
 		{"and then waits for the next", "K" + rep("p", 5) + "K" + rep("pa", 14) + "ppaKp", 100, rep("a", 15) + "Kp", false},
@@ -781,6 +665,18 @@ func TestPushQueueDrops(t *testing.T) {
 				t.Errorf("got %s, skip %v, %d bytes over, %d dropped; want %s, %v", got, skip, size, q.droppedUnits(), c.want, c.skip)
 			}
 		})
+	}
+}
+
+// A session begins at a key frame, and what comes before is not counted as dropped.
+func TestPushQueueBegins(t *testing.T) {
+	q := pushQueue{ready: make(chan struct{}, 1)}
+	q.open(true)
+	for _, key := range []bool{false, false, true, false} {
+		q.put(unit(media.H264, key, 10), time.Now())
+	}
+	if au := q.take(); au == nil || !au.Key || q.take() == nil || q.take() != nil || q.droppedUnits() != 0 {
+		t.Errorf("begins with %+v, %d dropped", au, q.droppedUnits())
 	}
 }
 

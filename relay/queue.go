@@ -16,6 +16,7 @@ type pushQueue struct {
 	units   []queued
 	bytes   int
 	skip    bool // pictures are dropped up to the next key frame
+	begun   bool // the session has had its first key frame: what comes before is not missed
 	dropped uint64
 }
 
@@ -28,7 +29,7 @@ type queued struct {
 func (q *pushQueue) open(video bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.isOpen, q.skip = true, video
+	q.isOpen, q.skip, q.begun = true, video, !video
 }
 
 // close makes put leave everything out.
@@ -49,10 +50,12 @@ func (q *pushQueue) put(au *media.AccessUnit, now time.Time) {
 	}
 	if q.skip && au.Codec.Video() {
 		if !au.Key {
-			q.dropped++
+			if q.begun {
+				q.dropped++
+			}
 			return
 		}
-		q.skip = false
+		q.skip, q.begun = false, true
 	}
 	q.units = append(q.units, queued{au, now})
 	q.bytes += au.Size()
@@ -62,6 +65,7 @@ func (q *pushQueue) put(au *media.AccessUnit, now time.Time) {
 	for q.bytes > queueBytes || q.lateLocked(now, false, 2*queueTime) { // the sound alone is late
 		q.dropped++
 		q.bytes -= q.units[0].au.Size()
+		q.units[0] = queued{}
 		q.units = q.units[1:]
 	}
 	select {
@@ -148,4 +152,14 @@ func (q *pushQueue) droppedUnits() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.dropped
+}
+
+// oldest is how long the oldest unit has waited.
+func (q *pushQueue) oldest(now time.Time) time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.units) == 0 {
+		return 0
+	}
+	return now.Sub(q.units[0].arrived)
 }

@@ -21,7 +21,7 @@ type progress struct {
 	ackAt  time.Time
 	sentAt uint64 // bytes sent at that time
 	step   uint64 // bytes from one acknowledgement to the next, the usual most
-	acks   int
+	media  bool   // more than the set-up was acknowledged
 }
 
 // sample is what is known of a connection at one moment.
@@ -39,12 +39,12 @@ func (p *progress) stalled(now time.Time, s sample) bool {
 		p.tcpAcked, p.tcpAt = s.tcpAcked, now
 	}
 	if s.acked != p.acked {
-		if p.acks++; p.acks > 1 {
+		if !p.ackAt.IsZero() {
 			p.step = max(s.sent-p.sentAt, p.step*3/4)
 		}
+		p.media = p.media || uint32(s.acked-p.acked) > publishWindow/4 // some acknowledge the set-up, and then keep silent
 		p.acked, p.ackAt, p.sentAt = s.acked, now, s.sent
 	}
-	// One or two may be of the set-up, from an origin that then keeps silent.
-	owes := p.acks > 2 && s.sent-p.sentAt > p.step*3/2
+	owes := p.media && p.step > 0 && s.sent-p.sentAt > p.step*3/2
 	return now.Sub(p.tcpAt) >= stallTime || owes && now.Sub(p.ackAt) >= stallTime
 }

@@ -26,6 +26,7 @@ func TestProgress(t *testing.T) {
 		{"reads nothing, behind sockets of 2 s", 300_000, 10, 600_000, 0, false, 19, 100},
 		{"swallowed by a proxy", 300_000, 20, 1 << 30, publishWindow, false, 29, 100},
 		{"sound alone, swallowed", 8_000, 20, 1 << 30, publishWindow, false, 30, 100},
+		{"poor sound alone, swallowed", 3_500, 20, 1 << 30, publishWindow / 2, false, 30, 100},
 		{"sound alone, swallowed, acknowledged by halves", 8_000, 20, 1 << 30, publishWindow / 2, false, 29, 100},
 		{"swallowed, and never acknowledged: nobody can know", 300_000, 20, 1 << 30, 0, false, 0, 100},
 		{"nothing is sent", 0, 10, 0, publishWindow, false, 0, 100},
