@@ -79,7 +79,7 @@ func codeOf(reason string) (code int, detail string) {
 	case "stalled":
 		return CodeStalled, ""
 	case "tls":
-		return CodeTLS, ""
+		return CodeTLS, strings.Trim(rest, "()")
 	case "forbidden":
 		return CodeForbidden, ""
 	case "rejected":

@@ -704,7 +704,6 @@ func TestReasonOf(t *testing.T) {
 		{fmt.Errorf("x: %w", rtmp.ErrTLS), "tls"},
 		{fmt.Errorf("%w: %w", rtmp.ErrTLS, x509.CertificateInvalidError{Reason: x509.Expired}), "tls (the certificate has expired, or is not valid yet)"},
 		{fmt.Errorf("%w: %w", rtmp.ErrTLS, x509.CertificateInvalidError{Reason: x509.NotAuthorizedToSign}), "tls (the certificate is not valid)"},
-		{fmt.Errorf("%w: %w", rtmp.ErrTLS, tls.AlertError(40)), "tls (the origin's alert 40)"},
 		{&srt.RejectedError{Code: 2403, Reason: "forbidden"}, "rejected (2403 forbidden)"},
 		{fmt.Errorf("x: %w", srt.ErrStalled), "stalled"},
 		{fmt.Errorf("x: %w", srt.ErrForbidden), "forbidden"},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 
 	"braid/media/rtmp"
@@ -49,7 +50,7 @@ func trust(err error) string {
 	var invalid x509.CertificateInvalidError
 	var host x509.HostnameError
 	var record tls.RecordHeaderError
-	var alert tls.AlertError
+	var alert *net.OpError
 	switch {
 	case errors.As(err, &unknown):
 		return " (the certificate is of an unknown authority)"
@@ -61,8 +62,8 @@ func trust(err error) string {
 		return " (the certificate is not valid)"
 	case errors.As(err, &record):
 		return " (the origin does not speak TLS there)"
-	case errors.As(err, &alert):
-		return fmt.Sprintf(" (the origin's alert %d)", uint8(alert))
+	case errors.As(err, &alert) && alert.Op == "remote error": // in crypto/tls's own words
+		return " (the origin says: " + strings.TrimPrefix(alert.Err.Error(), "tls: ") + ")"
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return " (the origin ended the handshake: it may not speak TLS there)"
 	}

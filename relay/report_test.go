@@ -126,10 +126,13 @@ func TestReportWorker(t *testing.T) {
 
 // Every reason of a push has a code with words; words of others are cut.
 func TestCodes(t *testing.T) {
-	for _, reason := range []string{"refused", "dns", "tls", "forbidden", "rejected", "rejected (NetStream.Publish.BadName)", "stalled", "lost", "url"} {
+	for _, reason := range []string{"refused", "dns", "tls", "tls (the certificate has expired)", "forbidden", "rejected", "rejected (NetStream.Publish.BadName)", "stalled", "lost", "url"} {
 		code, detail := codeOf(reason)
 		if words[code] == "" || code == CodeLost && reason != "lost" {
 			t.Errorf("%s: code %d, words %q", reason, code, words[code])
+		}
+		if strings.Contains(reason, "expired") && detail != "the certificate has expired" {
+			t.Errorf("%s: detail %q", reason, detail)
 		}
 		if strings.Contains(reason, "BadName") && detail != "NetStream.Publish.BadName" {
 			t.Errorf("%s: detail %q", reason, detail)
