@@ -71,11 +71,11 @@ const defaultFree = 64 << 20
 // own is where the index keeps what is not a recording; no file's name can be in it.
 const own = ".braid"
 
-func openIndex(cfg IndexConfig) (x *Index, err error) {
+func openIndex(cfg IndexConfig) (_ *Index, err error) {
 	if err := os.MkdirAll(path.Join(cfg.Dir, own), 0o755); err != nil {
 		return nil, err
 	}
-	x = &Index{cfg: cfg, log: cfg.Log, storages: cfg.Storages, wake: make(chan struct{}, 1),
+	x := &Index{cfg: cfg, log: cfg.Log, storages: cfg.Storages, wake: make(chan struct{}, 1),
 		files: make(map[string]*File), names: make(map[string]struct{}), dirty: make(map[string]*File)}
 	defer func() {
 		if err != nil {
