@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,11 +75,39 @@ func (r *streamEvents) of(name string) (types []event.Type, last map[event.Type]
 	return types, last
 }
 
+// pushTestPicture pushes 25 pictures a second, a key frame each second, with sound;
+// what comes of it is sent to the channel.
+func pushTestPicture(t *testing.T, url string, seconds int) <-chan error {
+	need(t, "ffmpeg", "ffprobe")
+	pushed := make(chan error, 1)
+	go func() {
+		_, _, err := tryCommand(time.Minute, "ffmpeg", "-nostdin", "-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25",
+			"-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", strconv.Itoa(seconds), "-c:v", "libx264", "-preset", "ultrafast",
+			"-pix_fmt", "yuv420p", "-g", "25", "-c:a", "aac", "-f", "flv", url)
+		pushed <- err
+	}()
+	return pushed
+}
+
+// countPictures counts those of a file, which has to play without complaint.
+func countPictures(t *testing.T, file string) int {
+	t.Helper()
+	out, complaints := command(t, time.Minute, "ffprobe", "-v", "error", "-select_streams", "v", "-count_frames", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0", file)
+	if complaints != "" {
+		t.Errorf("ffprobe of %s: %s", file, tail(complaints, 1000))
+	}
+	first, _, _ := strings.Cut(strings.TrimSpace(out), "\n") // of MPEG-TS there is one line more, for its program
+	n, err := strconv.Atoi(first)
+	if err != nil {
+		t.Fatalf("ffprobe of %s: %q", file, out)
+	}
+	return n
+}
+
 // TestStreamIsRecorded pushes with ffmpeg into the origin, where a template has
 // streams recorded and another takes pictures: the application is told of the
 // stream, of its file and its pictures, and the file plays.
 func TestStreamIsRecorded(t *testing.T) {
-	need(t, "ffmpeg", "ffprobe")
 	var media string
 	s := startBraid(t, func(c *config) { media = filepath.Join(c.DataDir, "media") })
 	r := newStreamEvents(t)
@@ -89,13 +118,7 @@ func TestStreamIsRecorded(t *testing.T) {
 	s.rest("POST", at+"/templates", object{"id": "shot", "kind": "snapshot", "snapshot": object{"interval_seconds": 1, "history": 3}}, nil)
 
 	const seconds = 5
-	pushed := make(chan error, 1)
-	go func() {
-		_, _, err := tryCommand(time.Minute, "ffmpeg", "-nostdin", "-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25",
-			"-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", strconv.Itoa(seconds), "-c:v", "libx264", "-preset", "ultrafast",
-			"-pix_fmt", "yuv420p", "-g", "25", "-c:a", "aac", "-f", "flv", s.rtmp+"/cam")
-		pushed <- err
-	}()
+	pushed := pushTestPicture(t, s.rtmp+"/cam", seconds)
 	var on struct {
 		Items []struct {
 			App, Name, Video, Audio string
@@ -149,9 +172,8 @@ func TestStreamIsRecorded(t *testing.T) {
 	if err := os.WriteFile(kept, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, complaints := command(t, time.Minute, "ffprobe", "-v", "error", "-select_streams", "v", "-count_frames", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0", kept)
-	if frames, _ := strconv.Atoi(strings.TrimSpace(out)); frames < seconds*25-5 || frames > seconds*25 || complaints != "" {
-		t.Errorf("the file has %q pictures, want %d; ffprobe says %q", out, seconds*25, complaints)
+	if frames := countPictures(t, kept); frames < seconds*25-5 || frames > seconds*25 {
+		t.Errorf("the file has %d pictures, want %d", frames, seconds*25)
 	}
 	shot, ok := last[event.SnapshotTaken]
 	if !ok {
@@ -165,5 +187,58 @@ func TestStreamIsRecorded(t *testing.T) {
 	defer picture.Close()
 	if size, err := jpeg.DecodeConfig(picture); err != nil || size.Width != 320 || size.Height != 180 {
 		t.Errorf("the picture: %+v, %v", size, err)
+	}
+}
+
+// TestKilledWhileRecording kills the server while it records: the next one tells
+// the application of the stream's end and of the file, which plays to where it was cut.
+func TestKilledWhileRecording(t *testing.T) {
+	p := newProcess(t, "")
+	r := newStreamEvents(t)
+	p.start()
+	const at = "/v1/applications/" + testApp
+	type object = map[string]any
+	p.rest("POST", at+"/callbacks", object{"kind": "stream", "url": r.url, "events": event.StreamTypes()}, nil)
+	p.rest("POST", at+"/templates", object{"id": "rec", "kind": "record", "record": object{"format": []string{"fmp4", "ts"}}}, nil)
+	pushed := pushTestPicture(t, p.rtmp+"/cam", 30)
+	file := func(ending string) (size int64, name string) {
+		found, _ := filepath.Glob(filepath.Join(p.data, "media", "recordings", "*", "live", "cam", "*."+ending))
+		if len(found) == 1 {
+			if info, err := os.Stat(found[0]); err == nil {
+				return info.Size(), found[0]
+			}
+		}
+		return 0, ""
+	}
+	// A fragment has about two seconds.
+	eventually(t, 30*time.Second, "the start is told, and something is in both files", func() (bool, string) {
+		types, _ := r.of("cam")
+		mp4, _ := file("mp4")
+		ts, _ := file("ts")
+		return len(types) == 2 && mp4 > 10_000 && ts > 10_000, fmt.Sprint(types, mp4, ts)
+	})
+	p.end(syscall.SIGKILL)
+	if err := <-pushed; err == nil {
+		t.Error("ffmpeg noticed nothing")
+	}
+	p.start()
+	var files []event.Event
+	eventually(t, 20*time.Second, "the end and both files are told", func() (bool, string) {
+		types, last := r.of("cam")
+		files = nil
+		r.mu.Lock()
+		for _, e := range r.got {
+			if e.Type == event.RecordFile {
+				files = append(files, e)
+			}
+		}
+		r.mu.Unlock()
+		return len(files) == 2 && last[event.StreamEnded].Stream != nil && last[event.StreamEnded].Stream.Reason != "", fmt.Sprint(types)
+	})
+	for _, e := range files {
+		_, name := file(map[string]string{"fmp4": "mp4", "ts": "ts"}[e.Stream.File.Format])
+		if n := countPictures(t, name); n < 25 || e.Stream.Template != "rec" || e.Stream.File.Duration < 1000 {
+			t.Errorf("%s has %d pictures; it was told as %+v", name, n, e.Stream.File)
+		}
 	}
 }
