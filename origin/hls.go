@@ -27,14 +27,10 @@ const (
 	// endedTime is how long the playlist of an ended stream stays, so that
 	// players see its end and the last segments.
 	endedTime = 30 * time.Second
-	// holdTime is how long a request waits for a playlist or a part that is about to
-	// be: as long as a publisher may be away, and less than the 10 s after which
-	// hls.js gives up.
+	// holdTime is how long a request waits at most for a segment or a part that is
+	// about to be: as long as a publisher may be away, and less than the 10 s after
+	// which hls.js gives up.
 	holdTime = graceTime + 2*time.Second
-	// earlyTime is how long a playlist request may wait until its answer begins: hls.js
-	// waits max(3 part targets, 0.8 target durations) for the first byte, three times,
-	// and then ends playback, but 20 s for the rest.
-	earlyTime = 500 * time.Millisecond
 )
 
 // hlsKey names one form of a stream: its segments' container and which of its
@@ -209,13 +205,12 @@ var (
 	errAhead      = fmt.Errorf("origin: _HLS_msn: more than one segment ahead of the playlist: %w", media.ErrInvalid)
 )
 
-// playlist waits for the first segment as long as firstSegmentTime, and then as
-// long as holdTime for what l asks for; when that does not come the playlist is as it
-// was (braid's own: RFC 8216bis section 6.2.5.2 would have an error, which players take
-// worse than a publisher's absence is). early is called once when the wait for
-// what l asks for gets long. The error is ctx's, or what keeps the stream from being
-// segmented.
-func (h *hlsStream) playlist(ctx context.Context, l listing, early func()) ([]byte, error) {
+// playlist waits for the first segment as long as firstSegmentTime, and then for
+// what l asks for; when that does not come in time the playlist is as it was. (That is
+// braid's own: RFC 8216bis section 6.2.5.2 would have an error after three target
+// durations, which players take worse than a publisher's absence is.) The error is
+// ctx's, or what keeps the stream from being segmented.
+func (h *hlsStream) playlist(ctx context.Context, l listing) ([]byte, error) {
 	first, cancel := context.WithTimeout(ctx, firstSegmentTime)
 	defer cancel()
 	err := h.wait(first, func() bool { return len(h.segments) > 0 })
@@ -230,8 +225,10 @@ func (h *hlsStream) playlist(ctx context.Context, l listing, early func()) ([]by
 	if l.msn > h.segments[len(h.segments)-1].seq+2 {
 		return nil, errAhead
 	}
+	held, cancel := context.WithTimeout(ctx, h.holdLocked(l))
+	defer cancel()
 	h.mu.Unlock()
-	h.hold(ctx, l, early)
+	_ = h.wait(held, func() bool { return h.hasLocked(l.msn, l.part) })
 	h.mu.Lock()
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -239,17 +236,14 @@ func (h *hlsStream) playlist(ctx context.Context, l listing, early func()) ([]by
 	return h.renderLocked(l), nil
 }
 
-// hold waits for what a playlist request asks for.
-func (h *hlsStream) hold(ctx context.Context, l listing, early func()) {
-	ready := func() bool { return h.hasLocked(l.msn, l.part) }
-	ctx, cancel := context.WithTimeout(ctx, holdTime)
-	defer cancel()
-	soon, stop := context.WithTimeout(ctx, earlyTime)
-	defer stop()
-	if h.wait(soon, ready) != nil && ctx.Err() == nil {
-		early()
-		_ = h.wait(ctx, ready)
+// holdLocked is how long a request is held. A whole answer to one for a part must
+// come within max(3 part targets, 0.8 target durations): hls.js 1.7 waits no longer,
+// and ends playback the third time. A fifth of that is for the way.
+func (h *hlsStream) holdLocked(l listing) time.Duration {
+	if l.part < 0 {
+		return holdTime
 	}
+	return min(holdTime, max(3*h.partTarget, h.target*8/10)*8/10)
 }
 
 // hasLocked tells whether a segment is there, or a part of it when part is not

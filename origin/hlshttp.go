@@ -9,8 +9,6 @@ import (
 	"braid/media"
 )
 
-const playlistType = "application/vnd.apple.mpegurl"
-
 // servePlaylist answers with the media playlist of one form of a stream.
 //
 //	/{app}/{name}.m3u8       MPEG-TS
@@ -35,16 +33,12 @@ func (o *Origin) servePlaylist(w http.ResponseWriter, r *http.Request, app, name
 		refuse(w, err)
 		return
 	}
-	list, err := h.playlist(r.Context(), l, func() {
-		w.Header().Set("Content-Type", playlistType)
-		w.WriteHeader(http.StatusOK)
-		_ = http.NewResponseController(w).Flush() // a viewer that has gone
-	})
+	list, err := h.playlist(r.Context(), l)
 	if err != nil {
 		refuse(w, err)
 		return
 	}
-	reply(w, playlistType, list)
+	reply(w, "application/vnd.apple.mpegurl", list)
 }
 
 // hlsKeyOf is the form of a stream that an address stands for; see readOnly.

@@ -161,6 +161,7 @@ func TestPlayers(t *testing.T) {
 		watchers := newWatchers(t, forms)
 		watchers.play()
 		off()
+		wait(3 * time.Second) // the encoder starts anew
 		off = onAir(whole, s.rtmp+"/cam", small)
 		watchers.goOn()
 	})
