@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"braid/media"
+	"braid/media/rtmp"
+	"braid/origin"
+	"braid/relay"
+	"braid/store"
+)
+
+// TestDomainAccess: who may do what, by host, key and the domain of the stream.
+func TestDomainAccess(t *testing.T) {
+	ctx := t.Context()
+	db, err := store.Open(ctx, store.Config{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	d := newDomains(db, originConfig{Validity: time.Hour}, "relay-key", slog.New(slog.DiscardHandler))
+	now := time.Unix(1_700_000_000, 0)
+	d.now = func() time.Time { return now }
+	try := func(r origin.Request) string {
+		t.Helper()
+		r.App, r.Name, r.Remote = "live", "cam", "192.0.2.1:5000"
+		if r.Path == "" {
+			r.Path = "/live/cam"
+		}
+		g, err := d.access(ctx, r)
+		var words *rtmp.Refusal
+		switch {
+		case err == nil:
+			return fmt.Sprintf("%s keyed %v", g.Domain, g.Keyed)
+		case !errors.As(err, &words) || !errors.Is(err, origin.ErrDenied) && !errors.Is(err, media.ErrNotFound):
+			return "strange error: " + err.Error()
+		}
+		return words.Words
+	}
+	expect := func(what string, r origin.Request, want string) {
+		t.Helper()
+		if got := try(r); got != want {
+			t.Errorf("%s: got %q, want %q", what, got, want)
+		}
+	}
+	key := func(path, key string, at time.Time) string {
+		_, query, _ := strings.Cut(relay.SignURL("rtmp://h"+path, key, at), "?")
+		return query
+	}
+	add := func(domains ...store.Domain) {
+		t.Helper()
+		err := db.Update(ctx, func(tx *store.Tx) error {
+			for _, one := range domains {
+				if err := tx.CreateDomain(&one); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.changed()
+	}
+
+	expect("no domain is there", origin.Request{Host: "10.0.0.1", Publish: true}, " keyed false")
+	add(store.Domain{Name: "open.example.com", Ingest: "rtmp://push.example.com:1936", Play: "https://CDN.example.com/x", Validity: time.Hour})
+	for host, want := range map[string]string{"open.example.com": "open.example.com", "push.example.com": "open.example.com", "cdn.example.com": "open.example.com", "else.example.com": ""} {
+		expect(host, origin.Request{Host: host}, want+" keyed false")
+	}
+	expect("no key anywhere: one domain's stream at another", origin.Request{Host: "x", OnAir: true, Domain: "open.example.com"}, " keyed false")
+
+	add(store.Domain{Name: "gold.example.com", Ingest: "rtmp://push.example.com", AuthKey: "goldgold", Validity: time.Minute})
+	const gold = "gold.example.com"
+	expect("the first by name has the host", origin.Request{Host: "push.example.com"}, "the address needs an auth_key")
+	expect("no key", origin.Request{Host: gold, Publish: true}, "the address needs an auth_key")
+	expect("right key", origin.Request{Host: gold, Publish: true, Query: key("/live/cam", "goldgold", now)}, gold+" keyed true")
+	expect("among others", origin.Request{Host: gold, Query: "a=b;c&" + key("/live/cam", "goldgold", now) + "&%zz"}, gold+" keyed true")
+	expect("another's key", origin.Request{Host: gold, Query: key("/live/cam", "silversilver", now)}, "the auth_key is not right for this address")
+	expect("of the other form", origin.Request{Host: gold, Path: "/live/cam.flv", Query: key("/live/cam", "goldgold", now)}, "the auth_key is not right for this address")
+	expect("expired", origin.Request{Host: gold, Query: key("/live/cam", "goldgold", now.Add(-time.Minute))}, "the auth_key has expired")
+	expect("unreadable", origin.Request{Host: gold, Query: "auth_key=1"}, "the auth_key is not timestamp-rand-uid-md5")
+	expect("a host of no domain", origin.Request{Host: "10.0.0.1"}, "the host in the address is that of no streaming domain")
+	expect("no host", origin.Request{Publish: true}, "the host in the address is that of no streaming domain")
+	expect("the relay", origin.Request{Host: "127.0.0.1", Publish: true, Query: key("/live/cam", "relay-key", now)}, " keyed false")
+	expect("the relay's key plays nothing", origin.Request{Host: "127.0.0.1", Query: key("/live/cam", "relay-key", now)}, "the host in the address is that of no streaming domain")
+	expect("a domain without a key stays open", origin.Request{Host: "open.example.com", OnAir: true, Domain: "open.example.com"}, "open.example.com keyed false")
+	expect("a stream of gold through it", origin.Request{Host: "open.example.com", OnAir: true, Domain: gold}, "nobody publishes this stream at this host")
+	expect("a stream of the origin's own through it", origin.Request{Host: "open.example.com", OnAir: true}, "nobody publishes this stream at this host")
+	expect("by gold's key", origin.Request{Host: gold, OnAir: true, Query: key("/live/cam", "goldgold", now)}, gold+" keyed true")
+
+	d.own = originConfig{AuthKey: "ownown", Validity: time.Minute}
+	expect("the own key", origin.Request{Host: "10.0.0.1", OnAir: true, Query: key("/live/cam", "ownown", now)}, " keyed true")
+	expect("the own stream by gold's key", origin.Request{Host: gold, OnAir: true, Query: key("/live/cam", "goldgold", now)}, "nobody publishes this stream at this host")
+	d.own = originConfig{Open: true}
+	expect("open", origin.Request{Host: "10.0.0.1", OnAir: true}, " keyed false")
+	expect("open, gold's stream", origin.Request{Host: "10.0.0.1", OnAir: true, Domain: gold}, "nobody publishes this stream at this host")
+}
+
+// What another node has changed is seen in a while; a store that is away changes nothing.
+func TestDomainsAreReadAnew(t *testing.T) {
+	db, err := store.Open(t.Context(), store.Config{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDomains(db, originConfig{}, "k", slog.New(slog.DiscardHandler))
+	now := time.Now()
+	d.now = func() time.Time { return now }
+	domain := func() string {
+		g, err := d.access(t.Context(), origin.Request{Host: "a.example.com"})
+		if err != nil {
+			return err.Error()
+		}
+		return g.Domain
+	}
+	if got := domain(); got != "" {
+		t.Errorf("without domains: %q", got)
+	}
+	err = db.Update(t.Context(), func(tx *store.Tx) error { return tx.CreateDomain(&store.Domain{Name: "a.example.com"}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := domain(); got != "" {
+		t.Errorf("at once, without being told: %q", got)
+	}
+	now = now.Add(domainsAge)
+	if got := domain(); got != "a.example.com" {
+		t.Errorf("after a while: %q", got)
+	}
+	db.Close()
+	now = now.Add(domainsAge)
+	if got := domain(); got != "a.example.com" {
+		t.Errorf("the store is away: %q", got)
+	}
+	fresh := newDomains(db, originConfig{}, "k", slog.New(slog.DiscardHandler))
+	if _, err := fresh.access(context.Background(), origin.Request{Host: "a.example.com"}); err == nil {
+		t.Error("without ever having read the domains: let in")
+	}
+}
+
+func TestOriginConfig(t *testing.T) {
+	for want, c := range map[string]originConfig{
+		"":                {Validity: time.Minute, AuthKey: "abc123"},
+		"origin.auth_key": {Validity: time.Minute, AuthKey: "abc"},
+		"origin.open":     {Validity: time.Minute, AuthKey: "abc123", Open: true},
+		"origin.validity": {},
+	} {
+		if err := c.check(); (err == nil) != (want == "") || err != nil && !strings.HasPrefix(err.Error(), want+":") {
+			t.Errorf("%+v: got %v, want %s", c, err, want)
+		}
+	}
+}
