@@ -190,6 +190,9 @@ func faultPush(t *testing.T, url string, video bool) *pushRun {
 	r := runPush(t, PushConfig{URL: url, Video: video, Audio: audio})
 	slowest := feed(t, r.Push, aus)
 	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("phases: %s; %+v\n%s", r.story(), r.State(), r.logged())
+		}
 		within(t, "the slowest Write", slowest(), 100*time.Millisecond)
 	})
 	return r

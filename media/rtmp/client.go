@@ -314,6 +314,10 @@ func (p *Publisher) Write(t *flv.Tag) error {
 			p.stalled.Store(true)
 			resetOnClose(p.c.nc) // what waits in the socket is late; the origin should free the name
 		}
+		if errors.Is(err, net.ErrClosed) { // by readLoop or watch, which know why
+			<-p.done
+			return p.err
+		}
 		return fmt.Errorf("rtmp: send: %w", err)
 	}
 	return nil

@@ -1,9 +1,32 @@
 package rtmp
 
 import (
+	"errors"
 	"testing"
 	"time"
+
+	"braid/media/flv"
 )
+
+// A Write that meets the end of a session says why it has ended, not that the
+// connection is closed.
+func TestWriteSaysWhy(t *testing.T) {
+	checkLeaks(t)
+	s := startServer(t, newTestHub(), nil)
+	for range 50 {
+		p, err := Dial(ctx5(t), s.url("live/cam"), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.stalled.Store(true) // as watch does it
+		bare(p.c.nc).Close()
+		if err := p.Write(&flv.Tag{Type: flv.Audio, Payload: []byte{0xaf, 0, 0x11, 0x90}}); !errors.Is(err, ErrStalled) {
+			t.Errorf("got %v", err)
+		}
+		p.Close()
+		_ = s.ended(t)
+	}
+}
 
 // Each origin is sent rate bytes a second, and answers as it does; stop is the
 // second after which it takes nothing. want is the second at which that is found,
