@@ -52,13 +52,22 @@ func (w *work) Trouble(reason string) { w.trouble(reason) }
 //	   └── its stream, its template or the server ends ──→ ending ─→ done
 type job struct {
 	cancel  context.CancelFunc
-	version int64              // of the template
+	of      edition            // of the template
 	stopped bool               // cancelled by run, which owns this
 	done    chan struct{}      // closed when nothing of it runs
 	leave   context.CancelFunc // says that the stream has ended
 
 	show admin.Job // guarded by studio.mu
 }
+
+// edition tells a template from what it was before: it may have been changed, or
+// deleted and made anew under the same id.
+type edition struct {
+	version int64
+	created int64 // Unix milliseconds
+}
+
+func editionOf(t store.Template) edition { return edition{t.Version, t.Created.UnixMilli()} }
 
 // announce tells applications that do not know yet that a stream is on air.
 func (s *studio) announce(a *airing, apps []string) {
@@ -92,7 +101,7 @@ func (s *studio) assign(a *airing, templates []store.Template) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k, j := range a.jobs {
-		if t, ok := want[k]; !j.stopped && (!ok || t.Version != j.version) {
+		if t, ok := want[k]; !j.stopped && (!ok || editionOf(t) != j.of) {
 			j.stopped = true
 			j.cancel()
 			s.stateLocked(j, "ending")
@@ -109,7 +118,7 @@ func (s *studio) assign(a *airing, templates []store.Template) {
 func (s *studio) startLocked(a *airing, t store.Template, after *job) *job {
 	ctx, cancel := context.WithCancel(context.Background())
 	gone, leave := context.WithCancel(context.Background())
-	j := &job{cancel: cancel, version: t.Version, done: make(chan struct{}), leave: leave}
+	j := &job{cancel: cancel, of: editionOf(t), done: make(chan struct{}), leave: leave}
 	j.show = admin.Job{Application: t.App, Template: t.ID, Kind: t.Kind, State: "running", Since: time.Now().UTC()}
 	if after != nil {
 		j.show.State = "waiting"

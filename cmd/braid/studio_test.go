@@ -228,6 +228,26 @@ func TestStudioFollowsTemplates(t *testing.T) {
 		h.expect("up to now", "a StreamStarted live/cam", "relays StreamStarted live/cam",
 			"a RecordStarted live/cam", "a RecordEnded live/cam", "a RecordStarted live/cam", "a RecordEnded live/cam", "a RecordStarted live/cam")
 
+		h.update(func(tx *store.Tx) error {
+			time.Sleep(time.Millisecond)
+			if err := tx.DeleteTemplate("a", "rec"); err != nil {
+				return err
+			}
+			again := recordTemplate("a", "rec")
+			if err := tx.CreateTemplate(again); err != nil {
+				return err
+			}
+			for range 3 { // so that it is at its fourth version, too
+				if err := tx.UpdateTemplate(again); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		h.TemplatesChanged()
+		h.expectRuns("made anew", "a/rec on cam v4")
+		h.expect("made anew", "a RecordEnded live/cam", "a RecordStarted live/cam")
+
 		disable := func(off bool) {
 			h.update(func(tx *store.Tx) error {
 				app, err := tx.Application("a")
