@@ -63,7 +63,8 @@ type worker struct {
 type input struct {
 	open    *wire.OpenInput
 	needKey func()
-	skip    bool // frames were dropped: nothing until the next key frame
+	failed  func(reason string) // nil: nobody wants to know
+	skip    bool                // frames were dropped: nothing until the next key frame
 	lost    bool
 }
 
@@ -86,11 +87,17 @@ func newWorker(cfg Config, key string, gather time.Duration, zero time.Time) *wo
 // openInput announces coded media, with a number of its own; needKey is called, from any goroutine, when it
 // cannot be decoded until the next key frame.
 func (w *worker) openInput(open wire.OpenInput, needKey func()) uint32 {
+	return w.openInputTold(open, needKey, nil)
+}
+
+// openInputTold is openInput for one who wants to know, from the worker's goroutine,
+// why nothing of it can be decoded.
+func (w *worker) openInputTold(open wire.OpenInput, needKey func(), failed func(reason string)) uint32 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.next++
 	open.Input = w.next
-	w.inputs[w.next] = &input{open: &open, needKey: needKey}
+	w.inputs[w.next] = &input{open: &open, needKey: needKey, failed: failed}
 	w.sendLocked(&open)
 	return w.next
 }
@@ -412,6 +419,9 @@ func (w *worker) read(conn *wire.Conn) error {
 				continue
 			}
 			w.log.Warn("media worker", "input", m.Input, "output", m.Output, "image", m.Image, "reason", m.Reason)
+			if in := w.input(m.Input); in != nil && in.failed != nil {
+				in.failed(m.Reason)
+			}
 			w.fail(m)
 		default:
 			return fmt.Errorf("mixer: the media worker sent %T", msg)

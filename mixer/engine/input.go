@@ -17,7 +17,10 @@ const (
 	// A second or two of frames: a decoder that is further behind will not
 	// catch up by decoding.
 	inputQueue = 64
-	keyEvery   = 500 * time.Millisecond // between two requests for a key frame
+	// What production encoders send is coded for viewers that are seconds behind, so
+	// it may wait while a machine stalls.
+	feedQueue = 256
+	keyEvery  = 500 * time.Millisecond // between two requests for a key frame
 	// A closed input's last picture stays this long: people come back.
 	linger = 3 * time.Second
 	// Pictures that would have to wait longer have a wrong PTS: shown at once.
@@ -52,6 +55,7 @@ type input struct {
 	// Owned by run.
 	dec     *codec.VideoDecoder
 	waitKey bool
+	keys    keyTimes
 	asked   time.Duration // when a key frame was last asked for
 	refused bool          // pictures are too large or of no kind we know, and the server knows
 	logged  time.Duration
@@ -175,12 +179,20 @@ func (in *input) takeVideo(m *wire.Media) {
 		return
 	}
 	in.waitKey = false
+	if m.Key {
+		in.keys.add(m.PTS)
+	}
 	p := in.decode(m)
 	if p == nil {
 		return
 	}
+	p.key = in.keys.take(p.pts)
 	for _, t := range taps {
 		t.picture(p)
+	}
+	if !in.e.mixing() {
+		p.release()
+		return
 	}
 	now := in.e.clock.now()
 	if p.pts > now+tooEarly {

@@ -33,6 +33,9 @@ func (e *engine) newInput(m *wire.OpenInput) (*input, error) {
 		log:   e.log.With("input", m.Input),
 		queue: make(chan *wire.Media, inputQueue),
 	}
+	if m.Feed {
+		in.queue = make(chan *wire.Media, feedQueue)
+	}
 	switch {
 	case m.Feed && m.Codec != media.H264:
 		return nil, fmt.Errorf("a feed of codec %q: %w", m.Codec, media.ErrInvalid)

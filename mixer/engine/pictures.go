@@ -13,6 +13,7 @@ import (
 type picture struct {
 	*codec.Decoded
 	pts  time.Duration
+	key  bool // made of a key frame; of inputs with a rendition
 	refs atomic.Int32
 }
 

@@ -20,7 +20,8 @@ type transcode struct {
 	in     *input
 	encode wire.Encode
 	key    atomic.Bool
-	outs   []any // made, not yet sent; owned by the input's goroutine
+	outs   []any   // made, not yet sent; owned by the goroutine that makes them
+	beside *beside // nil: works in its input's goroutine
 
 	mu     sync.Mutex // held for one frame's work, not while sending
 	closed bool
@@ -35,11 +36,15 @@ func newTranscode(in *input, m *wire.OpenTranscode) (*transcode, error) {
 	t := &transcode{id: m.Output, e: in.e, in: in, encode: m.Encode}
 	if in.codec.Video() {
 		t.video = &videoTranscode{encode: m.Encode, last: -1}
-		if m.Encode.Width == 0 && m.Encode.Height == 0 {
-			return t, nil
+		if m.Encode.Width > 0 { // whether the parameters are good is known before the first picture
+			if err := t.video.open(m.Encode.Width, m.Encode.Height); err != nil {
+				return nil, err
+			}
 		}
-		// Whether the parameters are good is known before the first picture.
-		return t, t.video.open(m.Encode.Width, m.Encode.Height)
+		if m.Encode.Follow {
+			t.beside = newBeside(t)
+		}
+		return t, nil
 	}
 	audio, err := newAudioTranscode(in, m.Encode)
 	t.audio = audio
@@ -50,6 +55,9 @@ func (t *transcode) requestKey() { t.key.Store(true) }
 
 func (t *transcode) close() {
 	t.in.untap(t)
+	if t.beside != nil {
+		t.beside.close()
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
@@ -63,6 +71,14 @@ func (t *transcode) close() {
 
 // picture takes a decoded picture of the input.
 func (t *transcode) picture(p *picture) {
+	if t.beside != nil {
+		t.beside.put(p)
+		return
+	}
+	t.code(p)
+}
+
+func (t *transcode) code(p *picture) {
 	t.work(func() ([]*wire.Output, error) {
 		out, err := t.video.code(p, t.key.Swap(false))
 		if out == nil {
@@ -99,8 +115,8 @@ func (t *transcode) work(f func() ([]*wire.Output, error)) {
 		out.Output = t.id
 		t.outs = append(t.outs, out)
 	}
-	if len(t.outs) >= batchMax {
-		t.flush()
+	if len(t.outs) >= batchMax || t.beside != nil {
+		t.send()
 	}
 	if tell {
 		t.e.failed(&wire.Failed{Output: t.id, Reason: err.Error()})
@@ -110,6 +126,12 @@ func (t *transcode) work(f func() ([]*wire.Output, error)) {
 // flush sends what was made. What comes in one batch goes out in one: it wakes the
 // server once. Called by the input's goroutine when nothing waits.
 func (t *transcode) flush() {
+	if t.beside == nil {
+		t.send()
+	}
+}
+
+func (t *transcode) send() {
 	if len(t.outs) > 0 {
 		t.e.write(t.outs...)
 		t.outs = t.outs[:0]
@@ -123,6 +145,7 @@ type videoTranscode struct {
 	w, h   int            // of enc
 	canvas *codec.Picture // of a fixed size, else nil
 	last   time.Duration
+	ticks  int64 // of MostFPS: of the newest picture that was coded
 }
 
 func (v *videoTranscode) close() {
@@ -139,10 +162,19 @@ func (v *videoTranscode) code(p *picture, key bool) (*wire.Output, error) {
 	if src.W < 16 || src.H < 16 {
 		return nil, fmt.Errorf("picture of %dx%d: %w", src.W, src.H, media.ErrInvalid)
 	}
-	if v.encode.Width == 0 {
-		src = src.Crop(0, 0, src.W&^1, src.H&^1)
-	} else {
+	if v.encode.Follow {
+		if !v.wants(p) {
+			return nil, nil
+		}
+		key = key || p.key
+	}
+	switch {
+	case v.encode.Width > 0:
 		src = v.scaled(src)
+	case v.encode.Height > 0 && v.encode.Height < src.H:
+		src = v.shrunk(src)
+	default:
+		src = src.Crop(0, 0, src.W&^1, src.H&^1)
 	}
 	if err := v.open(src.W, src.H); err != nil {
 		return nil, err
@@ -168,6 +200,31 @@ func (v *videoTranscode) open(w, h int) error {
 	}
 	v.enc, v.w, v.h = enc, w, h
 	return nil
+}
+
+// wants tells whether a picture is one of MostFPS a second. The ticks are those of
+// the timeline, so that every output leaves out the same ones.
+func (v *videoTranscode) wants(p *picture) bool {
+	if v.encode.MostFPS == 0 {
+		return true
+	}
+	// Times are rounded to milliseconds on their way: one just before its tick belongs to it.
+	tick := tickAt(p.pts+2*time.Millisecond, v.encode.MostFPS)
+	if tick == v.ticks && !p.key {
+		return false
+	}
+	v.ticks = tick
+	return true
+}
+
+// shrunk is the picture in its own shape, encode.Height high.
+func (v *videoTranscode) shrunk(src *codec.Picture) *codec.Picture {
+	w, h := even(src.W*v.encode.Height, src.H), v.encode.Height&^1
+	if v.canvas == nil || v.canvas.W != w || v.canvas.H != h {
+		v.canvas = codec.NewPicture(w, h)
+	}
+	codec.Scale(v.canvas, src)
+	return v.canvas
 }
 
 func (v *videoTranscode) scaled(src *codec.Picture) *codec.Picture {

@@ -18,7 +18,7 @@ import (
 )
 
 // Version changes with every change of a message.
-const Version = 3
+const Version = 4
 
 // MaxMessage bounds one message in bytes: an intra picture of 1920x1088 at any
 // sane rate is far below, a background image may come near.
@@ -34,6 +34,8 @@ type Encode struct {
 	FPS           int // 1 to 60
 	VideoKbps     int
 	GOP           int         // frames between key frames
+	Follow        bool        // of transcodes: a key frame of the input makes one, at its very picture
+	MostFPS       int         // with Follow: pictures above so many a second are left out; 0: none
 	Profile       string      // baseline, main, high
 	Preset        string      // x264's names
 	Sound         media.Codec // AAC, also when empty, or Opus
@@ -99,7 +101,9 @@ type (
 		Encode Encode
 	}
 	// OpenTranscode turns one input into H.264, AAC or Opus with the input's own
-	// timestamps; Width and Height zero keep the input's picture size.
+	// timestamps; Width and Height zero keep the input's picture size. Width zero
+	// alone keeps its shape: it is made Height high, if it is higher. Outputs with
+	// Follow are coded side by side, and the input waits for the slowest.
 	OpenTranscode struct {
 		Output uint32
 		Input  uint32
