@@ -12,9 +12,8 @@ import (
 )
 
 // partHoldBack is how many part targets a player stays behind the newest part. RFC
-// 8216bis section 4.4.3.8 wants two at least and recommends three; the fourth is for
-// a line that is late now and then, and is 250 ms.
-const partHoldBack = 4
+// 8216bis section 4.4.3.8 wants two at least and recommends three.
+const partHoldBack = 3
 
 // maxQuery bounds what a playlist repeats behind each of its addresses, in bytes.
 const maxQuery = 1024
