@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
+	"braid/signaling"
 )
 
 // How often somebody may try a password. An account gets 4 tries a minute in
@@ -17,24 +17,24 @@ const (
 	accountBurst = 10
 	addressEvery = 5 * time.Second
 	addressBurst = 20
-	mostBuckets  = 10_000 // of each kind; the least used of some are forgotten
 	mostKnown    = 1_000
 )
 
 // limits are the buckets of tries. They are in memory alone.
 type limits struct {
 	now       func() time.Time
-	mu        sync.Mutex
-	accounts  buckets
-	addresses buckets
-	known     map[string]time.Time // name@address: when it signed in
+	accounts  *signaling.Buckets
+	addresses *signaling.Buckets
+
+	mu    sync.Mutex
+	known map[string]time.Time // name@address: when it signed in
 }
 
 func newLimits(now func() time.Time) *limits {
 	return &limits{
 		now:       now,
-		accounts:  buckets{every: accountEvery, burst: accountBurst, all: map[string]*rate.Limiter{}},
-		addresses: buckets{every: addressEvery, burst: addressBurst, all: map[string]*rate.Limiter{}},
+		accounts:  signaling.NewBuckets(accountEvery, accountBurst),
+		addresses: signaling.NewBuckets(addressEvery, addressBurst),
 		known:     map[string]time.Time{},
 	}
 }
@@ -57,10 +57,10 @@ func (l *limits) try(name string, addr netip.Addr) (wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	from, now := network(addr), l.now()
-	if wait = l.addresses.take(from, now); wait > 0 || name == "" {
+	if wait = l.addresses.Take(from, now); wait > 0 || name == "" {
 		return wait
 	}
-	return l.accounts.take(l.accountLocked(name, from), now)
+	return l.accounts.Take(l.accountLocked(name, from), now)
 }
 
 // accountLocked is the bucket of an account.
@@ -76,7 +76,7 @@ func (l *limits) right(name string, addr netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	from := network(addr)
-	delete(l.accounts.all, l.accountLocked(name, from))
+	l.accounts.Fill(l.accountLocked(name, from))
 	if len(l.known) >= mostKnown {
 		oldest, at := "", time.Time{}
 		for k, t := range l.known {
@@ -87,46 +87,4 @@ func (l *limits) right(name string, addr netip.Addr) {
 		delete(l.known, oldest)
 	}
 	l.known[name+" "+from] = l.now()
-}
-
-// buckets are token buckets by name.
-type buckets struct {
-	every time.Duration
-	burst int
-	all   map[string]*rate.Limiter
-}
-
-func (b *buckets) take(name string, now time.Time) (wait time.Duration) {
-	l := b.all[name]
-	if l == nil {
-		if len(b.all) >= mostBuckets {
-			b.forget(now)
-		}
-		l = rate.NewLimiter(rate.Every(b.every), b.burst)
-		b.all[name] = l
-	}
-	if l.AllowN(now, 1) {
-		return 0
-	}
-	return max(time.Second, time.Duration((1-l.TokensAt(now))*float64(b.every)))
-}
-
-// forget makes room: buckets that are full again say nothing; when all say
-// something, a tenth goes, those first that come first.
-func (b *buckets) forget(now time.Time) {
-	for name, l := range b.all {
-		if l.TokensAt(now) >= float64(b.burst) {
-			delete(b.all, name)
-		}
-	}
-	if len(b.all) < mostBuckets {
-		return
-	}
-	left := mostBuckets / 10
-	for name := range b.all {
-		if left--; left < 0 {
-			return
-		}
-		delete(b.all, name)
-	}
 }

@@ -23,6 +23,9 @@ func (b *border) publishAddress(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	if tooMany(w, b.posts, a.ID, "the address opens sessions too often: 20 a second are allowed, 100 at once") {
+		return
+	}
 	offer, ok := body(w, r, offerType, sfu.MaxOffer)
 	if !ok {
 		return

@@ -75,3 +75,41 @@ func TestWhatTheRFCsSay(t *testing.T) {
 	}
 	b.until("both are still there", func(c []sfu.ChannelInfo) bool { return len(c) == 1 && len(c[0].Users[0].Sources) == 1 })
 }
+
+// TestTooOften: who patches or opens without end is told to wait, and nobody else.
+func TestTooOften(t *testing.T) {
+	b := start(t)
+	_, offer := b.sender(vp8Track(t))
+	resp, answer := b.do("POST", "/whip/app/room/ann", offer, "Content-Type", offerType, "Authorization", annToken())
+	if resp.StatusCode != 201 {
+		t.Fatalf("got %s: %s", resp.Status, answer)
+	}
+	session := resp.Header.Get("Location")
+	for _, c := range []struct {
+		method, url, body, kind, token string
+		most                           int
+		other                          func() (*http.Response, string)
+	}{
+		{"PATCH", session, "a=end-of-candidates\r\n", fragmentType, annToken(), 4 * patchBurst, func() (*http.Response, string) {
+			return b.do("GET", session, "")
+		}},
+		{"POST", "/whep/app/room/nobody", offer, offerType, annToken(), 4 * postBurst, func() (*http.Response, string) {
+			return b.do("POST", "/whep/app/room/nobody", offer, "Content-Type", offerType, "Authorization", bobToken())
+		}},
+	} {
+		refused := false
+		for n := 0; n < c.most && !refused; n++ {
+			resp, body := b.do(c.method, c.url, c.body, "Content-Type", c.kind, "Authorization", c.token)
+			refused = resp.StatusCode == http.StatusTooManyRequests
+			if refused && (resp.Header.Get("Retry-After") == "" || !strings.Contains(body, "a second are allowed") && !strings.Contains(body, "times a second")) {
+				t.Errorf("%s: got Retry-After %q, %s", c.method, resp.Header.Get("Retry-After"), body)
+			}
+		}
+		if !refused {
+			t.Errorf("%d times %s: none was refused", c.most, c.method)
+		}
+		if resp, body := c.other(); resp.StatusCode == http.StatusTooManyRequests {
+			t.Errorf("after too many %s another request got %s: %s", c.method, resp.Status, body)
+		}
+	}
+}

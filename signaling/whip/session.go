@@ -68,6 +68,9 @@ func (b *border) patch(w http.ResponseWriter, r *http.Request, sess *sfu.Session
 	if !b.owner(w, r, sess) {
 		return
 	}
+	if tooMany(w, b.patches, sess.ID(), "the session is patched too often: 20 times a second are allowed, 60 at once") {
+		return
+	}
 	match := r.Header.Get("If-Match")
 	if match != "" && match != "*" && match != quote(sess.ETag()) {
 		signaling.WriteProblem(w, http.StatusPreconditionFailed, "If-Match names an older ICE session")

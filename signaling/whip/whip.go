@@ -24,6 +24,7 @@ import (
 	"mime"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -60,7 +61,7 @@ func New(cfg Config) http.Handler {
 	if cfg.ICEServers == nil {
 		cfg.ICEServers = func(string) []signaling.ICEServer { return nil }
 	}
-	b := &border{cfg}
+	b := &border{cfg, signaling.NewBuckets(postEvery, postBurst), signaling.NewBuckets(patchEvery, patchBurst)}
 	mux := http.NewServeMux()
 	for _, way := range [][2]string{
 		{"/whip/{app}/{channel}/{user}", "/whip/session/{id}"},
@@ -83,7 +84,31 @@ func New(cfg Config) http.Handler {
 	return b.cors(mux)
 }
 
-type border struct{ Config }
+type border struct {
+	Config
+	posts, patches *signaling.Buckets
+}
+
+// How often a user may open sessions, and a session may be patched, in the long run
+// and at once (RFC 9725 sections 4.2 and 4.3.1): more than any client does, a page
+// that watches fifty users and loses its network among them.
+const (
+	postEvery  = 50 * time.Millisecond
+	postBurst  = 100
+	patchEvery = 50 * time.Millisecond
+	patchBurst = 60
+)
+
+// tooMany answers who does something too often.
+func tooMany(w http.ResponseWriter, buckets *signaling.Buckets, name, what string) bool {
+	wait := buckets.Take(name, time.Now())
+	if wait == 0 {
+		return false
+	}
+	w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+	signaling.WriteProblem(w, http.StatusTooManyRequests, what)
+	return true
+}
 
 // cors lets pages of any origin use the border: what protects a channel is the
 // token, and no cookie is looked at.
@@ -254,6 +279,9 @@ func (b *border) request(w http.ResponseWriter, r *http.Request) (in request, ok
 		return in, false
 	}
 	if in.claims, ok = b.authorize(w, r, in.app, in.channel, false); !ok {
+		return in, false
+	}
+	if tooMany(w, b.posts, in.app+" "+in.channel+" "+in.claims.User, "the user opens sessions too often: 20 a second are allowed, 100 at once") {
 		return in, false
 	}
 	if in.offer, ok = body(w, r, offerType, sfu.MaxOffer); !ok {
