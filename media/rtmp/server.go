@@ -268,10 +268,7 @@ func (s *server) connect(c *call) error {
 	s.connected = true
 	s.streams = map[uint32]bool{}
 	return s.conn.command(0, "_result", int64(c.transaction),
-		struct {
-			FMSVer       string `amf0:"fmsVer"` // some clients parse it as Flash Media Server's
-			Capabilities int    `amf0:"capabilities"`
-		}{"FMS/3,0,1,123", 31},
+		greeting(args),
 		struct {
 			Level          string `amf0:"level"`
 			Code           string `amf0:"code"`
