@@ -219,8 +219,8 @@ type logged struct {
 	Channel, Type string
 	User          *struct{ ID string }
 	Relay         *struct {
-		Task, Message string
-		Code          int
+		Task, URL, Message string
+		Code               int
 	}
 }
 

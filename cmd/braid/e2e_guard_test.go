@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,16 +24,23 @@ func TestPrivateAddressesAreRefused(t *testing.T) {
 
 	s.call("CreateEventSub", map[string]any{"CallbackUrl": private.URL + "/cb", "Events.1": "UserEvent"})
 	s.publish("room", "ann", c.make(t), c.FPS, "h264")
-	mix := mixParams("mix", "room", []string{s.rtmp + "/mix", "rtmp://" + address + "/live/stolen"}, 640, 360, 30, pane{"ann", 0, 0, 1, 1, 0})
+	mix := mixParams("mix", "room", []string{s.rtmp + "/mix", "rtmp://" + address + "/live/stolen", "srt://" + address + "?streamid=stolen"}, 640, 360, 30, pane{"ann", 0, 0, 1, 1, 0})
 	mix["TranscodeParams"].(map[string]any)["Background"] = map[string]any{"URL": private.URL + "/background.png"}
 	s.call("StartLiveMPUTask", mix)
 
 	if n := readBarcodes(t, pull(t, s.rtmp+"/mix", time.Second), rect{0, 0, 640, 360}, [2]int{}, c.ID); n[len(n)-1] < 0 {
 		t.Error("the embedded origin does not get the mix")
 	}
-	eventually(t, 30*time.Second, "the relay says that its other URL is forbidden", func() (bool, string) {
+	eventually(t, 30*time.Second, "the relay says that its other URLs are forbidden", func() (bool, string) {
 		all := s.events()
-		return slices.ContainsFunc(all, func(e logged) bool { return e.Relay != nil && e.Relay.Code == 206 }), fmt.Sprintf("%+v", all)
+		for _, scheme := range []string{"rtmp:", "srt:"} {
+			if !slices.ContainsFunc(all, func(e logged) bool {
+				return e.Relay != nil && e.Relay.Code == 206 && strings.HasPrefix(e.Relay.URL, scheme)
+			}) {
+				return false, fmt.Sprintf("%+v", all)
+			}
+		}
+		return true, ""
 	})
 	eventually(t, 30*time.Second, "a callback record says so too", func() (bool, string) {
 		var page struct{ Items []struct{ Failure string } }
