@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"braid/media/av1"
 	"braid/media/flv"
 	"braid/media/h264"
 	"braid/media/rtmp"
@@ -75,6 +76,40 @@ func broadcastClip(t testing.TB, width int) []*flv.Tag {
 	}
 }
 
+// av1Clip encodes 6 s of moving test picture as tags of Enhanced RTMP (version 2).
+func av1Clip(t testing.TB, width int) []*flv.Tag {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "clip.obu")
+	command(t, time.Minute, "ffmpeg", "-v", "error", "-f", "lavfi", "-i", fmt.Sprintf("testsrc2=s=%dx%d:r=30", width, width*9/16), "-t", "6", "-pix_fmt", "yuv420p",
+		"-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8", "-lag-in-frames", "0", "-g", "30", "-b:v", "300k", "-f", "obu", file)
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tags := []*flv.Tag{{Type: flv.Video, Payload: append([]byte{0x90}, "av01\x81\x00\x0c\x00"...)}} // av1C: profile 0, 4:2:0
+	for pictures := 0; len(b) > 0; {
+		o, rest, ok := av1.ParseOBU(b)
+		if !ok {
+			t.Fatal("the encoder's OBUs break off")
+		}
+		if o.Type == av1.TypeTemporalDelimiter {
+			tags = append(tags, &flv.Tag{Type: flv.Video, Timestamp: uint32(pictures * 1000 / 30), Payload: append([]byte{0xa1}, "av01"...)})
+			pictures++
+		} else {
+			last := tags[len(tags)-1]
+			last.Payload = append(last.Payload, b[:len(b)-len(rest)]...)
+			if o.Type == av1.TypeSequenceHeader {
+				last.Payload[0] = 0x91 // a key frame
+				if len(tags) == 2 {
+					tags[0].Payload = append(tags[0].Payload, b[:len(b)-len(rest)]...)
+				}
+			}
+		}
+		b = rest
+	}
+	return tags
+}
+
 // broadcast publishes a clip over and over until ctx ends, each picture with the
 // wall clock in it, in milliseconds, as SEI.
 func broadcast(ctx context.Context, url string, clip []*flv.Tag) error {
@@ -99,7 +134,7 @@ func broadcast(ctx context.Context, url string, clip []*flv.Tag) error {
 			case <-ctx.Done():
 				return nil
 			}
-			if tag.Type == flv.Video && !header {
+			if tag.Type == flv.Video && !header && tag.Payload[0]&0x80 == 0 {
 				if out.Payload, err = stamped(tag.Payload); err != nil {
 					return err
 				}
@@ -144,8 +179,9 @@ func onAir(t testing.TB, url string, clip []*flv.Tag) (off func()) {
 func TestPlayers(t *testing.T) {
 	need(t, "ffmpeg", "ffplay", "cvlc", "gst-launch-1.0")
 	s := startBraid(t)
-	big, small := broadcastClip(t, 640), broadcastClip(t, 320)
+	big, small, modern := broadcastClip(t, 640), broadcastClip(t, 320), av1Clip(t, 320)
 	off := onAir(t, s.rtmp+"/cam", big)
+	onAir(t, s.rtmp+"/av1", modern)
 	forms := s.playForms("cam")
 	eventually(t, 10*time.Second, "the stream is on air", func() (bool, string) {
 		resp, err := http.Get(forms["fmp4"])
@@ -164,6 +200,7 @@ func TestPlayers(t *testing.T) {
 		wait(3 * time.Second) // the encoder starts anew
 		off = onAir(whole, s.rtmp+"/cam", small)
 		watchers.goOn()
+		watchers.playAV1(s.playForms("av1"))
 	})
 	for name, program := range programs {
 		t.Run(name, func(t *testing.T) {
@@ -423,8 +460,11 @@ func (w *watchers) play() {
 		})
 		w.t.Logf("%s: first picture after %d ms among others; %d SEI events", name, got.First, got.Seis)
 	}
-	for _, name := range []string{"ts", "fmp4", "ll"} {
+	late := []string{"ts", "fmp4", "ll"}
+	for _, name := range late {
 		eval[bool](w.page, fmt.Sprintf("measure(%q); return true", name))
+	}
+	for _, name := range late {
 		var got watched
 		eventually(w.t, 20*time.Second, name+": 60 pictures that say when they were sent", func() (bool, string) {
 			got = w.state(name)
@@ -450,5 +490,24 @@ func (w *watchers) goOn() {
 		if got.Fatal != "" {
 			w.t.Errorf("%s: %s", name, got.Fatal)
 		}
+	}
+}
+
+// playAV1 shows that a broadcast of AV1, by Enhanced RTMP, plays as fragmented MP4
+// and as HTTP-FLV.
+func (w *watchers) playAV1(forms map[string]string) {
+	w.t.Helper()
+	for _, name := range w.names {
+		eval[bool](w.page, fmt.Sprintf("stop(%q); return true", name))
+	}
+	for form, kind := range map[string]string{"fmp4": "hls", "ll": "ll", "flv": "flv"} {
+		name := "av1 " + form
+		w.start(name, kind, forms[form])
+		var got watched
+		eventually(w.t, 30*time.Second, name+": plays", func() (bool, string) {
+			got = w.state(name)
+			return got.Frames > enoughPictures && got.Width == 320 && got.Fatal == "", fmt.Sprintf("%+v", got)
+		})
+		w.t.Logf("%s: first picture after %d ms; trouble %v", name, got.First, got.Trouble)
 	}
 }
