@@ -3,6 +3,8 @@ package relay
 import (
 	"errors"
 	"net/url"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -103,4 +105,29 @@ func FuzzAuthKey(f *testing.F) {
 			t.Fatalf("%s: %v", signed, err)
 		}
 	})
+}
+
+// TestDocumentedAddresses: what doc/origin.md shows as an example holds.
+func TestDocumentedAddresses(t *testing.T) {
+	doc, err := os.ReadFile("../doc/origin.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	urls := regexp.MustCompile(`(?m)^(rtmp|https)://live\.example\.com/\S+$`).FindAllString(string(doc), -1)
+	if len(urls) < 5 {
+		t.Fatalf("only %d examples: %q", len(urls), urls)
+	}
+	for _, example := range urls {
+		u, err := url.Parse(example)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made := time.Unix(1_790_000_000, 0)
+		if err := CheckAuthKey(u.EscapedPath(), u.Query().Get("auth_key"), "abcdef123456", made.Add(29*time.Minute), 30*time.Minute); err != nil {
+			t.Errorf("%s: %v", example, err)
+		}
+		if got := SignURL("rtmp://live.example.com"+u.EscapedPath(), "abcdef123456", made); !strings.HasSuffix(got, u.Query().Get("auth_key")) {
+			t.Errorf("%s: SignURL gives %s", example, got)
+		}
+	}
 }

@@ -337,3 +337,39 @@ func TestPushSRTSound(t *testing.T) {
 		t.Errorf("%d packets of sound", len(got))
 	}
 }
+
+// Another form of the stream, as when a publisher comes back with a microphone,
+// begins each push anew; the URL's timestamps go on.
+func TestOutletFormChangeGoesOn(t *testing.T) {
+	pushLeaks(t)
+	origin := startOrigin(t)
+	aus, audio := pushUnits(t)
+	o := newOutlet(slog.New(slog.DiscardHandler))
+	spec := &Spec{URLs: []string{origin.url}}
+	var pts time.Duration
+	play := func(session int) {
+		t.Helper()
+		eventually(t, "media", func() bool {
+			for _, au := range aus[:40] { // a third of a second for each, as fast as it goes
+				au := *au
+				au.PTS += pts
+				o.write(&au, nil, 0)
+			}
+			pts += 2 * time.Second
+			origin.mu.Lock()
+			defer origin.mu.Unlock()
+			return len(origin.sessions) > session && len(origin.sessions[session].got()) > 100
+		})
+	}
+	o.set(spec, "", form{video: true}, func() {})
+	play(0)
+	o.set(spec, "", form{video: true, rate: audio.SampleRate, channels: audio.Channels}, func() {})
+	play(1)
+	o.close()
+	nextSession(t, origin, 1)
+	o.set(&Spec{URLs: []string{origin.url + "&other"}}, "", form{}, nil)
+	if o.lines[origin.url] != nil {
+		t.Error("the time of a URL that the task has given up is kept")
+	}
+	o.close()
+}

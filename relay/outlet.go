@@ -32,6 +32,7 @@ type outlet struct {
 	mu       sync.Mutex
 	form     form
 	pushes   map[string]*running
+	lines    map[string]*Timeline // by URL, over all its pushes
 	sei      *SEI
 	schedule sei.Schedule
 	content  string
@@ -50,7 +51,7 @@ type running struct {
 }
 
 func newOutlet(log *slog.Logger) *outlet {
-	o := &outlet{log: log, pushes: make(map[string]*running), last: make(map[bool]time.Duration)}
+	o := &outlet{log: log, pushes: make(map[string]*running), lines: make(map[string]*Timeline), last: make(map[bool]time.Duration)}
 	o.report = &report{closed: true}            // until it is given one
 	o.schedule.PassThrough = sei.Rule{On: true} // for custom content, until SEI parameters say more
 	return o
@@ -70,6 +71,11 @@ func (o *outlet) set(spec *Spec, custom string, f form, needKey func()) {
 		if f != o.form || !slices.Contains(spec.URLs, url) {
 			old = append(old, r)
 			delete(o.pushes, url)
+		}
+	}
+	for url := range o.lines {
+		if !slices.Contains(spec.URLs, url) {
+			delete(o.lines, url)
 		}
 	}
 	o.form = f
@@ -93,8 +99,11 @@ func (o *outlet) set(spec *Spec, custom string, f form, needKey func()) {
 
 func (o *outlet) start(url string, f form, needKey func(), wait time.Duration) *running {
 	log := o.log
+	if o.lines[url] == nil {
+		o.lines[url] = new(Timeline)
+	}
 	p := NewPush(PushConfig{
-		URL: url, Video: f.video, Audio: flv.AudioConfig{SampleRate: f.rate, Channels: f.channels},
+		URL: url, Timeline: o.lines[url], Video: f.video, Audio: flv.AudioConfig{SampleRate: f.rate, Channels: f.channels},
 		NeedKey: needKey, Log: log, Dial: o.dial, Sign: o.sign,
 		State: func(s PushState) {
 			log.Info("push", "phase", s.Phase, "reason", s.Reason, "reconnects", s.Reconnects, "dropped", s.Dropped)
