@@ -106,7 +106,9 @@ func (o *outlet) start(url string, f form, needKey func(), wait time.Duration) *
 		URL: url, Timeline: o.lines[url], Video: f.video, Audio: flv.AudioConfig{SampleRate: f.rate, Channels: f.channels},
 		NeedKey: needKey, Log: log, Dial: o.dial, Sign: o.sign,
 		State: func(s PushState) {
-			log.Info("push", "phase", s.Phase, "reason", s.Reason, "reconnects", s.Reconnects, "dropped", s.Dropped)
+			if !s.Held {
+				log.Info("push", "phase", s.Phase, "reason", s.Reason, "reconnects", s.Reconnects, "dropped", s.Dropped)
+			}
 			o.report.push(url, s)
 			if s.Phase == PhaseWaiting {
 				o.totals.lost(s.Reason)

@@ -46,6 +46,7 @@ type PushState struct {
 	Reason     string
 	Since      time.Time // when the phase began
 	Reached    time.Time // when the other side last agreed to a session; zero: never
+	Held       bool      // live for long enough to count as healthy
 	Bytes      uint64    // of coded media, sent to the connection
 	Dropped    uint64    // access units
 	Reconnects uint64    // tries after the first
@@ -64,9 +65,11 @@ type PushConfig struct {
 	// Timeline is where the timestamps of the URL's earlier pushes ended; nil: there
 	// was none. Used by Run.
 	Timeline *Timeline
-	State    func(PushState) // told each change of phase; may be nil. Called by Run, must not block
-	Log      *slog.Logger
-	Dial     rtmp.Options // the address guard, TLS
+	// State is told each change of phase, and when a live one has held; may be nil.
+	// Called by Run, must not block.
+	State func(PushState)
+	Log   *slog.Logger
+	Dial  rtmp.Options // the address guard, TLS
 }
 
 // Push is a Sink that carries access units to one URL as long as Run runs. Each
@@ -115,9 +118,20 @@ func (p *Push) State() PushState {
 // set changes the phase and tells it.
 func (p *Push) set(phase Phase, reason string) {
 	p.mu.Lock()
-	p.state.Phase, p.state.Reason, p.state.Since = phase, reason, time.Now()
+	p.state.Phase, p.state.Reason, p.state.Since, p.state.Held = phase, reason, time.Now(), false
 	p.mu.Unlock()
 	if p.cfg.State != nil {
+		p.cfg.State(p.State())
+	}
+}
+
+// held tells, once for each session, that it is a healthy one.
+func (p *Push) held() {
+	p.mu.Lock()
+	first := !p.state.Held
+	p.state.Held = true
+	p.mu.Unlock()
+	if first && p.cfg.State != nil {
 		p.cfg.State(p.State())
 	}
 }
@@ -246,6 +260,9 @@ func (s *pushSession) run(ctx context.Context) error {
 		case <-second.C:
 			s.logDropped()
 			s.wantKey()
+			if !s.since.IsZero() && time.Since(s.since) >= healthyAfter {
+				s.push.held()
+			}
 		case <-s.push.queue.ready:
 			if err := s.drain(ctx); err != nil {
 				return err

@@ -13,6 +13,7 @@ import (
 const (
 	unreachable = 30 * time.Second
 	mended      = 30 * time.Second
+	mostShort   = 2
 )
 
 // standing is how one URL of a task does.
@@ -33,28 +34,51 @@ const (
 type destination struct {
 	standing
 	since time.Time // of the first try without media, or of the end of a session that had none
+	live  time.Time // since when media flow; zero: they do not
+	short int       // sessions in a row whose media did not flow for healthyAfter
 }
 
 // next is the destination after its push has said s, and the event that this is:
-// "" none. Each change is told once.
+// "" none. Each change is told once. An origin that takes a stream and then closes,
+// time and again, as some do with a stream that they deny, plays twice; from then
+// on only what has held counts as playing.
 func (d destination) next(s PushState) (destination, event.Type) {
 	code, _ := codeOf(s.Reason)
 	final := code == CodeRejected || code == CodeForbidden || code == CodeURL
-	if s.Phase == PhaseWaiting && !s.Reached.Before(d.since) && s.Since.Sub(s.Reached) >= healthyAfter {
-		d.since = s.Since // it was there until now, with nothing to send
+	if s.Phase == PhaseWaiting {
+		switch lasted := s.Since.Sub(d.live); {
+		case d.live.IsZero():
+		case lasted < healthyAfter:
+			d.short++
+		default:
+			d.short = 0
+		}
+		d.live = time.Time{}
+		if d.standing != playing && !s.Reached.Before(d.since) && s.Since.Sub(s.Reached) >= healthyAfter {
+			d.since = s.Since // it was there until now, with nothing to send
+		}
 	}
 	switch {
+	case s.Phase == PhaseLive && !s.Held && d.short >= mostShort:
+		d.live = s.Since
 	case s.Phase == PhaseLive && d.standing != playing:
-		return destination{standing: playing}, event.RelayPlaying
+		return destination{standing: playing, live: s.Since, short: d.short}, event.RelayPlaying
+	case s.Phase == PhaseLive && d.live.IsZero(): // of another form
+		d.live = s.Since
 	case s.Phase == PhaseConnecting && d.standing == trying && d.since.IsZero():
 		d.since = s.Since
 	case s.Phase == PhaseClosed && code == CodeURL && d.standing != failing:
-		return destination{standing: failing}, event.RelayFailed
+		d.standing = failing
+		return d, event.RelayFailed
+	case s.Phase == PhaseClosed:
+		d.live = time.Time{}
 	case s.Phase != PhaseWaiting || d.standing == failing:
 	case d.standing == playing:
-		return destination{reconnecting, s.Since}, event.RelayReconnecting
+		d.standing, d.since = reconnecting, s.Since
+		return d, event.RelayReconnecting
 	case final || s.Since.Sub(d.since) >= unreachable:
-		return destination{standing: failing}, event.RelayFailed
+		d.standing = failing
+		return d, event.RelayFailed
 	}
 	return d, ""
 }

@@ -55,6 +55,9 @@ func TestReportTells(t *testing.T) {
 			"Playing/a Reconnecting/a:204 Failed/a:201"},
 		{"nothing to send for long, then lost", "connecting@0 reached@0 waiting:lost@4000 connecting@4001 live@4002", "Playing/a"},
 		{"closed at once, each time", "connecting@0 reached@0 waiting:lost@1 connecting@15 reached@15 waiting:lost@16 connecting@31 reached@31 waiting:lost@32", "Failed/a:204"},
+		{"taken and closed, time and again, then for good", "connecting@0 live@1 waiting:lost@2 connecting@3 live@3 waiting:lost@4 connecting@6 live@6 waiting:lost@7 connecting@11 live@11 waiting:lost@12 " +
+			"connecting@30 live@30 waiting:lost@36 connecting@50 live@50 waiting:lost@51 connecting@60 live@60 held@70 waiting:lost@100 connecting@101 live@101",
+			"Playing/a Reconnecting/a:204 Playing/a Reconnecting/a:204 Failed/a:204 Playing/a Reconnecting/a:204 Playing/a"},
 		{"no TLS", "connecting@0 waiting:tls@31", "Failed/a:205"},
 	} {
 		r, q := testReport("/a")
@@ -65,11 +68,15 @@ func TestReportTells(t *testing.T) {
 			fmt.Sscan(second, &at)
 			phase, reason, _ := strings.Cut(what, ":")
 			now := begin.Add(time.Duration(at) * time.Second)
+			held := phase == "held"
+			if held {
+				phase = "live"
+			}
 			if phase == "reached" { // a session that carries nothing yet: that is no phase
 				reached = now
 				continue
 			}
-			r.push("/a", PushState{Phase: Phase(phase), Reason: strings.ReplaceAll(reason, "_", " "), Since: now, Reached: reached})
+			r.push("/a", PushState{Phase: Phase(phase), Reason: strings.ReplaceAll(reason, "_", " "), Since: now, Reached: reached, Held: held})
 		}
 		if got := story(q); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
