@@ -351,6 +351,35 @@ func TestStreams(t *testing.T) {
 	}
 }
 
+// TestFanOutAllocates: what a tag costs in memory does not grow with its viewers.
+func TestFanOutAllocates(t *testing.T) {
+	h := NewHub()
+	defer h.Close()
+	in := publish(t, h, "cam")
+	open(in)
+	tag := picture(0, true)
+	alone := testing.AllocsPerRun(200, func() { in.WriteTag(tag) })
+	var viewers []*Viewer
+	for i := range 100 {
+		v, err := h.PlayOnly("live", "cam", []byte{0, flv.Audio, flv.Video}[i%3])
+		if err != nil {
+			t.Fatal(err)
+		}
+		viewers = append(viewers, v)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // Next does not wait
+	watched := testing.AllocsPerRun(200, func() {
+		in.WriteTag(tag)
+		for _, v := range viewers {
+			_, _ = v.Next(ctx)
+		}
+	})
+	if watched > alone+2 {
+		t.Errorf("a tag is %v allocations with 100 viewers, %v without", watched, alone)
+	}
+}
+
 func BenchmarkWriteTag50Viewers(b *testing.B) {
 	h := NewHub()
 	defer h.Close()
