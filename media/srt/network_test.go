@@ -310,21 +310,7 @@ func TestSilentListener(t *testing.T) {
 // stall is found within 10 s.
 func TestNothingAcknowledged(t *testing.T) {
 	checkLeaks(t)
-	url := fake(t, func(pc net.PacketConn) {
-		caller, id := shakeHands(pc, packet.HSTYPE_CONCLUSION)
-		b := make([]byte, maxPacket)
-		for caller != nil {
-			if _, _, err := pc.ReadFrom(b); err != nil {
-				return
-			}
-			p := packet.NewPacket(caller)
-			p.Header().IsControlPacket, p.Header().ControlType, p.Header().DestinationSocketId = true, packet.CTRLTYPE_KEEPALIVE, id
-			var w writer
-			_ = p.Marshal(&w)
-			_, _ = pc.WriteTo(w, caller)
-		}
-	})
-	p, err := Dial(t.Context(), url, Options{})
+	p, err := Dial(t.Context(), alive(t), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -339,6 +325,56 @@ func TestNothingAcknowledged(t *testing.T) {
 	if p.flight.bytes > flightBytes+maxPacket {
 		t.Errorf("%d bytes were kept", p.flight.bytes)
 	}
+}
+
+// Close ends a Write that waits, and does not linger then.
+func TestCloseWhileBlocked(t *testing.T) {
+	checkLeaks(t)
+	p, err := Dial(t.Context(), alive(t), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() {
+		var err error
+		for err == nil {
+			err = p.Write(make([]byte, 188*70))
+		}
+		ended <- err
+	}()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for blocked := false; !blocked; <-tick.C {
+		p.mu.Lock()
+		blocked = p.blocked
+		p.mu.Unlock()
+	}
+	start := time.Now()
+	p.Close()
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Write: %v", err)
+	}
+	if d := time.Since(start); d > time.Second {
+		t.Errorf("Close took %v", d)
+	}
+}
+
+// alive is a listener that sends keep-alives and acknowledges nothing.
+func alive(t testing.TB) (url string) {
+	return fake(t, func(pc net.PacketConn) {
+		caller, id := shakeHands(pc, packet.HSTYPE_CONCLUSION)
+		b := make([]byte, maxPacket)
+		for caller != nil {
+			if _, _, err := pc.ReadFrom(b); err != nil {
+				return
+			}
+			p := packet.NewPacket(caller)
+			p.Header().IsControlPacket, p.Header().ControlType, p.Header().DestinationSocketId = true, packet.CTRLTYPE_KEEPALIVE, id
+			var w writer
+			_ = p.Marshal(&w)
+			_, _ = pc.WriteTo(w, caller)
+		}
+	})
 }
 
 // control is a packet for socket 1.

@@ -59,6 +59,7 @@ type Publisher struct {
 	moved    time.Time // when an acknowledgement last moved, or the flight began
 	spoke    time.Time // when a packet was last sent
 	sent     time.Time // when a data packet was first sent, the newest
+	blocked  bool      // a Write waits for room
 	failure  error     // why Close or a stall ended the session
 
 	close sync.Once
@@ -73,10 +74,6 @@ func newPublisher(c *caller) *Publisher {
 	go p.readLoop()
 	return p
 }
-
-// Latency is what both sides agreed on: how long the listener holds the stream to
-// have lost packets sent again.
-func (p *Publisher) Latency() time.Duration { return p.latency }
 
 // Write sends a part of a transport stream: whole packets of 188 bytes. It blocks
 // while more is under way than the network carries, or something has been under way
@@ -119,7 +116,9 @@ func (p *Publisher) hasRoom(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	most := max(p.latency/2, leastAge) + p.leastRTT
-	return p.flight.age(now) <= most && p.flight.bytes < p.window.size(p.leastRTT, p.latency) && len(p.flight.packets) < flowWindow
+	room := p.flight.age(now) <= most && p.flight.bytes < p.window.size(p.leastRTT, p.latency) && len(p.flight.packets) < flowWindow
+	p.blocked = !room
+	return room
 }
 
 // sendData sends one data packet (section 3.1).
@@ -320,12 +319,15 @@ func (p *Publisher) Err() error {
 }
 
 // Close ends the session. The listener is told when it has played what it holds
-// back, which it throws away at the end, or after 1.2 s. When Close returns nothing
+// back, which it throws away at the end, or after 1.2 s; at once if a Write waits. When Close returns nothing
 // of the session runs. It may be called from any goroutine and more than once.
 func (p *Publisher) Close() {
 	p.close.Do(func() {
 		p.mu.Lock()
 		wait := min(time.Until(p.sent.Add(p.latency+2*tickTime)), lingerTime)
+		if p.blocked { // what is under way comes too late anyway
+			wait = 0
+		}
 		p.mu.Unlock()
 		t := time.NewTimer(wait)
 		defer t.Stop()
