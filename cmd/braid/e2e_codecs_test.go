@@ -64,7 +64,7 @@ func TestNewCodecs(t *testing.T) {
 		}
 	})
 	for user, c := range counts {
-		if c.seen < 75 || c.missed > c.seen/20 || c.backwards > 0 {
+		if c.seen < 40 || c.missed > c.seen/20 || c.backwards > 0 {
 			t.Errorf("the mix's pane of %s: %d pictures right, %d before the first of them, %d wrong later, %d backwards", user, c.seen, c.early, c.missed, c.backwards)
 		}
 	}
