@@ -25,6 +25,7 @@ const (
 //	/{app}/{name}.m3u8      HLS media playlist; for others see servePlaylist
 //	/{app}/{name}/{seq}.ts  its segments; for others see parseFile
 //	/{app}/{name}.jpg       its newest snapshot
+//	/{app}/{name}/master.m3u8  HLS master playlist: the stream and its renditions
 //
 // and OPTIONS, as pages of any origin may play. Everything else is 404.
 func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -66,6 +67,9 @@ func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if len(parts) == 3 {
 		switch {
+		case parts[2] == "master.m3u8":
+			o.serveMaster(w, r, parts[0], parts[1])
+			return
 		case parts[2] == "fmp4.m3u8", parts[2] == "ll.m3u8":
 			o.servePlaylist(w, r, parts[0], parts[1], true, parts[2] == "ll.m3u8")
 			return

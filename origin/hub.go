@@ -45,6 +45,8 @@ type Publisher struct {
 	// Source names the stream of the same application that this one is made from,
 	// in the transcoder; "" for what comes from outside.
 	Source string
+	// Peak is the most that a second takes, in bit/s, when the publisher knows it.
+	Peak int
 }
 
 // Publish is PublishAs in the origin's own domain.
@@ -85,7 +87,7 @@ func (h *Hub) PublishAs(p Publisher) (*Ingest, error) {
 		h.noteLocked(s, true)
 	}
 	in := &Ingest{s: s}
-	s.remote = p.Remote
+	s.remote, s.peak, s.rate = p.Remote, p.Peak, rateMeter{}
 	s.startLocked(in)
 	return in, nil
 }

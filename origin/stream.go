@@ -43,6 +43,8 @@ type stream struct {
 	away    *time.Timer // ends the stream; nil while on air
 	ended   bool
 	bytesIn uint64
+	peak    int // Publisher.Peak
+	rate    rateMeter
 
 	hasAudio, hasVideo bool   // tags of this kind came in this epoch
 	last               uint32 // highest timestamp handed out
@@ -80,6 +82,7 @@ func (s *stream) writeLocked(t *flv.Tag) {
 	}
 	s.hasVideo = s.hasVideo || n.Type == flv.Video
 	s.hasAudio = s.hasAudio || n.Type == flv.Audio
+	s.rate.add(len(t.Payload), n.kind == kindKey, n.Timestamp)
 	s.gop.add(n, s.now)
 	for v := range s.viewers {
 		v.put(n)

@@ -1,0 +1,48 @@
+package transcode
+
+import "sync"
+
+// What pictures cost, in nanoseconds a pixel: x264 superfast and the decoder as
+// measured (doc/transcoding.md), with room for pictures that are harder.
+const (
+	decodePixel = 3.0
+	encodePixel = 6.5
+)
+
+// Budget is how much of a machine transcoding may take, over all streams. It may be
+// used from any goroutine.
+type Budget struct {
+	Cores float64
+
+	mu   sync.Mutex
+	used float64
+}
+
+// take reserves some cores; what is given back goes to who asks next.
+func (b *Budget) take(cores float64) (release func(), free float64, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	free = b.Cores - b.used
+	if cores > free {
+		return nil, free, false
+	}
+	b.used += cores
+	return sync.OnceFunc(func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.used -= cores
+	}), free, true
+}
+
+// decodeCost is that of a source, encodeCost that of a rendition of it, in cores.
+func decodeCost(w, h, fps int) float64 { return float64(w*h*fps) * decodePixel / 1e9 }
+
+func encodeCost(w, h, fps int, r Rendition) float64 {
+	if r.Height < h {
+		w, h = w*r.Height/h, r.Height
+	}
+	if r.FPS > 0 {
+		fps = min(fps, r.FPS)
+	}
+	return float64(w*h*fps) * encodePixel / 1e9
+}
