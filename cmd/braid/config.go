@@ -67,6 +67,9 @@ type config struct {
 		MaxHeight int           `yaml:"max_height"`
 		Hold      time.Duration `yaml:"hold"` // how long an empty mix shows its last picture
 	} `yaml:"mixer"`
+	Transcode struct {
+		Cores float64 `yaml:"cores"` // 0: three quarters of the machine's
+	} `yaml:"transcode"`
 	Outbound struct {
 		Allow []string `yaml:"allow"`
 	} `yaml:"outbound"`
@@ -235,6 +238,9 @@ func (c *config) checkOutside() error {
 		if d.v < d.least || d.v > d.top {
 			return fmt.Errorf("%s: %v is not from %v to %v", d.field, d.v, d.least, d.top)
 		}
+	}
+	if n := c.Transcode.Cores; n < 0 || n > 1024 || n != n {
+		return fmt.Errorf("transcode.cores: %v is not from 0 (three quarters of the machine) to 1024", n)
 	}
 	for i, t := range c.AdminTokens {
 		if len(t) < 16 {

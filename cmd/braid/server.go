@@ -27,6 +27,7 @@ import (
 	records "braid/origin/record"
 	"braid/origin/snapshot"
 	"braid/origin/storage"
+	"braid/origin/transcode"
 	"braid/relay"
 	"braid/signaling"
 	"braid/signaling/admin"
@@ -67,6 +68,7 @@ type server struct {
 	domains   *domains
 	thumbs    *thumbs
 	shelf     snapshot.Shelf // streams' newest pictures
+	budget    *transcode.Budget
 	origin    *origin.Origin
 	rtc       *rtc.Server
 	accounts  *console.Accounts
@@ -146,6 +148,8 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 	s.studio.attach(s.origin)
 	s.studio.jobs[store.RecordKind] = s.record
 	s.studio.jobs[store.SnapshotKind] = s.snapshot
+	s.studio.jobs[store.TranscodeKind] = s.transcode
+	s.budget = newBudget(cfg.Transcode.Cores)
 	if err := s.openMetrics(); err != nil {
 		return nil, err
 	}
