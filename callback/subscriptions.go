@@ -30,7 +30,6 @@ const (
 )
 
 var (
-	idForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	// The documented characters, with : that every URL has, and & (braid's own).
 	mpuURLForm = regexp.MustCompile(`^[A-Za-z0-9\-_?%=#./+:&]*$`)
 )
@@ -201,7 +200,7 @@ func checkRoom(sub *store.Subscription) error {
 		return invalid("ChannelId: it must be given together with Users")
 	}
 	for _, u := range sub.Users {
-		if !idForm.MatchString(u) {
+		if !media.IsID(u, media.MaxID) {
 			return invalid("Users: %q is not 1 to 64 characters of A-Za-z0-9_-", u)
 		}
 	}
@@ -267,7 +266,7 @@ func checkIDs(field string, ids *[]string) error {
 		*ids = nil
 	}
 	for _, id := range *ids {
-		if !idForm.MatchString(id) {
+		if !media.IsID(id, media.MaxID) {
 			return invalid("%s: %q is not 1 to 64 characters of A-Za-z0-9_-", field, id)
 		}
 	}

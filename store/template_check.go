@@ -34,18 +34,17 @@ func refuse(field, format string, args ...any) error {
 }
 
 var (
-	templateIDForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-	appNameForm    = regexp.MustCompile(`^[A-Za-z0-9_=-]{1,255}$`) // the seed page's rule
-	renditionForm  = regexp.MustCompile(`^[a-z0-9]{1,16}$`)
-	storageForm    = regexp.MustCompile(`^[A-Za-z0-9_-]{0,64}$`)
-	patternForm    = regexp.MustCompile(`^[A-Za-z0-9_=./-]*$`) // what may stand between placeholders
-	placeholder    = regexp.MustCompile(`\{[^{}]*\}`)
+	appNameForm   = regexp.MustCompile(`^[A-Za-z0-9_=-]{1,255}$`) // the seed page's rule
+	renditionForm = regexp.MustCompile(`^[a-z0-9]{1,16}$`)
+	storageForm   = regexp.MustCompile(`^[A-Za-z0-9_-]{0,64}$`)
+	patternForm   = regexp.MustCompile(`^[A-Za-z0-9_=./-]*$`) // what may stand between placeholders
+	placeholder   = regexp.MustCompile(`\{[^{}]*\}`)
 )
 
 // Check checks everything that can be told without the store: a *FieldError for
 // the first field that is out of its limits.
 func (t *Template) Check() error {
-	if !templateIDForm.MatchString(t.ID) {
+	if !media.IsID(t.ID, media.MaxID) {
 		return refuse("id", "%.80q is not 1 to 64 characters of A-Za-z0-9_-", t.ID)
 	}
 	if !appNameForm.MatchString(t.AppName) {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"regexp"
 	"sync"
 	"time"
 
@@ -66,7 +65,6 @@ func NewDemo(cfg DemoConfig) *Demo {
 func (d *Demo) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.routes.ServeHTTP(w, r) }
 
 // identifier is what the OpenAPI accepts as a channel or user id.
-var identifier = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // tokenLife is how long a page may stay open before it must join again.
 const tokenLife = 12 * time.Hour
@@ -76,7 +74,7 @@ func (d *Demo) join(w http.ResponseWriter, r *http.Request) {
 	if !readJSON(w, r, &in) {
 		return
 	}
-	if !identifier.MatchString(in.Channel) || !identifier.MatchString(in.User) {
+	if !media.IsID(in.Channel, media.MaxID) || !media.IsID(in.User, media.MaxID) {
 		signaling.WriteProblem(w, http.StatusBadRequest, "Name and channel are 1 to 64 letters, digits, _ or -.")
 		return
 	}
@@ -108,7 +106,7 @@ const keepAlive = 20 * time.Second
 
 func (d *Demo) events(w http.ResponseWriter, r *http.Request) {
 	channel := r.FormValue("channel")
-	if !identifier.MatchString(channel) {
+	if !media.IsID(channel, media.MaxID) {
 		signaling.WriteProblem(w, http.StatusBadRequest, "channel is 1 to 64 letters, digits, _ or -.")
 		return
 	}

@@ -106,7 +106,7 @@ func (d *Demo) postMix(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	plan := layouts[in.Layout]
-	if plan == nil || !identifier.MatchString(in.Channel) {
+	if plan == nil || !media.IsID(in.Channel, media.MaxID) {
 		signaling.WriteProblem(w, http.StatusBadRequest, "channel is 1 to 64 letters, digits, _ or -; layout is grid, speaker or side.")
 		return
 	}

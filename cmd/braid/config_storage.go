@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
+	"braid/media"
 	"braid/origin/storage"
 )
 
@@ -33,14 +33,12 @@ func (c s3Config) storage() storage.S3Config {
 		Prefix: c.Prefix, PathStyle: c.PathStyle}
 }
 
-var storageName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
 func (c *config) checkStorage() error {
 	if c.Storage.MinFree < 0 || c.Storage.MinFree > 1<<40 {
 		return fmt.Errorf("storage.min_free_mb: %d is not from 0 to %d", c.Storage.MinFree, int64(1)<<40)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Storage.S3)) {
-		if !storageName.MatchString(name) {
+		if !media.IsID(name, media.MaxID) {
 			return fmt.Errorf("storage.s3: the name %q is not 1 to 64 characters of A-Za-z0-9_-", name)
 		}
 		if err := c.Storage.S3[name].storage().Check(); err != nil {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"braid/media"
 )
 
 func writeConfig(t *testing.T, text string) string {
@@ -167,7 +169,7 @@ func TestCredentials(t *testing.T) {
 	if !bytes.Equal(a, b) {
 		t.Errorf("second start has others: %s, %s", a, b)
 	}
-	if len(first.AccessKeys[0].Secret) < 32 || len(first.Applications[0].Key) < 32 || !idForm.MatchString(first.Applications[0].ID) {
+	if len(first.AccessKeys[0].Secret) < 32 || len(first.Applications[0].Key) < 32 || !media.IsID(first.Applications[0].ID, media.MaxID) {
 		t.Errorf("weak or wrong: %+v", first)
 	}
 	given := defaults()

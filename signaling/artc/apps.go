@@ -24,7 +24,7 @@ func (h *Handler) appField(c *call, field string) string {
 
 func (h *Handler) checkApp(field, app string) *apiError {
 	switch {
-	case !isID(app, maxID):
+	case !media.IsID(app, maxID):
 		return invalidAppID("%s: %s is not 1 to %d of A-Z a-z 0-9 _ -", field, quote(app), maxID)
 	case !h.cfg.Apps.Exists(app):
 		return noApp(field, app)

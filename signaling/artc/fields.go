@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"braid/media"
 )
 
 // fields reads one object of the parameter tree, field by field. The first
@@ -87,7 +89,7 @@ func (f *fields) text(field string, max int) string {
 // id reads an identifier (artc-api.md section 2, identifier rules).
 func (f *fields) id(field string, max int) string {
 	s := f.raw(field)
-	if s != "" && !isID(s, max) {
+	if s != "" && !media.IsID(s, max) {
 		f.invalid(field, "%s is not 1 to %d of A-Z a-z 0-9 _ -", quote(s), max)
 	}
 	return s
@@ -100,12 +102,6 @@ func (f *fields) needID(field string, max int) string {
 	}
 	return s
 }
-
-func isID(s string, max int) bool {
-	return s != "" && len(s) <= max && strings.Trim(s, idLetters) == ""
-}
-
-const idLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 
 // choice reads one of the allowed words; absent is byDefault.
 func (f *fields) choice(field, byDefault string, allowed ...string) string {

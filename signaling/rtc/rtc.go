@@ -17,12 +17,12 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"regexp"
 	"sync"
 	"time"
 
 	"github.com/coder/websocket"
 
+	"braid/media"
 	"braid/media/sfu"
 	"braid/signaling"
 	"braid/signaling/token"
@@ -208,8 +208,6 @@ func short(reason string) string {
 	return reason
 }
 
-var legalID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
 // authorize checks a token.
 func (s *Server) authorize(text string) (token.Claims, error) {
 	c, err := token.Verify(text, s.cfg.Apps.Application, time.Now())
@@ -220,7 +218,7 @@ func (s *Server) authorize(text string) (token.Claims, error) {
 		return c, &failure{unauthorized, "token", err.Error()}
 	}
 	for _, id := range []struct{ name, value string }{{"channel", c.Channel}, {"user", c.User}} {
-		if !legalID.MatchString(id.value) {
+		if !media.IsID(id.value, media.MaxID) {
 			return c, wrong("token", "its %s: 1 to 64 of A-Z a-z 0-9 _ - are allowed", id.name)
 		}
 	}

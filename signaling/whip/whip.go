@@ -23,7 +23,6 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -263,14 +262,12 @@ type request struct {
 	offer              string
 }
 
-var legalID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
 // request checks path, query, token, type and size, in this order, and reads
 // the offer only from those who may send one.
 func (b *border) request(w http.ResponseWriter, r *http.Request) (in request, ok bool) {
 	in = request{app: r.PathValue("app"), channel: r.PathValue("channel"), user: r.PathValue("user")}
 	for _, id := range []struct{ name, value string }{{"app", in.app}, {"channel", in.channel}, {"user", in.user}} {
-		if !legalID.MatchString(id.value) {
+		if !media.IsID(id.value, media.MaxID) {
 			signaling.WriteProblem(w, http.StatusBadRequest, fmt.Sprintf("%s in the path: 1 to 64 of A-Z a-z 0-9 _ - are allowed", id.name))
 			return in, false
 		}
