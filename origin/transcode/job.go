@@ -221,8 +221,11 @@ func (j *job) keepUp(now time.Time) {
 	j.asked = now
 	worst, done, fresh := time.Duration(0), time.Duration(math.MaxInt64), time.Time{}
 	for _, i := range j.order {
+		pts, at, on := j.out[i].progress()
+		if !on {
+			continue
+		}
 		worst = max(worst, j.out[i].behind(now))
-		pts, at := j.out[i].progress()
 		done = min(done, pts)
 		if at.After(fresh) {
 			fresh = at
@@ -317,4 +320,11 @@ func (j *job) oldest(after time.Duration, now time.Time) time.Duration {
 	return 0
 }
 
-func (j *job) index(r *rendition) int { return slices.Index(j.out, r) }
+// lost is told by a rendition that it gives nothing any more.
+func (j *job) lost(r *rendition, why string) {
+	j.mu.Lock()
+	j.left[slices.Index(j.out, r)] = why
+	j.mu.Unlock()
+	j.log.Warn("a rendition is left out", "rendition", r.spec.Name, "reason", why)
+	j.tell()
+}

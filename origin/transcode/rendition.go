@@ -89,7 +89,7 @@ func (r *rendition) flush(due func(waiting) bool) {
 // emit takes a picture from the encoder.
 func (r *rendition) emit(au *media.AccessUnit) {
 	if err := r.put(au); err != nil {
-		r.job.failed(r.job.index(r), err.Error())
+		r.job.lost(r, err.Error())
 	}
 }
 
@@ -117,7 +117,7 @@ func (r *rendition) put(au *media.AccessUnit) error {
 	}
 	tags, err := r.mux.Append(nil, &dressed)
 	if err != nil {
-		return err // the next key frame has its parameter sets again
+		return nil // the next key frame has its parameter sets again
 	}
 	for _, t := range tags {
 		if t.Type != flv.Script {
@@ -169,11 +169,12 @@ func (r *rendition) peak() int {
 	return int(float64(r.spec.Kbps+soundKbps) * 1000 * container)
 }
 
-// progress is the newest picture that came out, and when.
-func (r *rendition) progress() (pts time.Duration, at time.Time) {
+// progress is the newest picture that came out, and when; on is false for one that
+// gives none any more.
+func (r *rendition) progress() (pts time.Duration, at time.Time, on bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.last, r.out
+	return r.last, r.out, !r.closed
 }
 
 // behind is how long ago the oldest picture that has not come out went in.

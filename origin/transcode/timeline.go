@@ -103,6 +103,9 @@ func frameRate(head []*media.AccessUnit) int {
 		steps = append(steps, times[i]-times[i-1])
 	}
 	// The mean of the inner steps: a gap, as after a lost picture, is not the rate.
+	if len(steps) == 0 {
+		return 30
+	}
 	slices.Sort(steps)
 	inner := steps[len(steps)/4 : max(len(steps)*3/4, len(steps)/4+1)]
 	sum := time.Duration(0)
