@@ -15,9 +15,12 @@ import { Join } from './pages/join.js';
 import { LayoutEditor } from './pages/layout.js';
 import { Node } from './pages/node.js';
 import { People } from './pages/people.js';
+import { Recordings } from './pages/recordings.js';
 import { Records } from './pages/records.js';
 import { Relay } from './pages/relay.js';
+import { Streams } from './pages/streams.js';
 import { Task } from './pages/tasks.js';
+import { Templates } from './pages/templates.js';
 import { Usage } from './pages/usage.js';
 
 // Pages of an application: the end of their address, name, icon, content.
@@ -25,6 +28,7 @@ const inside = [
   ['', 'Overview', 'home', Application],
   ['channels', 'Live channels', 'users', Channels],
   ['relay', 'Stream Relay', 'relay', Relay],
+  ['templates', 'Templates', 'template', Templates],
   ['callbacks', 'Callbacks', 'bell', Callbacks],
   ['records', 'Callback Records', 'list', Records],
   ['usage', 'Usage', 'chart', Usage],
@@ -35,10 +39,15 @@ const inside = [
 const outside = [
   ['applications', 'Applications', 'apps', Applications],
   ['domains', 'Streaming domains', 'globe', Domains],
+  ['streams', 'Streams', 'stream', Streams],
+  ['recordings', 'Recordings', 'film', Recordings],
   ['check', 'Connection check', 'pulse', ConnectionCheck],
   ['node', 'Node', 'node', Node],
   ['people', 'Administrators', 'key', People],
 ];
+
+// Those of them that have pages below them.
+const deep = ['people', 'streams'];
 
 function Console() {
   const [state, setState] = useState({ asked: false, session: null, problem: null });
@@ -89,7 +98,7 @@ function Navigation({ route }) {
   const [section = 'applications', app, page = ''] = route.parts;
   const shown = inside.some(([end]) => end === page) ? page : page === 'tasks' ? 'channels' : page;
   return html`<nav aria-label=${t('Main')}><ul>${outside.map(([name, title, icon]) => html`<li>
-    <a href=${to(name)} aria-current=${section === name && (!app || name === 'people') ? 'page' : undefined}><${Icon} name=${icon} />${t(title)}</a>
+    <a href=${to(name)} aria-current=${section === name && (!app || deep.includes(name)) ? 'page' : undefined}><${Icon} name=${icon} />${t(title)}</a>
     ${name === 'applications' && section === name && app && html`<span class="within" title=${app}>${app}</span><ul>
       ${inside.map(([end, word, mark]) => html`<li><a href=${to(...['applications', app, end].filter(Boolean))}
         aria-current=${shown === end ? 'page' : undefined}><${Icon} name=${mark} />${t(word)}</a></li>`)}</ul>`}
@@ -127,7 +136,7 @@ function Page({ route, me }) {
   const [section = 'applications', app, page = ''] = route.parts;
   if (section === 'applications' && app) return html`<${Inside} app=${app} page=${page} route=${route} me=${me} />`;
   const found = outside.find(([name]) => name === section);
-  if (!found || app && section !== 'people') return html`<${Nowhere} />`;
+  if (!found || app && !deep.includes(section)) return html`<${Nowhere} />`;
   return html`<${found[3]} route=${route} me=${me} />`;
 }
 

@@ -39,6 +39,28 @@ export function useLoad(read, deps, { every = 0 } = {}) {
   return { data: mine ? state.data : undefined, error: mine ? state.error : null, loading: state.loading || !mine, reload };
 }
 
+/**
+ * A list that is read page by page: what useLoad gives, with { items, next } as data, and more(), which reads one page more.
+ * @param {(cursor: string, signal: AbortSignal) => Promise<{items: any[], next?: string}>} read
+ */
+export function usePages(read, deps) {
+  const of = JSON.stringify(deps);
+  const [more, setMore] = useState({ of, pages: 1 });
+  const pages = more.of === of ? more.pages : 1;
+  const load = useLoad(async (signal) => {
+    const items = [];
+    let cursor = '';
+    for (let n = 0; n < pages; n++) {
+      const page = await read(cursor, signal);
+      items.push(...page.items);
+      cursor = page.next ?? '';
+      if (!cursor) break;
+    }
+    return { items, next: cursor };
+  }, [of, pages]);
+  return { ...load, more: () => setMore({ of, pages: pages + 1 }) };
+}
+
 /** Runs one action at a time and keeps its failure: [run, busy, problem, clear]. */
 export function useAction(work) {
   const [state, setState] = useState({ busy: false, problem: null });

@@ -37,3 +37,12 @@ export function span(seconds) {
   if (s < 86400) return two(Math.floor(s / 3600), '{n} h', Math.floor(s % 3600 / 60), '{n} min');
   return two(Math.floor(s / 86400), '{n} d', Math.floor(s % 86400 / 3600), '{n} h');
 }
+
+/** A number of bytes as people say it: 12 kB, 3.4 MB, 1.2 GB. */
+export function bytes(n) {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let value = n;
+  let unit = 0;
+  for (; value >= 1000 && unit < units.length - 1; unit++) value /= 1000;
+  return `${number(unit && value < 100 ? Math.round(value * 10) / 10 : Math.round(value))} ${units[unit]}`;
+}

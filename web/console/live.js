@@ -88,7 +88,7 @@ function poll(app, channel, show) {
       const mine = (id) => !channel || id === channel;
       show({
         channels: channels.filter((c) => mine(c.id)).map((c) => ({ ...c, users: c.users.map(asLive) })),
-        tasks: tasks.filter((t) => mine(t.channel)).map((t) => ({ ...t, urls: t.urls.map((url) => ({ url })) })),
+        tasks: tasks.filter((t) => mine(t.channel)).map((t) => ({ ...t, urls: t.destinations ?? t.urls.map((url) => ({ url })) })),
         way: 'polling', error: null,
       });
     } catch (error) {

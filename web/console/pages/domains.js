@@ -1,16 +1,17 @@
 // Streaming domains: live origins that relays push to, and the addresses of streams at them.
-import { html, useEffect, useState } from '../preact.js';
+import { html, useState } from '../preact.js';
 import { get, list, patch, path, post, remove, request } from '../api.js';
 import { useAction, useLoad } from '../hooks.js';
-import { t, date, span } from '../i18n.js';
+import { t, span } from '../i18n.js';
 import { Badge, Button, Card, Check, Confirm, Copy, Dialog, Empty, FormDialog, Loaded, Note, PageHead, SelectField, Table, TextField, Trouble, toast } from '../ui.js';
-import { checkAppName } from './relay.js';
+import { URLMaker } from './urls.js';
 
 export function Domains({ route }) {
   const load = useLoad((signal) => list(path('domains'), { signal }), []);
   const [edited, setEdited] = useState(route.query.has('add') ? {} : null);
   const [deleted, setDeleted] = useState(null);
   const [shown, setShown] = useState(null);
+  const [keyed, setKeyed] = useState(null);
   const add = html`<${Button} kind="primary" icon="plus" onclick=${() => setEdited({})}>${t('Add Domain')}<//>`;
   return html`<${PageHead} title=${t('Streaming domains')} about=${t('Live origins that streams are relayed to, where they are watched, transcoded and recorded.')}>
       <${Button} icon="refresh" busy=${load.loading && load.data} onclick=${load.reload}>${t('Refresh')}<//>${add}<//>
@@ -23,62 +24,46 @@ export function Domains({ route }) {
         [t('URL signing'), (d) => d.signed ? html`<${Badge} kind="good">${t('for {time}', { time: span(d.auth_validity_seconds) })}<//>` : html`<span class="soft">${t('off')}</span>`, 'nowrap'],
         [t('Actions'), (d) => html`<span>
           <${Button} kind="text" aria-label=${t('URLs of {name}', { name: d.name })} onclick=${() => setShown(d)}>${t('URLs')}<//>
+          ${d.signed && html`<${Button} kind="text" aria-label=${t('Key of {name}', { name: d.name })} onclick=${() => setKeyed(d)}>${t('Key')}<//>`}
           <${Button} kind="text" aria-label=${t('Edit {url}', { url: d.name })} onclick=${() => setEdited(d)}>${t('Edit')}<//>
           <${Button} kind="text danger" aria-label=${t('Delete {url}', { url: d.name })} onclick=${() => setDeleted(d)}>${t('Delete')}<//></span>`, 'end'],
       ]} />`}<//><//>
     <${Inside} />
     ${edited && html`<${Edit} domain=${edited} onclose=${() => setEdited(null)} done=${load.reload} />`}
     ${deleted && html`<${Delete} domain=${deleted} onclose=${() => setDeleted(null)} done=${load.reload} />`}
+    ${keyed && html`<${Keys} domain=${keyed} onclose=${() => setKeyed(null)} done=${load.reload} />`}
     ${shown && html`<${URLs} domain=${shown} onclose=${() => setShown(null)} />`}`;
 }
 
 /** The origin inside braid, with the addresses of a stream there. */
-function Inside() {
-  const [app, setApp] = useState('live');
-  const [stream, setStream] = useState('test');
-  const wrong = checkAppName(app);
-  const [settled, setSettled] = useState({ app, stream });
-  useEffect(() => {
-    const timer = setTimeout(() => setSettled({ app, stream }), 300);
-    return () => clearTimeout(timer);
-  }, [app, stream]);
-  const load = useLoad((signal) => settled.stream && !checkAppName(settled.app)
-    ? get('/v1/origin/urls', { signal, query: { app_name: settled.app, stream: settled.stream } }) : Promise.resolve(null), [settled]);
-  return html`<${Card} title=${t('The origin inside braid')} about=${t('Relays without a domain go here. A stream can be pushed to it by OBS or ffmpeg, too.')}>
-    <div class="inline"><${TextField} label="AppName" value=${app} oninput=${setApp} wrong=${wrong} /><${TextField} label=${t('Stream name')} value=${stream} oninput=${setStream} /></div>
-    <${Loaded} load=${load}>${(urls) => urls && html`<${Addresses} ingest=${urls.ingest} play=${urls.play} />
-      ${urls.expires && html`<${Note}>${t('Signed; a connection can be opened with them until {time}.', { time: date(urls.expires) })}<//>`}`}<//><//>`;
-}
+const Inside = () => html`<${Card} title=${t('The origin inside braid')} about=${t('Relays without a domain go here. A stream can be pushed to it by OBS or ffmpeg, too.')}><${URLMaker} domain="" />
+  <p class="hint">${t('Its own key is origin.auth_key in the config. Hosts of streaming domains that lead here are checked by the key of their domain.')}</p><//>`;
 
-const protocol = (url) => url.startsWith('rtmp') ? 'RTMP' : url.split('?')[0].endsWith('.flv') ? 'HTTP-FLV' : url.split('?')[0].endsWith('/ll.m3u8') ? 'LL-HLS' : 'HLS';
+const URLs = ({ domain, onclose }) => html`<${Dialog} wide title=${t('URLs of {name}', { name: domain.name })} onclose=${onclose}>
+  <div class="body"><${URLMaker} domain=${domain.name} /></div>
+  <footer><${Button} onclick=${onclose}>${t('Close')}<//></footer>
+<//>`;
 
-const Addresses = ({ ingest, play }) => html`<dl class="facts">
-  <dt>${t('Ingest')}</dt><dd><${Copy} text=${ingest} /></dd>
-  ${play.map((url) => html`<dt>${t('Play, {protocol}', { protocol: protocol(url) })}</dt><dd><${Copy} text=${url} /></dd>`)}
-</dl>`;
-
-function URLs({ domain, onclose }) {
-  const [app, setApp] = useState('live');
-  const [stream, setStream] = useState('test');
-  const wrong = checkAppName(app);
-  const [settled, setSettled] = useState({ app, stream });
-  useEffect(() => {
-    const timer = setTimeout(() => setSettled({ app, stream }), 300);
-    return () => clearTimeout(timer);
-  }, [app, stream]);
-  const load = useLoad((signal) => settled.stream && !checkAppName(settled.app)
-    ? get(path('domains', domain.name, 'urls'), { signal, query: { app_name: settled.app, stream: settled.stream } }) : Promise.resolve(null), [domain.name, settled]);
-  return html`<${Dialog} wide title=${t('URLs of {name}', { name: domain.name })} onclose=${onclose}>
-    <div class="body">
-      <div class="inline"><${TextField} label="AppName" value=${app} oninput=${setApp} wrong=${wrong} />
-        <${TextField} label=${t('Stream name')} value=${stream} oninput=${setStream} /></div>
-      <p class="hint">${t('Relayed streams are named AppID_ChannelID_UserID_camera, and AppID_ChannelID_mix.')}</p>
-      <${Loaded} load=${load}>${(urls) => urls ? html`<${Addresses} ingest=${urls.ingest} play=${urls.play} />
-        ${urls.expires ? html`<${Note}>${t('Signed; a connection can be opened with them until {time}.', { time: date(urls.expires) })}<//>`
-          : html`<p class="hint">${t('They are not signed: the domain has no key.')}</p>`}
-        ${!urls.play.length && html`<p class="hint">${t('The domain has no address for players.')}</p>`}` : html`<p class="soft">${t('Give an AppName and a stream name.')}</p>`}<//>
-    </div>
-    <footer>${domain.signed && html`<${Button} icon="refresh" busy=${load.loading} onclick=${load.reload}>${t('Sign anew')}<//>`}<${Button} onclick=${onclose}>${t('Close')}<//></footer>
+/** The key of a domain: shown on demand, changed, and how long signatures hold. */
+function Keys({ domain, onclose, done }) {
+  const [validity, setValidity] = useState(String(domain.auth_validity_seconds));
+  const [fresh, setFresh] = useState('');
+  const [save, busy, problem] = useAction(async () => {
+    const { etag } = await request('GET', path('domains', domain.name));
+    await patch(path('domains', domain.name), { auth_validity_seconds: /^\d{1,9}$/.test(validity.trim()) ? Number(validity) : validity, ...(fresh ? { auth_key: fresh } : {}) }, { ifMatch: etag });
+    toast(fresh ? t('The domain has a new key. Relays sign with it at once.') : t('The domain has been changed. Relays follow at once.'));
+    done();
+    onclose();
+  });
+  const fields = problem?.fields ?? {};
+  return html`<${FormDialog} wide title=${t('Key of {name}', { name: domain.name })} onclose=${onclose} submit=${save} busy=${busy} problem=${problem} ok=${t('Save')} danger=${!!fresh}>
+    <div class="stack"><span class="label">${t('Key')}</span><${Key} domain=${domain} /></div>
+    ${fresh ? html`<${TextField} label=${t('New key')} value=${fresh} oninput=${setFresh} wrong=${fields.auth_key} hint=${t('6 to 128 letters and digits, the same as at the origin.')} />
+        <${Note} kind="warn">${t('Addresses that were signed with the old key are refused from then on. What publishes and plays goes on.')}<//>
+        <div><${Button} kind="text" onclick=${() => setFresh('')}>${t('Keep the old key')}<//></div>`
+      : html`<div><${Button} icon="refresh" onclick=${() => setFresh(randomKey())}>${t('Rotate the key')}<//></div>`}
+    <${TextField} label=${t('Signatures hold for (seconds)')} value=${validity} oninput=${setValidity} wrong=${fields.auth_validity_seconds} inputmode="numeric"
+      hint=${t('From the time in the address; 1 to 31,622,400 (366 days). A longer time makes addresses that are out already good for longer, too.')} />
   <//>`;
 }
 

@@ -2,15 +2,15 @@
 import { html } from '../preact.js';
 import { get } from '../api.js';
 import { useLoad } from '../hooks.js';
-import { t } from '../i18n.js';
+import { t, bytes, span } from '../i18n.js';
 import { Badge, Button, Card, Loaded, Table, Time } from '../ui.js';
 
-/** Reads the end of the log that is of a channel or a task: at most 500 events. */
-async function read(app, channel, task, signal) {
+/** Reads the end of the log that is of a channel, a task or a stream (AppName/name): at most 500 events. */
+async function read(of, signal) {
   const items = [];
   let after = 0;
   for (let page = { more: true }; page.more;) {
-    page = await get('/v1/events', { signal, query: { app, channel, task, after, limit: 200 } });
+    page = await get('/v1/events', { signal, query: { ...of, after, limit: 200 } });
     items.push(...page.items);
     if (items.length > 500) items.splice(0, items.length - 500);
     after = page.next;
@@ -18,15 +18,16 @@ async function read(app, channel, task, signal) {
   return items.reverse();
 }
 
-export function History({ app, channel, task }) {
-  const load = useLoad((signal) => read(app, channel, task, signal), [app, channel, task]);
+export function History({ app, channel, task, stream }) {
+  const load = useLoad((signal) => read({ app, channel, task, stream }, signal), [app, channel, task, stream]);
   return html`<${Card} title=${t('History')} about=${t('Of the last 7 days.')}
       actions=${html`<${Button} icon="refresh" busy=${load.loading && load.data} onclick=${load.reload}>${t('Refresh')}<//>`}>
     <${Loaded} load=${load} empty=${html`<p class="soft">${t('Nothing has happened yet.')}</p>`}>${(events) => html`<${Table} label=${t('History')}
       rows=${events} rowKey=${(e) => e.seq} columns=${[
         [t('Time'), (e) => html`<${Time} of=${e.time} />`, 'nowrap'],
         [t('Event'), (e) => html`<${EventName} type=${e.type} code=${e.relay?.code} />`],
-        [task ? 'URL' : t('Who'), (e) => task ? e.relay?.url || html`<span class="soft">${t('the task')}</span>` : e.user?.id ?? e.relay?.task ?? html`<span class="soft">${t('the channel')}</span>`],
+        ...(stream ? [[t('Template'), (e) => e.stream?.template ?? html`<span class="soft">–</span>`]] : [[task ? 'URL' : t('Who'), (e) => task ? e.relay?.url || html`<span class="soft">${t('the task')}</span>`
+          : e.user?.id ?? e.relay?.task ?? html`<span class="soft">${t('the channel')}</span>`]]),
         [t('Details'), (e) => details(e)],
       ]} />`}<//><//>`;
 }
@@ -38,16 +39,25 @@ export const eventName = (type) => t({
   UnpublishAudio: 'Stop ingesting an audio stream', UnpublishVideo: 'Stop ingesting a video stream', UnpublishScreen: 'Stop ingesting a screen-sharing stream',
   RelayStarted: 'Relay started', RelayPlaying: 'Relay is playing', RelayUpdated: 'Relay updated', RelayReconnecting: 'Relay is connecting again',
   RelayFailed: 'Relay failed', RelayStopped: 'Relay stopped',
+  StreamStarted: 'The stream is on air', StreamEnded: 'The stream has ended', RecordStarted: 'Recording has begun', RecordFile: 'A recorded file is whole',
+  RecordFailed: 'Recording failed', RecordEnded: 'Recording has ended', SnapshotTaken: 'A picture was taken',
 }[type] ?? type);
 
+/** Events of the origin's streams. */
+export const streamTypes = ['StreamStarted', 'StreamEnded', 'RecordStarted', 'RecordFile', 'RecordFailed', 'RecordEnded', 'SnapshotTaken'];
+
 function EventName({ type }) {
-  const kind = { RelayFailed: 'bad', RelayReconnecting: 'warn', RelayPlaying: 'good' }[type];
+  const kind = { RelayFailed: 'bad', RelayReconnecting: 'warn', RelayPlaying: 'good', RecordFailed: 'bad' }[type];
   return kind ? html`<${Badge} kind=${kind}>${eventName(type)}<//>` : eventName(type);
 }
 
 const reasons = { 2: 'joined again', 3: 'from another channel', 4: 'timed out', 5: 'replaced by a newer session', 6: 'kicked', 7: 'the channel was dismissed' };
 
 function details(e) {
+  if (e.stream) {
+    const { file, reason, remote } = e.stream;
+    return [file && `${file.name} (${[file.duration_ms && span(file.duration_ms / 1000), bytes(file.size)].filter(Boolean).join(', ')})`, reason, remote].filter(Boolean).join(' · ');
+  }
   if (e.relay) return e.relay.code ? `${e.relay.code}: ${e.relay.message ?? ''}` : e.relay.message ?? '';
   const parts = [e.user?.role && e.type === 'UserRole' ? (e.user.role === 2 ? t('viewer') : t('streamer')) : '', e.user?.client === 'rtmp' ? 'RTMP' : '', t(reasons[e.user?.reason] ?? '')];
   return parts.filter(Boolean).join(' · ');

@@ -1,14 +1,14 @@
 // Callback Records: every attempt to deliver, what it carried and what was answered; and what waits or was given up.
 import { html, useState } from '../preact.js';
 import { get, list, path, post } from '../api.js';
-import { to, useAction, useLoad } from '../hooks.js';
+import { to, useAction, useLoad, usePages } from '../hooks.js';
 import { t, span } from '../i18n.js';
 import { Badge, Button, Card, Copy, Dialog, Empty, Loaded, PageHead, SelectField, Table, TextField, Time, Trouble, toast } from '../ui.js';
 import { CallbackTabs } from './callbacks.js';
-import { eventName } from './history.js';
+import { eventName, streamTypes } from './history.js';
 
 const types = ['ChannelOpen', 'ChannelClose', 'UserJoin', 'UserLeave', 'UserRole', 'PublishAudio', 'PublishVideo', 'PublishScreen', 'UnpublishAudio',
-  'UnpublishVideo', 'UnpublishScreen', 'RelayStarted', 'RelayPlaying', 'RelayUpdated', 'RelayReconnecting', 'RelayFailed', 'RelayStopped'];
+  'UnpublishVideo', 'UnpublishScreen', 'RelayStarted', 'RelayPlaying', 'RelayUpdated', 'RelayReconnecting', 'RelayFailed', 'RelayStopped', ...streamTypes];
 
 export function Records({ app, route }) {
   const [show, setShow] = useState('attempts');
@@ -18,13 +18,13 @@ export function Records({ app, route }) {
   const named = (tasks.data ?? []).map((c) => [c.id, c.url.replace(/^https?:\/\//, '')]);
   if (filter.callback && !named.some(([id]) => id === filter.callback)) named.push([filter.callback, filter.callback]);
   return html`<${PageHead} title=${t('Callback Records')} about=${t('Every attempt of the last 7 days.')} />
-    <${CallbackTabs} app=${app} current=${2} />
+    <${CallbackTabs} app=${app} current=${3} />
     <${Card}>
       <div class="inline filters">
         <${SelectField} label=${t('Show')} value=${show} onchange=${setShow} options=${[['attempts', t('Attempts')], ['pending', t('What waits')], ['failed', t('What was given up')]]} />
         <${SelectField} label=${t('Task')} value=${filter.callback} onchange=${set('callback')} options=${[['', t('all')], ...named]} />
         ${show === 'attempts' && html`
-          <${TextField} label=${t('Channel')} value=${filter.channel} oninput=${set('channel')} />
+          <${TextField} label=${t('Channel or stream')} value=${filter.channel} oninput=${set('channel')} />
           <${SelectField} label=${t('Event')} value=${filter.type} onchange=${set('type')} options=${[['', t('all')], ...types.map((type) => [type, eventName(type)])]} />
           <${SelectField} label=${t('Result')} value=${filter.result} onchange=${set('result')} options=${[['', t('all')], ['ok', t('delivered')], ['failed', t('failed')]]} />
           <${TextField} label=${t('From')} type="datetime-local" value=${filter.from} oninput=${set('from')} />
@@ -38,20 +38,7 @@ const utc = (local) => local ? new Date(local).toISOString() : '';
 
 function Attempts({ app, filter }) {
   const query = { ...filter, from: utc(filter.from), to: utc(filter.to) };
-  const [more, setMore] = useState({ of: '', pages: 1 });
-  const of = JSON.stringify(query);
-  const pages = more.of === of ? more.pages : 1;
-  const load = useLoad(async (signal) => {
-    const items = [];
-    let cursor = '';
-    for (let n = 0; n < pages; n++) {
-      const page = await get(path('applications', app.id, 'callback-records'), { signal, query: { ...query, limit: 50, cursor } });
-      items.push(...page.items);
-      cursor = page.next ?? '';
-      if (!cursor) break;
-    }
-    return { items, next: cursor };
-  }, [app.id, of, pages]);
+  const load = usePages((cursor, signal) => get(path('applications', app.id, 'callback-records'), { signal, query: { ...query, limit: 50, cursor } }), [app.id, query]);
   const [open, setOpen] = useState(null);
   return html`<div class="actions between"><span class="soft">${load.data && t('{n} shown, the newest first', { n: load.data.items.length })}</span>
       <${Button} icon="refresh" busy=${load.loading && load.data} onclick=${load.reload}>${t('Refresh')}<//></div>
@@ -59,13 +46,13 @@ function Attempts({ app, filter }) {
       : html`<${Table} label=${t('Callback Records')} rows=${items} rowKey=${(r) => r.id} columns=${[
           [t('Time'), (r) => html`<${Time} of=${r.time} />`, 'nowrap'],
           [t('Event'), (r) => html`<span>${eventName(r.type)}<span class="sub">${[r.user, r.task].filter(Boolean).join(' · ')}</span></span>`],
-          [t('Channel'), (r) => r.channel],
+          [t('Channel or stream'), (r) => r.channel],
           [t('Result'), (r) => html`<${Result} of=${r} />`, 'nowrap'],
           [t('Attempt'), (r) => r.attempt, 'num'],
           [t('Cost'), (r) => `${r.cost_ms} ms`, 'num nowrap'],
           [t('Actions'), (r) => html`<span><${Button} kind="text" aria-label=${t('Details of {what}', { what: eventName(r.type) })} onclick=${() => setOpen(r)}>${t('Details')}<//></span>`, 'end'],
         ]} />
-        ${next && html`<div><${Button} busy=${load.loading} onclick=${() => setMore({ of, pages: pages + 1 })}>${t('Show more')}<//></div>`}`}<//>
+        ${next && html`<div><${Button} busy=${load.loading} onclick=${load.more}>${t('Show more')}<//></div>`}`}<//>
     ${open && html`<${Record} app=${app} record=${open} onclose=${() => setOpen(null)} resent=${load.reload} />`}`;
 }
 
@@ -99,7 +86,7 @@ function Record({ app, record, onclose, resent }) {
       <dl class="facts">
         <dt>MsgId</dt><dd><${Copy} text=${record.message} /></dd>
         <dt>${t('Callback URL')}</dt><dd class="mono">${record.url}</dd>
-        <dt>${t('Channel')}</dt><dd>${record.channel}</dd>
+        <dt>${record.kind === 'stream' ? t('Stream') : t('Channel')}</dt><dd>${record.channel}</dd>
         ${record.user && html`<dt>${t('User')}</dt><dd>${record.user}</dd>`}
         ${record.task && html`<dt>${t('Relay task')}</dt><dd><a href=${to('applications', app.id, 'tasks', record.task)}>${record.task}</a></dd>`}
       </dl>
@@ -128,7 +115,7 @@ function Waiting({ app, state, callback }) {
       ${(items) => html`<${Table} label=${t('Callback Records')} rows=${items} rowKey=${(d) => d.id} columns=${[
         [t('Since'), (d) => html`<${Time} of=${d.created} />`, 'nowrap'],
         [t('Event'), (d) => html`<span>${eventName(d.event.type)}<span class="sub">${d.event.user?.id ?? d.event.relay?.task ?? ''}</span></span>`],
-        [t('Channel'), (d) => d.event.channel],
+        [t('Channel or stream'), (d) => d.event.stream ? `${d.event.stream.app}/${d.event.stream.name}` : d.event.channel],
         [t('Attempts'), (d) => d.attempts, 'num'],
         [t('Next try'), (d) => d.next_at ? t('in {time}', { time: span((new Date(d.next_at) - Date.now()) / 1000) }) : d.failed_at ? html`<${Time} of=${d.failed_at} />` : t('after those before it'), 'nowrap'],
         [t('Actions'), (d) => html`<span><${Button} kind="text" onclick=${() => resend(d.message)}>${t('Send again')}<//></span>`, 'end'],

@@ -2,7 +2,7 @@
 import { html, useState } from '../preact.js';
 import { path, remove } from '../api.js';
 import { go, to, useAction } from '../hooks.js';
-import { t, number } from '../i18n.js';
+import { t, bytes, number } from '../i18n.js';
 import { useLive } from '../live.js';
 import { LivePicture, taskPicture } from '../picture.js';
 import { Badge, Button, Card, Confirm, Empty, Icon, PageHead, Table, Time, Trouble, toast } from '../ui.js';
@@ -11,11 +11,22 @@ import { History } from './history.js';
 
 const states = { connecting: ['Connecting', ''], playing: ['Playing', 'good'], waiting: ['Waiting for the next try', 'warn'], failed: ['Failed', 'bad'] };
 
-/** The state of one URL; in polling it is not known. */
+/** The state of one URL; of a task that is only about to run it is not known. */
 function UrlState({ url }) {
   if (!url.state) return html`<${Badge}>${t('Running')}<//>`;
   const [word, kind] = states[url.state] ?? [url.state, ''];
-  return html`<span><${Badge} kind=${kind}>${t(word)}<//>${url.reason && html`<span class="sub">${url.reason}</span>`}</span>`;
+  return html`<span><${Badge} kind=${kind}>${t(word)}<//>${url.reason && html`<span class="sub">${reason(url.reason)}</span>`}</span>`;
+}
+
+const reasons = {
+  refused: 'the connection was refused', dns: 'the name has no address', forbidden: 'the address is not allowed (outbound in the config)', tls: 'no valid TLS',
+  rejected: 'the other side rejects the stream', stalled: 'no answer, or no progress', lost: 'the connection was lost', url: 'the URL cannot be used',
+};
+
+/** A reason of a destination in words, with what the other side said. */
+function reason(text) {
+  const [, word, said = ''] = /^(\w+)(?: \((.*)\))?$/s.exec(text) ?? [];
+  return reasons[word] ? `${t(reasons[word])}${said && `: ${said}`}` : text;
 }
 
 const mode = (task) => task.mode === 'mix' ? t('Mixed stream') : t('Single stream');
@@ -57,11 +68,12 @@ function Facts({ app, task }) {
       <dt>${t('Made by')}</dt><dd>${task.auto ? t('the relay settings of the application') : t('the API')}</dd>
       <dt>${t('Created')}</dt><dd><${Time} of=${task.created} long /></dd>
     </dl>
-    <${Table} label="URLs" rows=${task.urls} rowKey=${(u) => u.url} columns=${[
+    <h3>${t('Destinations')}</h3>
+    <${Table} label=${t('Destinations')} rows=${task.urls} rowKey=${(u) => u.url} columns=${[
       [t('To'), (u) => html`<span class="mono">${u.url}</span>`],
       [t('State'), (u) => html`<${UrlState} url=${u} />`],
       [t('Since'), (u) => u.since ? html`<${Time} of=${u.since} />` : html`<span class="soft">–</span>`, 'nowrap'],
-      [t('Sent'), (u) => u.bytes === undefined ? html`<span class="soft">–</span>` : `${number(Math.round(u.bytes / 1e4) / 100)} MB`, 'num nowrap'],
+      [t('Sent'), (u) => u.bytes === undefined ? html`<span class="soft">–</span>` : bytes(u.bytes), 'num nowrap'],
       [t('Dropped frames'), (u) => u.dropped === undefined ? html`<span class="soft">–</span>` : number(u.dropped), 'num'],
       [t('Connected again'), (u) => u.reconnects === undefined ? html`<span class="soft">–</span>` : number(u.reconnects), 'num'],
     ]} />`;

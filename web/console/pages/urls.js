@@ -1,0 +1,60 @@
+// The addresses of a stream at a streaming domain, or at the origin inside braid: to push it and to watch it.
+import { html, useEffect, useState } from '../preact.js';
+import { get, path } from '../api.js';
+import { useLoad } from '../hooks.js';
+import { t, date, span } from '../i18n.js';
+import { Button, Copy, Loaded, Note, TextField } from '../ui.js';
+import { checkAppName } from './relay.js';
+
+/** Addresses of a stream; domain '' is the origin's own. They are signed where there is a key. */
+export const readURLs = (domain, app, stream, signal) =>
+  get(domain ? path('domains', domain, 'urls') : path('origin', 'urls'), { signal, query: { app_name: app, stream } });
+
+function protocol(url) {
+  const way = url.split('?')[0];
+  if (url.startsWith('rtmp')) return 'RTMP';
+  if (way.endsWith('.flv')) return 'HTTP-FLV';
+  if (way.endsWith('/ll.m3u8')) return 'LL-HLS';
+  return way.endsWith('/master.m3u8') ? t('HLS, all sizes') : 'HLS';
+}
+
+/** Text fields for the stream, and its addresses below them. */
+export function URLMaker({ domain }) {
+  const [app, setApp] = useState('live');
+  const [stream, setStream] = useState('test');
+  const [settled, setSettled] = useState({ app, stream });
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled({ app, stream }), 300);
+    return () => clearTimeout(timer);
+  }, [app, stream]);
+  return html`<div class="inline"><${TextField} label="AppName" value=${app} oninput=${setApp} wrong=${checkAppName(app)} />
+      <${TextField} label=${t('Stream name')} value=${stream} oninput=${setStream} /></div>
+    <p class="hint">${t('Relayed streams are named AppID_ChannelID_UserID_camera, and AppID_ChannelID_mix.')}</p>
+    ${settled.stream && !checkAppName(settled.app) ? html`<${Addresses} domain=${domain} app=${settled.app} stream=${settled.stream} />`
+      : html`<p class="soft">${t('Give an AppName and a stream name.')}</p>`}`;
+}
+
+/** The addresses of one stream; onair: it is here now, so what takes it plays it, too. */
+export function Addresses({ domain, app, stream, onair }) {
+  const load = useLoad((signal) => readURLs(domain, app, stream, signal), [domain, app, stream]);
+  const again = html`<${Button} icon="refresh" busy=${load.loading} onclick=${load.reload}>${t('Sign anew')}<//>`;
+  return html`<${Loaded} load=${load}>${({ ingest, play, expires }) => html`
+    <dl class="facts">
+      ${!onair && html`<dt>${t('Ingest')}</dt><dd><${Copy} text=${ingest} /></dd>`}
+      ${(onair && !play.includes(ingest) ? [...play, ingest] : play).map((url) => html`<dt>${t('Play, {protocol}', { protocol: protocol(url) })}</dt><dd><${Copy} text=${url} /></dd>`)}
+    </dl>
+    ${expires ? html`<${Expiry} of=${expires} /><div>${again}</div>` : html`<p class="hint">${t('They are not signed: there is no key.')}</p>`}
+    ${!play.length && html`<p class="hint">${t('The domain has no address for players.')}</p>`}`}<//>`;
+}
+
+/** Until when signed addresses hold, counted down. */
+function Expiry({ of }) {
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), 1000);
+    return () => clearInterval(timer);
+  }, []);
+  const left = (new Date(of) - now) / 1000;
+  return left <= 0 ? html`<${Note} kind="warn">${t('The signatures have expired. What plays goes on; a new connection needs new addresses.')}<//>`
+    : html`<${Note}>${t('Signed; a connection can be opened with them until {time}.', { time: date(of) })} ${t('{time} left.', { time: span(left) })}<//>`;
+}
