@@ -77,7 +77,7 @@ func (f *forward) addTo(s *Session) error {
 // open begins with the smallest layer, which never rests and fits every path;
 // what else fits is found at once.
 func (f *forward) open() {
-	f.aim(f.track.ordered()[0])
+	f.aim(f.track.smallest())
 	if len(f.track.layers) > 1 {
 		f.session.srv.hurry()
 	}

@@ -32,7 +32,7 @@ func (t *track) settle(now time.Time) (changed bool) {
 	if len(t.layers) == 1 {
 		return false
 	}
-	smallest := t.ordered()[0]
+	smallest := t.smallest()
 	for _, l := range t.layers {
 		r := &l.rest
 		taken := l == smallest || l.takers.Load() > 0

@@ -171,9 +171,10 @@ func (t *track) steer(now time.Time) {
 	}
 }
 
-// ordered lists the layers, the smallest picture first.
-func (t *track) ordered() []*layer {
-	return slices.SortedStableFunc(slices.Values(t.layers), func(a, b *layer) int {
+// ordered lists the layers, the smallest picture first, in room.
+func (t *track) ordered(room *[maxLayers]*layer) []*layer {
+	all := room[:copy(room[:], t.layers)]
+	slices.SortStableFunc(all, func(a, b *layer) int {
 		wa, ha := a.size()
 		wb, hb := b.size()
 		if wa == 0 || wb == 0 {
@@ -181,6 +182,13 @@ func (t *track) ordered() []*layer {
 		}
 		return cmp.Compare(wa*ha, wb*hb)
 	})
+	return all
+}
+
+// smallest is the layer of the smallest picture.
+func (t *track) smallest() *layer {
+	var room [maxLayers]*layer
+	return t.ordered(&room)[0]
 }
 
 // options lists the layers that a viewer may get, the smallest picture first, up
@@ -190,7 +198,8 @@ func (t *track) options(all []*layer, width, height int) []*layer {
 	if len(t.layers) == 1 {
 		return append(all, t.layers[0])
 	}
-	for _, l := range t.ordered() {
+	var room [maxLayers]*layer
+	for _, l := range t.ordered(&room) {
 		if !l.flows() && !l.resting.Load() {
 			continue
 		}
