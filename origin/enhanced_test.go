@@ -44,10 +44,10 @@ func TestEnhancedRTMP(t *testing.T) {
 			for i, units := range pictures[:late] {
 				send(enhanced(codec, units, i*40, i%25 == 0))
 			}
-			await(t, "the size", func() bool {
+			await(t, "the size, and the last picture sent", func() bool {
 				for _, i := range s.Streams() {
 					if i.Name == string(codec) {
-						return i.Video == string(codec) && i.Width == 320 && i.Height == 180 && i.BytesIn > 0
+						return i.Video == string(codec) && i.Width == 320 && i.Height == 180 && s.reached(i) == (late-1)*40
 					}
 				}
 				return false
@@ -72,6 +72,19 @@ func TestEnhancedRTMP(t *testing.T) {
 			decodes(t, codec, func() (*flv.Tag, error) { return flv.ReadTag(resp.Body) })
 		})
 	}
+}
+
+// reached is the newest timestamp of a stream.
+func (o *Origin) reached(i StreamInfo) uint32 {
+	o.Hub.mu.Lock()
+	defer o.Hub.mu.Unlock()
+	s := o.streams[key{i.App, i.Name}]
+	if s == nil {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
 }
 
 // asTrack makes a tag a message of two tracks of which the second is noise.
