@@ -83,6 +83,8 @@ type config struct {
 		RateLimits bool `yaml:"rate_limits"`
 	} `yaml:"api"`
 	Metrics      metricsConfig `yaml:"metrics"`
+	Log          logConfig     `yaml:"log"`
+	Debug        debugConfig   `yaml:"debug"`
 	Storage      storageConfig `yaml:"storage"`
 	Demo         *bool         `yaml:"demo"`
 	AdminTokens  []string      `yaml:"admin_tokens"`
@@ -119,6 +121,7 @@ func defaults() config {
 	c.Callbacks.Timeout, c.Callbacks.FirstRetry = 5*time.Second, time.Second
 	c.Callbacks.MaxRetry, c.Callbacks.KeepTrying = time.Minute, 72*time.Hour
 	c.API.RateLimits = true
+	c.Log.Format, c.Log.Level = "text", "info"
 	return c
 }
 
@@ -219,8 +222,10 @@ func (c *config) checkOutside() error {
 	if err := c.checkStorage(); err != nil {
 		return err
 	}
-	if err := c.Metrics.check(); err != nil {
-		return err
+	for _, check := range []func() error{c.Metrics.check, c.Log.check, c.Debug.check} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
 	for _, d := range []struct {
 		field      string

@@ -97,6 +97,13 @@ func newStory(t testing.TB) *story {
 	return s
 }
 
+// String is what was said so far.
+func (s *story) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
 func (s *story) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

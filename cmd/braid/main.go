@@ -10,7 +10,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -74,7 +73,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		flags.PrintDefaults()
 	}
 	name := flags.String("config", "", "read settings from this YAML `file`; without it the defaults hold:\nHTTP on 127.0.0.1:8080, RTMP on 127.0.0.1:1935, media on :8189 (UDP and TCP), data in ./braid-data")
-	level := flags.String("log", "info", "log this `level` and above: debug, info, warn, error")
+	level := flags.String("log", "", "log this `level` and above: debug, info, warn, error (default log.level of the config, info)")
 	profiles := flags.String("debug", "", "serve memory counters and profiles on this loopback `address`")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -82,12 +81,6 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("serve: %q is not a flag", flags.Arg(0))
 	}
-	var min slog.Level
-	if err := min.UnmarshalText([]byte(*level)); err != nil {
-		return fmt.Errorf("--log: %q is not debug, info, warn or error", *level)
-	}
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: min}))
-
 	if *profiles != "" {
 		end, err := serveDebug(*profiles)
 		if err != nil {
@@ -102,15 +95,33 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
+	if *level != "" {
+		if _, err := parseLevel(*level); err != nil {
+			return fmt.Errorf("--log: %w", err)
+		}
+		cfg.Log.Level = *level
+	}
 	made, err := loadCredentials(&cfg)
 	if err != nil {
 		return err
+	}
+	log, levels, err := newLog(stderr, cfg.Log, cfg.secrets()...)
+	if err != nil {
+		return err
+	}
+	flight, err := startFlight(cfg.Debug)
+	if err != nil {
+		return err
+	}
+	if flight != nil {
+		defer flight.Stop()
 	}
 	made.show(stdout, cfg.DataDir) // before anything can fail: they are not shown again
 	s, err := newServer(cfg, log)
 	if err != nil {
 		return err
 	}
+	s.levels, s.flight, s.notify = levels, flight, newNotifier(os.Getenv, log)
 	s.welcome(stdout)
 	return s.run(ctx)
 }

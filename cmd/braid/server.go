@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"runtime/trace"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -81,6 +82,11 @@ type server struct {
 	ready     readiness
 
 	turnedAway atomic.Uint64 // sessions that came while it drained
+
+	// Set between newServer and run, where the process has them.
+	levels *logLevels
+	flight *trace.FlightRecorder
+	notify notifier
 
 	storages   map[string]storage.Storage // of the config, by name
 	recordings *records.Index
@@ -206,10 +212,12 @@ func (s *server) serveHTTP() {
 	})
 	mux.Handle("/console", s.accounts)
 	mux.Handle("/console/", s.accounts)
-	mux.Handle("/v1/", admin.New(admin.Config{
+	rest := admin.New(admin.Config{
 		Store: s.store, Callbacks: s.callbacks, SFU: s.sfu, Tasks: s.relay, Pictures: s.thumbs, Streams: s.studio, Recordings: s.recordings, Keys: keys, Node: s.node, Accounts: s.accounts, Live: live.New(s.sfu, s.relay),
 		OwnDomain: s.ownDomain, DomainsChanged: s.domains.changed, AdminTokens: s.cfg.AdminTokens, Log: s.log.With("part", "rest"),
-	}))
+	})
+	mux.Handle("/v1/", rest)
+	mux.Handle("/v1/debug/", rest.Guard(s.debug()))
 	mux.Handle("/sdk/", web.SDK())
 	mux.Handle("/vendor/", pages)
 	mux.HandleFunc("GET /healthz", s.health)
@@ -305,6 +313,9 @@ func (s *server) run(ctx context.Context) error {
 	wg.Go(func() { failed <- s.listen() })
 	wg.Go(s.serveMetrics)
 	s.ready.serving.Store(true)
+	s.notify.tell("READY=1")
+	watching, endWatch := context.WithCancel(context.Background())
+	wg.Go(func() { s.notify.watchdog(watching, s.alive) })
 	var err error
 	select {
 	case <-ctx.Done():
@@ -312,7 +323,9 @@ func (s *server) run(ctx context.Context) error {
 		s.ready.serving.Store(false)
 	}
 	started := time.Now()
+	s.notify.tell("STOPPING=1")
 	s.drain()
+	endWatch()
 	endRTMP() // after the relay has said goodbye
 	wg.Wait()
 	s.sfu.Close() // everyone leaves, which is the last that is recorded

@@ -135,10 +135,13 @@ func New(c Config) *Handler {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
-	err := h.serve(w, r)
-	if err == nil {
-		return
+	if err := h.serve(w, r); err != nil {
+		h.refuse(w, r, err)
 	}
+}
+
+// refuse answers with an error.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	switch signaling.Status(err) {
 	case http.StatusInternalServerError:
 		h.log.Error("admin: request failed", "method", r.Method, "path", r.URL.Path, "err", err)
