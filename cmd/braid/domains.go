@@ -137,6 +137,9 @@ func (d *domains) access(ctx context.Context, r origin.Request) (origin.Grant, e
 	if r.Publish && relay.CheckAuthKey(r.Path, value, d.relayKey, d.now(), relayValidity) == nil {
 		return origin.Grant{Domain: name}, nil
 	}
+	if r.App == cloudApp { // also with a domain's key, and where there is none
+		return origin.Grant{}, denied("streams of " + cloudApp + " are there for cloud recordings alone")
+	}
 	key, validity := d.keyOf(set, name)
 	switch {
 	case key != "":

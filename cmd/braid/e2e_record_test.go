@@ -14,10 +14,10 @@ import (
 
 // recordedFile is what these tests read of a file in the list.
 type recordedFile struct {
-	ID, State, Name, Format, Content string
-	Recovered                        bool
-	Size                             int64 // bytes
-	Millis                           int64 `json:"duration_ms"`
+	ID, State, Stream, Name, Format, Content string
+	Recovered                                bool
+	Size                                     int64 // bytes
+	Millis                                   int64 `json:"duration_ms"`
 }
 
 func (s *braidServer) recordedFiles(query string) (files []recordedFile) {

@@ -90,6 +90,7 @@ type server struct {
 
 	storages   map[string]storage.Storage // of the config, by name
 	recordings *records.Index
+	cloud      *cloud
 	pictures   *storage.Dir // of streams
 
 	metrics    *metrics.Metrics
@@ -150,8 +151,11 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 	s.thumbs = newThumbs(s.sfu, s.relay.Picture, s.pool.JPEG, log.With("part", "thumbnails"))
 	into := ingest.New(ingest.Config{Addresses: s.registry.address, SFU: s.sfu, Mixer: s.pool, Log: log.With("part", "ingest")})
 	s.studio = newStudio(s.store, s.recorder.queue.Put, log.With("part", "studio"))
-	s.origin = origin.New(origin.Config{Log: log.With("part", "origin"), Ingest: into.Publish, Access: s.domains.access, Changed: s.studio.changed, Picture: s.shelf.Latest})
+	s.origin = origin.New(origin.Config{Log: log.With("part", "origin"), Ingest: into.Publish, Access: s.domains.access, Changed: s.changed, Picture: s.shelf.Latest})
 	s.studio.attach(s.origin)
+	if err := s.openCloud(); err != nil {
+		return nil, err
+	}
 	s.studio.jobs[store.RecordKind] = s.record
 	s.studio.jobs[store.SnapshotKind] = s.snapshot
 	s.studio.jobs[store.TranscodeKind] = s.transcode
@@ -196,7 +200,7 @@ func (s *server) serveHTTP() {
 	keys := s.registry
 	api := artc.New(artc.Config{
 		Keys: keys, Apps: keys, Tasks: s.relay, Channels: s.sfu, SFU: s.sfu, Store: s.store, Callbacks: s.callbacks,
-		PublicHTTP: s.publicHTTP, PublicRTMP: s.publicRTMP, Changed: s.audit, Limits: s.cfg.API.RateLimits, Log: s.log.With("part", "api"),
+		Recordings: s.cloud, PublicHTTP: s.publicHTTP, PublicRTMP: s.publicRTMP, Changed: s.audit, Limits: s.cfg.API.RateLimits, Log: s.log.With("part", "api"),
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", s.front(api))
@@ -359,6 +363,7 @@ func (s *server) runDurable() (end func()) {
 	var jobs sync.WaitGroup
 	jobsCtx, endJobs := context.WithCancel(context.Background())
 	jobs.Go(func() { s.studio.run(jobsCtx) })
+	jobs.Go(func() { s.cloud.run(jobsCtx) })
 	return func() {
 		endJobs()
 		jobs.Wait() // what they tell at their end is recorded

@@ -86,6 +86,8 @@ type Config struct {
 	Store     *store.DB
 	Callbacks *callback.Service
 	SFU       SFU
+	// Recordings are the cloud recordings; nil: they are answered with NotSupported.
+	Recordings CloudRecordings
 	// PublicHTTP and PublicRTMP are where clients reach this server, such as
 	// http://host:8080 and rtmp://host:1935, as seen by who sent a request.
 	PublicHTTP func(*http.Request) string

@@ -47,11 +47,13 @@ func catalogue() []action {
 		{"DescribeMeterLiveBypassDuration", 10, mpu, (*Handler).relayMinutes},
 		{"DescribeLiveGrtnDuration", 10, mpu, (*Handler).callMinutes},
 
+		// Cloud recording.
+		{"StartRtcCloudRecording", 0, mpu, (*Handler).startRecording},
+		{"UpdateRtcCloudRecording", 50, mpu, (*Handler).updateRecording},
+		{"StopRtcCloudRecording", 50, mpu, (*Handler).stopRecording},
+		{"DescribeRtcCloudRecordingFiles", 50, mpu, (*Handler).describeRecording},
+
 		// Known and not there yet.
-		{"StartRtcCloudRecording", 0, mpu, notYet(recording, "AppId", "ChannelId", "RecordParams", "SubscribeParams", "StorageParams")},
-		{"UpdateRtcCloudRecording", 50, mpu, notYet(recording, "TaskId", "SubscribeParams")},
-		{"StopRtcCloudRecording", 50, mpu, notYet(recording, "TaskId")},
-		{"DescribeRtcCloudRecordingFiles", 50, mpu, notYet(recording, "TaskId")},
 		{"DescribeLiveRtcRecordUsageData", 10, mpu, notYet(recording, "AppId", "StartTime", "EndTime", "RecordMode")},
 		{"StartRtcCloudTranscode", 0, mpu, notYet(transcoding, "AppId", "ChannelId", "InputParam", "OutputParams")},
 		{"StopRtcCloudTranscode", 0, mpu, notYet(transcoding, "AppId", "TaskId")},

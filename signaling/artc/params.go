@@ -23,7 +23,8 @@ var common = []string{"Action", "Version", "Format", "AccessKeyId", "Timestamp",
 
 // structured are the parameters whose value may be a JSON text. Others, such
 // as CustomSei, keep their text even when it looks like JSON.
-var structured = []string{"MultiStreamURL", "SeiParams", "SingleSubParams", "TranscodeParams"}
+var structured = []string{"MultiStreamURL", "SeiParams", "SingleSubParams", "TranscodeParams",
+	"RecordParams", "SubscribeParams", "StorageParams", "MixTranscodeParams", "MixLayoutParams"}
 
 // parts is an object or a list that is still being put together from dotted names.
 type parts map[string]any

@@ -70,7 +70,7 @@ var catalogue = map[string]string{
 	"StartLiveMPUTask": "", "UpdateLiveMPUTask": "", "StopLiveMPUTask": "", "SetLiveMpuTaskSei": "", "ListRtcMPUTaskDetail": "",
 	"CreateEventSub": "", "UpdateEventSub": "", "DeleteEventSub": "", "ListEventSub": "", "ListEventSubEvent": "",
 	"CreateRtcMPUEventSub": "", "UpdateRtcMPUEventSub": "", "DeleteRtcMPUEventSub": "", "DescribeRtcMPUEventSub": "", "ListRtcMPUEventSubRecord": "",
-	"StartRtcCloudRecording": notYet, "UpdateRtcCloudRecording": notYet, "StopRtcCloudRecording": notYet, "DescribeRtcCloudRecordingFiles": notYet,
+	"StartRtcCloudRecording": "", "UpdateRtcCloudRecording": "", "StopRtcCloudRecording": "", "DescribeRtcCloudRecordingFiles": "",
 	"StartRtcCloudTranscode": notYet, "StopRtcCloudTranscode": notYet, "DescribeRtcCloudTranscode": notYet,
 	"CreateRtcAsrTask": notYet, "StopRtcAsrTask": notYet, "QueryRtcAsrTasks": notYet, "DeleteRtcAsrTask": notYet,
 	"DescribeLiveGrtnDuration": "", "DescribeMeterLiveBypassDuration": "",

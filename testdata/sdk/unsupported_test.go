@@ -25,18 +25,10 @@ func TestNotThereYet(t *testing.T) {
 		return all
 	}
 	user := object{"UserId": under.users[0], "StreamType": 0, "SourceType": 0}
-	subscribe := object{"SubscribeUserIdList": []object{user}}
 	for _, c := range []struct {
 		action string
 		params object
 	}{
-		{"StartRtcCloudRecording", with(object{"RecordParams": object{"RecordMode": 0, "MaxFileDuration": 600}, "SubscribeParams": subscribe,
-			"StorageParams": object{"StorageType": 1, "OSSParams": object{"OSSBucket": "b", "OSSEndpoint": "e"},
-				"FileInfo": []object{{"Format": "MP4", "FilePathPrefix": []string{"a"}}}},
-			"NotifyFileUploadedFormat": []string{"MP4"}})},
-		{"UpdateRtcCloudRecording", object{"TaskId": "r", "SubscribeParams": subscribe}},
-		{"StopRtcCloudRecording", object{"TaskId": "r"}},
-		{"DescribeRtcCloudRecordingFiles", object{"TaskId": "r"}},
 		{"DescribeLiveRtcRecordUsageData", object{"AppId": under.app, "StartTime": hoursAgo(1), "EndTime": hoursAgo(0), "RecordMode": 1}},
 		{"StartRtcCloudTranscode", with(object{"InputParam": object{"SingleSubUserParam": user},
 			"OutputParams": []object{{"ChannelId": under.channel, "UserId": "copy", "UserToken": "x", "TranscodeTemplate": "lhd"}}})},

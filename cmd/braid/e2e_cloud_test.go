@@ -1,0 +1,165 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// cloudFiles are a cloud recording's status and its MP4 files.
+func (s *braidServer) cloudFiles(task string) (status string, files []string) {
+	s.t.Helper()
+	info := s.call("DescribeRtcCloudRecordingFiles", map[string]any{"TaskId": task})["TaskInfo"].(map[string]any)
+	for _, f := range info["RecordFileList"].(map[string]any)["Mp4FileList"].([]any) {
+		files = append(files, f.(string))
+	}
+	return info["Status"].(string), files
+}
+
+// stopped stops a cloud recording and returns its files, downloaded, by name.
+func (s *braidServer) stopped(task string, want int) map[string]string {
+	s.t.Helper()
+	s.call("StopRtcCloudRecording", map[string]any{"TaskId": task})
+	var names []string
+	eventually(s.t, 30*time.Second, "the recording is finished", func() (bool, string) {
+		status, files := s.cloudFiles(task)
+		names = files
+		return status == "STOPPED" && len(files) == want, fmt.Sprint(status, files)
+	})
+	all := map[string]string{}
+	for _, f := range s.recordedFiles("template=cloud:" + task) {
+		_, body, _ := s.tryREST("GET", f.Content, nil)
+		to := filepath.Join(s.t.TempDir(), filepath.Base(f.Name))
+		if err := os.WriteFile(to, body, 0o644); err != nil {
+			s.t.Fatal(err)
+		}
+		cleanDecode(s.t, to)
+		all[f.Name] = to
+	}
+	for _, name := range names {
+		if all[name] == "" || !strings.HasPrefix(name, "meetings/"+task+"/"+testApp+"_room_") {
+			s.t.Errorf("the file %q, of %v", name, all)
+		}
+	}
+	return all
+}
+
+// A channel is recorded by ARTC's cloud recording actions: each user alone, and
+// all in one picture. Nobody else gets at the streams that this takes.
+func TestCloudRecording(t *testing.T) {
+	type object = map[string]any
+	ann := clip{ID: 11, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 440}
+	bob := clip{ID: 12, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 660}
+	var data string
+	s := startBraid(t, func(c *config) { data = c.DataDir })
+	request := func(mode int, more object) object {
+		r := object{"ChannelId": "room", "RecordParams": object{"RecordMode": mode, "MaxFileDuration": 600},
+			"SubscribeParams": object{"SubscribeUserIdList": []object{{"UserId": "ann"}, {"UserId": "bob"}}},
+			"StorageParams": object{"StorageType": 1, "OSSParams": object{"OSSBucket": "local", "OSSEndpoint": "-"},
+				"FileInfo": []object{{"Format": "MP4", "FilePathPrefix": []string{"meetings"}}}}}
+		for k, v := range more {
+			r[k] = v
+		}
+		return r
+	}
+	if a := s.do(s.rpc("StartRtcCloudRecording", request(0, nil))); a.status == 200 || !strings.Contains(a.message(), "does not exist") {
+		t.Errorf("an empty channel: %d %v", a.status, a.fields)
+	}
+	s.publish("room", "ann", ann.make(t), ann.FPS, "h264")
+	s.publish("room", "bob", bob.make(t), bob.FPS, "h264")
+	if a := s.do(s.rpc("StartRtcCloudRecording", request(0, object{"StorageParams": object{"StorageType": 1,
+		"OSSParams": object{"OSSBucket": "nobodys", "OSSEndpoint": "oss.example.com"}}}))); a.status != 400 || !strings.Contains(a.message(), "nobodys") {
+		t.Errorf("an unknown bucket: %d %v", a.status, a.fields)
+	}
+
+	single := s.call("StartRtcCloudRecording", request(0, nil))["TaskId"].(string)
+	panes := []object{{"UserId": "ann", "X": "0", "Y": "0", "Width": "0.5", "Height": "1", "ZOrder": 0, "SubBackground": object{"RenderMode": 1}},
+		{"UserId": "bob", "X": "0.5", "Y": "0", "Width": "0.5", "Height": "1", "ZOrder": 0}}
+	mix := s.call("StartRtcCloudRecording", request(1, object{"MixLayoutParams": object{"UserPanes": panes},
+		"MixTranscodeParams": object{"AudioBitrate": 64, "AudioChannels": 2, "AudioSampleRate": 48000, "VideoBitrate": 800,
+			"VideoFramerate": 15, "VideoGop": 15, "VideoWidth": 640, "VideoHeight": 360, "VideoCodec": "H.264"}}))["TaskId"].(string)
+	open := func(query string, want int) {
+		t.Helper()
+		eventually(t, 30*time.Second, "files are written", func() (bool, string) {
+			files := s.recordedFiles("state=open&" + query)
+			for _, f := range files {
+				if info, err := os.Stat(filepath.Join(data, "media", "recordings", f.Name)); err != nil || info.Size() < 150_000 {
+					return false, f.Name + " is short"
+				}
+			}
+			return len(files) == want, fmt.Sprint(len(files), " files")
+		})
+	}
+	open("app=rtc-recording", 3)
+	if status, files := s.cloudFiles(mix); status != "RUNNING" || len(files) != 0 {
+		t.Errorf("while it runs: %s %v", status, files)
+	}
+	// The streams are on air, and there for nobody.
+	name := s.recordedFiles("template=cloud:" + mix)[0].Stream
+	for _, at := range []string{"/rtc-recording/" + name + ".flv", "/rtc-recording/" + name + ".m3u8"} {
+		if status, _, _ := s.tryREST("GET", at, nil); status != 403 {
+			t.Errorf("%s answers %d", at, status)
+		}
+	}
+
+	// Bob is no longer wanted alone; Ann is not interrupted.
+	s.call("UpdateRtcCloudRecording", object{"TaskId": single, "SubscribeParams": object{"SubscribeUserIdList": []object{{"UserId": "ann"}}}})
+	for file, path := range s.stopped(single, 2) {
+		video, audio := streams(t, path)
+		if video == nil || video.Width != 640 || video.Height != 360 || audio == nil {
+			t.Errorf("%s: %+v %+v", file, video, audio)
+		}
+		want := map[bool]clip{true: ann, false: bob}[strings.Contains(file, "_ann_")]
+		seen := 0
+		for _, p := range pictures(t, path, rect{0, 0, 640, 360}, [2]int{160, 90}) {
+			if _, id, ok := p.barcode(); ok && id == want.ID {
+				seen++
+			}
+		}
+		if seen < 30 {
+			t.Errorf("%s has %d pictures of clip %d", file, seen, want.ID)
+		}
+	}
+	for file, path := range s.stopped(mix, 1) {
+		// Ann's picture as a whole, with bars above and below (RenderMode 1 of these
+		// actions); Bob's fills his pane and is cut left and right (0, the default).
+		whole := 0
+		for _, p := range pictures(t, path, rect{0, 90, 320, 180}, [2]int{160, 90}) {
+			if _, id, ok := p.barcode(); ok && id == ann.ID {
+				whole++
+			}
+		}
+		if whole < 15 {
+			t.Errorf("%s shows Ann whole in %d pictures", file, whole)
+		}
+		dark, bright := 0, 0
+		for _, p := range pictures(t, path, rect{0, 0, 320, 60}, [2]int{32, 6}) {
+			if meanOf(p) < 40 {
+				dark++
+			}
+		}
+		for _, p := range pictures(t, path, rect{320, 0, 320, 60}, [2]int{32, 6}) {
+			if meanOf(p) > 40 {
+				bright++
+			}
+		}
+		if dark < 15 || bright < 15 {
+			t.Errorf("%s: above Ann %d dark pictures, above the middle of Bob %d bright ones", file, dark, bright)
+		}
+	}
+	if a := s.do(s.rpc("StopRtcCloudRecording", object{"TaskId": "nothing"})); a.status != 404 {
+		t.Errorf("an unknown recording: %d %v", a.status, a.fields)
+	}
+}
+
+// meanOf is a picture's brightness, 0 to 255.
+func meanOf(p picture) int {
+	sum := 0
+	for _, y := range p.Y {
+		sum += int(y)
+	}
+	return sum / max(1, len(p.Y))
+}
