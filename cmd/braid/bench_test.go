@@ -35,7 +35,7 @@ func startBenchServer(b *testing.B) *benchServer {
 	dir := b.TempDir()
 	http, rtmp := fmt.Sprint("127.0.0.1:", freePort(b)), fmt.Sprint("127.0.0.1:", freePort(b))
 	config := fmt.Sprintf("data_dir: %s\nhttp: {listen: %q}\nrtmp: {listen: %q}\nmedia: {listen: \"127.0.0.1:0\"}\n"+
-		"access_keys: [{id: %s, secret: %s}]\napplications: [{id: %s, key: %s}]\noutbound: {allow: [127.0.0.0/8]}\n", dir, http, rtmp, accessID, accessCode, testApp, testKey)
+		"access_keys: [{id: %s, secret: %s}]\napplications: [{id: %s, key: %s}]\noutbound: {allow: [127.0.0.0/8]}\nadmin_tokens: [%s]\n", dir, http, rtmp, accessID, accessCode, testApp, testKey, adminToken)
 	name := filepath.Join(dir, "braid.yaml")
 	if err := os.WriteFile(name, []byte(config), 0o600); err != nil {
 		b.Fatal(err)

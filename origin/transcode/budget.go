@@ -5,8 +5,8 @@ import "sync"
 // What pictures cost, in nanoseconds a pixel: x264 superfast and the decoder as
 // measured (doc/transcoding.md), with room for pictures that are harder.
 const (
-	decodePixel = 3.0
-	encodePixel = 6.5
+	decodePixel = 3.5
+	encodePixel = 9
 )
 
 // Budget is how much of a machine transcoding may take, over all streams. It may be
