@@ -44,7 +44,7 @@ type Index struct {
 	mu    sync.Mutex
 	files map[string]*File    // by id; immutable, swapped
 	order []*File             // by begin and id
-	names map[string]struct{} // taken, of files that are on this machine
+	names map[string]struct{} // taken, also of files that were uploaded: they keep them there
 	lines *journal
 	dirty map[string]*File // newest states that the journal lacks, by id
 	news  []string         // ids of files whose Filed event is to be handed out
@@ -235,16 +235,24 @@ func (x *Index) Read(ctx context.Context, id string) (storage.Reader, File, erro
 // Delete removes a file, wherever it is. It fails with media.ErrNotFound, and
 // with media.ErrExists while the file is being written.
 func (x *Index) Delete(ctx context.Context, id string) error {
-	f, err := x.Get(id)
-	if err != nil {
-		return err
+	for {
+		f, err := x.Get(id)
+		if err != nil {
+			return err
+		}
+		if f.State == Open {
+			return fmt.Errorf("record: file %s is being recorded: %w", id, media.ErrExists)
+		}
+		if err := x.remove(ctx, &f); !errors.Is(err, errMoved) {
+			return err
+		}
 	}
-	if f.State == Open {
-		return fmt.Errorf("record: file %s is being recorded: %w", id, media.ErrExists)
-	}
-	return x.remove(ctx, &f)
 }
 
+// errMoved says that a file was uploaded, or deleted, by somebody else meanwhile.
+var errMoved = errors.New("record: the file is elsewhere by now")
+
+// remove removes a file from where f has it.
 func (x *Index) remove(ctx context.Context, f *File) error {
 	if f.Storage != "" && f.State == Kept {
 		s := x.storages[f.Storage]
@@ -260,7 +268,12 @@ func (x *Index) remove(ctx context.Context, f *File) error {
 	}
 	g := *f
 	g.State = gone
-	x.set(&g)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if now := x.files[f.ID]; now != nil && now.State != f.State {
+		return errMoved
+	}
+	x.setLocked(&g)
 	return nil
 }
 
@@ -376,9 +389,7 @@ func (x *Index) putLocked(f *File) {
 	i, _ := slices.BinarySearchFunc(x.order, f, older)
 	x.order = slices.Insert(x.order, i, f)
 	x.files[f.ID] = f
-	if f.Storage == "" || f.State != Kept {
-		x.names[f.Name] = struct{}{}
-	}
+	x.names[f.Name] = struct{}{}
 	if f.State == Kept && !f.Told {
 		x.news = append(x.news, f.ID)
 	}

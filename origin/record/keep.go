@@ -2,6 +2,7 @@ package record
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -30,14 +31,15 @@ func (x *Index) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	uploads := make(map[string]chan struct{}) // holds one each: there may be something to upload
+	wg.Go(func() { x.expireAll(ctx, "") })
 	for name := range x.storages {
 		wake := make(chan struct{}, 1)
 		uploads[name] = wake
 		wg.Go(func() { x.uploadAll(ctx, name, wake) })
+		wg.Go(func() { x.expireAll(ctx, name) })
 	}
 	tick := time.NewTicker(noteAfter)
 	defer tick.Stop()
-	swept := time.Time{}
 	for {
 		x.tell()
 		x.note(time.Now().Add(-noteAfter))
@@ -46,10 +48,6 @@ func (x *Index) Run(ctx context.Context) {
 			case wake <- struct{}{}:
 			default:
 			}
-		}
-		if time.Since(swept) >= sweep {
-			swept = time.Now()
-			x.expire(ctx, swept)
 		}
 		select {
 		case <-ctx.Done():
@@ -116,21 +114,43 @@ func (x *Index) note(before time.Time) {
 	x.noteLocked()
 }
 
-// expire removes the files whose time has come. One that cannot be removed now
-// is met again at the next sweep.
-func (x *Index) expire(ctx context.Context, now time.Time) {
-	for _, f := range x.expired(now) {
+// expireAll removes the files of a storage whose time has come, "" those that are
+// here and those of storages that are no longer configured: each has a goroutine
+// of its own, so that one that does not answer holds up no other. A file that
+// cannot be removed is met again at the next sweep.
+func (x *Index) expireAll(ctx context.Context, name string) {
+	tick := time.NewTicker(sweep)
+	defer tick.Stop()
+	for {
+		x.expire(ctx, name, time.Now())
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (x *Index) expire(ctx context.Context, name string, now time.Time) {
+	for _, f := range x.expired(name, now) {
+		if ctx.Err() != nil {
+			return
+		}
 		if err := x.remove(ctx, f); err != nil && ctx.Err() == nil {
 			x.log.Warn("record: a file that is to be removed is not", "file", f.Name, "storage", f.Storage, "err", err)
 		}
 	}
 }
 
-func (x *Index) expired(now time.Time) (files []*File) {
+func (x *Index) expired(name string, now time.Time) (files []*File) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, f := range x.order {
-		if f.State == Kept && !f.Expires.IsZero() && f.Expires.Before(now) {
+		at := f.Storage
+		if x.storages[at] == nil {
+			at = ""
+		}
+		if at == name && f.State == Kept && !f.Expires.IsZero() && f.Expires.Before(now) {
 			files = append(files, f)
 		}
 	}
@@ -139,11 +159,13 @@ func (x *Index) expired(now time.Time) (files []*File) {
 
 // uploadAll moves the finished files that belong to a storage there, one after
 // the other, the oldest first. While the storage fails it waits longer and
-// longer; the files stay where they are.
+// longer; the files stay where they are. After each attempt it is the next one's
+// turn, so that a file that is not taken holds up no other.
 func (x *Index) uploadAll(ctx context.Context, name string, wake chan struct{}) {
 	wait, failed := firstRetry, false
+	var last *File
 	for ctx.Err() == nil {
-		f := x.toUpload(name)
+		f := x.toUpload(name, last)
 		if f == nil {
 			select {
 			case <-ctx.Done():
@@ -151,6 +173,7 @@ func (x *Index) uploadAll(ctx context.Context, name string, wake chan struct{}) 
 			}
 			continue
 		}
+		last = f
 		err := x.upload(ctx, f)
 		switch {
 		case ctx.Err() != nil:
@@ -173,16 +196,23 @@ func (x *Index) uploadAll(ctx context.Context, name string, wake chan struct{}) 
 	}
 }
 
-// toUpload is the oldest file that waits for a storage.
-func (x *Index) toUpload(name string) *File {
+// toUpload is the file that waits for a storage behind the last one, or else the
+// oldest; nil when none does.
+func (x *Index) toUpload(name string, last *File) (first *File) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, f := range x.order {
-		if f.State == Done && f.Storage == name {
+		if f.State != Done || f.Storage != name {
+			continue
+		}
+		if last == nil || older(f, last) > 0 {
 			return f
 		}
+		if first == nil {
+			first = f
+		}
 	}
-	return nil
+	return first
 }
 
 // upload takes one file to its storage. The local one is removed once the journal
@@ -205,17 +235,23 @@ func (x *Index) upload(ctx context.Context, f *File) error {
 	}
 	g := *f
 	g.State = Kept
-	if err := x.commit(&g); err != nil {
+	if err := x.commit(&g); errors.Is(err, errMoved) { // deleted meanwhile
+		return x.storages[f.Storage].Delete(ctx, f.Name)
+	} else if err != nil {
 		return err
 	}
 	x.poke()
 	return x.removeLocal(f.Name)
 }
 
-// commit changes a file's state once it is in the journal, and not otherwise.
+// commit changes a file that was Done once that is in the journal, and not
+// otherwise; errMoved when it is not Done any more.
 func (x *Index) commit(f *File) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if now := x.files[f.ID]; now == nil || now.State != Done {
+		return errMoved
+	}
 	if err := x.lines.append(f); err != nil {
 		return err
 	}
