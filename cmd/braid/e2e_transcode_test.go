@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,25 +65,24 @@ func keyTimes(packets []string) (times []string) {
 	return times
 }
 
-// TestTranscode pushes with ffmpeg, B-frames and all, into the origin, where a template
-// wants two renditions: they have the sizes and rates asked for, the source's key frames
-// at the source's times, its sound byte by byte, its SEI; and the master playlist leads
-// to them.
-func TestTranscode(t *testing.T) {
-	t.Parallel()
-	need(t, "ffmpeg", "ffprobe")
-	s := startBraid(t)
-	const uuid, words = "086f3693b7b34f2c965321492feee5b8", "said in each key frame"
+// What the pictures of pushSizes say in each key frame.
+const saidID, saidWords = "086f3693b7b34f2c965321492feee5b8", "said in each key frame"
+
+// pushSizes pushes with ffmpeg, B-frames and all, what a template wants two renditions
+// of, and returns when they are on air.
+func (s *braidServer) pushSizes() {
+	s.t.Helper()
+	need(s.t, "ffmpeg", "ffprobe")
 	s.rest("POST", "/v1/applications/"+testApp+"/templates", map[string]any{"id": "sizes", "kind": "transcode", "transcode": map[string]any{
 		"renditions": []map[string]any{{"name": "240p", "height": 240, "bitrate": 400}, {"name": "120p", "height": 120, "bitrate": 150, "fps": 15}}}}, nil)
 	ended := make(chan struct{})
-	ctx, stop := context.WithCancel(t.Context())
-	t.Cleanup(func() { stop(); <-ended })
+	ctx, stop := context.WithCancel(s.t.Context())
+	s.t.Cleanup(func() { stop(); <-ended })
 	go func() {
 		defer close(ended)
 		cmd := exec.CommandContext(ctx, "ffmpeg", "-nostdin", "-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30",
-			"-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", "60", "-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-threads", "1",
-			"-pix_fmt", "yuv420p", "-g", "30", "-keyint_min", "30", "-sc_threshold", "0", "-b:v", "900k", "-bsf:v", "h264_metadata=sei_user_data="+uuid+"+"+words,
+			"-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", "120", "-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-threads", "1",
+			"-pix_fmt", "yuv420p", "-g", "30", "-keyint_min", "30", "-sc_threshold", "0", "-b:v", "900k", "-bsf:v", "h264_metadata=sei_user_data="+saidID+"+"+saidWords,
 			"-c:a", "aac", "-b:a", "64k", "-f", "flv", s.rtmp+"/cam")
 		_ = cmd.Run() // ended by the test
 	}()
@@ -92,11 +92,20 @@ func TestTranscode(t *testing.T) {
 			Jobs []struct{ Error string }
 		}
 	}
-	eventually(t, 30*time.Second, "both renditions are on air", func() (bool, string) {
+	eventually(s.t, 30*time.Second, "both renditions are on air", func() (bool, string) {
 		s.rest("GET", "/v1/streams", nil, &on)
 		return len(on.Items) == 3, fmt.Sprint(on)
 	})
+}
 
+// TestTranscode pushes with ffmpeg, B-frames and all, into the origin, where a template
+// wants two renditions: they have the sizes and rates asked for, the source's key frames
+// at the source's times, its sound byte by byte, its SEI; and the master playlist leads
+// to them.
+func TestTranscode(t *testing.T) {
+	t.Parallel()
+	s := startBraid(t)
+	s.pushSizes()
 	files := make(map[string]string)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -116,8 +125,8 @@ func TestTranscode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		id, _ := hex.DecodeString(uuid)
-		if n := bytes.Count(b, append(id, words...)); n < len(keyTimes(packets(t, files[name], "v")))-1 {
+		id, _ := hex.DecodeString(saidID)
+		if n := bytes.Count(b, append(id, saidWords...)); n < len(keyTimes(packets(t, files[name], "v")))-1 {
 			t.Errorf("%s: %d SEI messages of the source, want one in each key frame", name, n)
 		}
 	}
@@ -200,5 +209,46 @@ func (s *braidServer) checkMaster() {
 		if err != nil || !strings.Contains(out, want) {
 			s.t.Errorf("ffprobe of the master playlist finds no picture of %s: %s %v %s", want, out, err, tail(complaints, 500))
 		}
+	}
+}
+
+// TestTranscodeSwitches lets hls.js go from one rendition to another while it plays the
+// master playlist: each shows its own size, and the play goes on without a stall.
+func TestTranscodeSwitches(t *testing.T) {
+	s := startBraid(t)
+	s.pushSizes()
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/hls.light.min.js" {
+			http.ServeFile(w, r, "testdata/players/hls.light.min.js")
+			return
+		}
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, `<!doctype html><title>switches</title><video muted width=320></video><script src="hls.light.min.js"></script>`)
+	}))
+	t.Cleanup(site.Close)
+	p := startChrome(t, clipFiles{}).open("switches", site.URL)
+	eval[bool](p, fmt.Sprintf(`
+		window.trouble = [];
+		window.video = document.querySelector('video');
+		window.hls = new Hls({ enableWorker: false, startLevel: 0 });
+		hls.on(Hls.Events.ERROR, (_, e) => trouble.push(e.details + (e.fatal ? ' FATAL' : '')));
+		hls.on(Hls.Events.MANIFEST_PARSED, () => video.play());
+		hls.loadSource(%s);
+		hls.attachMedia(video);
+		return true`, quoted(s.http+"/live/cam/master.m3u8")))
+	widths := `return hls.levels.map((l) => l.width).join()`
+	p.until(30*time.Second, "hls.js plays", "video.videoWidth > 0 && video.currentTime > 0")
+	if got := eval[string](p, widths); got != "214,426,640" {
+		t.Errorf("hls.js finds pictures %s wide, want 214,426,640", got)
+	}
+	for _, level := range []int{2, 0, 1} {
+		width := []int{214, 426, 640}[level]
+		began := eval[float64](p, fmt.Sprintf("hls.nextLevel = %d; return video.currentTime", level))
+		p.until(30*time.Second, fmt.Sprintf("hls.js shows %d", width), fmt.Sprintf("video.videoWidth === %d && video.currentTime > %f + 2 && !video.paused", width, began))
+	}
+	if trouble := eval[string](p, "return trouble.join()"); strings.Contains(trouble, "FATAL") {
+		t.Errorf("hls.js: %s", trouble)
+	} else {
+		t.Logf("hls.js: trouble %q", trouble)
 	}
 }
