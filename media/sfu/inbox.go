@@ -101,7 +101,7 @@ func (i *inboxes) BindRemoteStream(info *interceptor.StreamInfo, reader intercep
 // UnbindRemoteStream implements interceptor.Interceptor.
 func (i *inboxes) UnbindRemoteStream(info *interceptor.StreamInfo) {
 	if i.up != nil {
-		i.up.inlet.restore(i.up, info.SSRC)
+		i.up.restore(info.SSRC)
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -105,7 +105,9 @@ func isRTCP(b []byte) bool {
 func (i *inlet) divert(ssrc uint32, s *stream) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.streams[ssrc] = append(slices.Clip(i.streams[ssrc]), s)
+	if !slices.Contains(i.streams[ssrc], s) {
+		i.streams[ssrc] = append(slices.Clip(i.streams[ssrc]), s)
+	}
 }
 
 // restore leaves to Pion what a publisher sends under an SSRC.

@@ -2,7 +2,10 @@ package sfu
 
 import (
 	"encoding/binary"
+	"errors"
+	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pion/webrtc/v4"
 )
@@ -19,10 +22,11 @@ type uplink struct {
 	inlet   *inlet
 	secrets secrets
 
-	mu     sync.Mutex
-	opener *opener // nil: the keys are not known
-	asked  bool    // for the keys
-	closed bool
+	mu      sync.Mutex
+	opener  *opener // nil: the keys are not known
+	asked   bool    // for the keys
+	closed  bool
+	streams map[uint32]*stream // by SSRC; what has come of one outlives who reads it, as its rounds do
 }
 
 // hook lets the connection that is made with e be this one's; seen watches it too.
@@ -54,16 +58,38 @@ func (u *uplink) divert(ssrc uint32, box *inbox, number uint16) {
 			u.opener, _ = newOpener(keys) // nil: of another cipher
 		}
 	}
-	if u.opener != nil && !u.closed {
-		u.inlet.divert(ssrc, &stream{up: u, open: u.opener, box: box, came: arrivals{newest: uint64(number)}})
+	if u.opener == nil || u.closed {
+		return
+	}
+	s := u.streams[ssrc]
+	if s == nil {
+		s = &stream{up: u, open: u.opener, came: arrivals{newest: uint64(number)}}
+		if u.streams == nil {
+			u.streams = map[uint32]*stream{}
+		}
+		u.streams[ssrc] = s
+	}
+	s.box.Store(box)
+	u.inlet.divert(ssrc, s)
+}
+
+// restore leaves a stream to Pion: nobody reads it any more.
+func (u *uplink) restore(ssrc uint32) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.inlet.restore(u, ssrc)
+	if s := u.streams[ssrc]; s != nil {
+		s.box.Store(nil)
 	}
 }
 
 // stream is one that a publisher sends, as the inlet takes it.
 type stream struct {
-	up    *uplink
-	open  *opener
-	box   *inbox
+	up   *uplink
+	open *opener
+	box  atomic.Pointer[inbox] // nil while it is Pion's
+
+	// Owned by who reads the socket.
 	came  arrivals
 	since int // packets since Pion had one
 }
@@ -76,21 +102,22 @@ const sampleEvery = 4096
 
 // verdicts on a packet.
 const (
-	foreign = iota // not of this stream: its key does not open it
+	foreign = iota // not of this stream: its key does not open it, or not in these rounds
 	taken          // done with, or seen before
-	sampled        // Pion has to see it too, and alone hands it on
+	sampled        // Pion has to see it, and alone hands it on
 )
 
 // take opens a packet whose header ends at n, in room, and puts it into the
-// stream's box.
+// stream's box. Nothing is said of a packet that does not open, not even that it
+// has come: the number may be another publisher's, or of other rounds.
 func (s *stream) take(b []byte, n int, room []byte) int {
 	index := s.came.index(binary.BigEndian.Uint16(b[2:]))
-	if s.came.has(index) {
-		return taken
-	}
 	plain := s.open.open(room, b, n, uint32(index>>16))
-	if plain == nil {
+	switch {
+	case plain == nil:
 		return foreign
+	case s.came.has(index):
+		return taken
 	}
 	s.came.add(index)
 	s.since++
@@ -98,8 +125,14 @@ func (s *stream) take(b []byte, n int, room []byte) int {
 		s.since = 0
 		return sampled
 	}
-	_, _ = s.box.Write(plain) // a reader that is far behind loses it, as with Pion
-	return taken
+	box := s.box.Load()
+	if box == nil {
+		return sampled
+	}
+	if _, err := box.Write(plain); errors.Is(err, io.ErrClosedPipe) { // who read it is gone; another may come
+		return sampled
+	}
+	return taken // when the box is full: a reader that is far behind loses it, as with Pion
 }
 
 // arrivals is which of a stream's packets have come (RFC 3711 section 3.3): the

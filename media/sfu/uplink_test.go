@@ -59,7 +59,115 @@ func testStream(t testing.TB, c srtp.Config, first uint16) (*stream, *inbox) {
 		t.Fatal(err)
 	}
 	box := &inbox{Buffer: packetio.NewBuffer()}
-	return &stream{open: o, box: box, came: arrivals{newest: uint64(first)}}, box
+	s := &stream{open: o, came: arrivals{newest: uint64(first)}}
+	s.box.Store(box)
+	return s, box
+}
+
+// testUplink is one whose keys are known, at an inlet without a socket.
+func testUplink(t testing.TB, i *inlet, c srtp.Config) *uplink {
+	t.Helper()
+	o, err := newOpener(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &uplink{inlet: i, opener: o, asked: true}
+}
+
+// TestUplinkSameSSRC: two publishers chose one SSRC; the numbers of one say nothing
+// of the other's packets.
+func TestUplinkSameSSRC(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 1))
+	i := &inlet{streams: map[uint32][]*stream{}}
+	var from [2]sealed
+	var boxes [2]*inbox
+	for n := range from {
+		keys := testKeys(r, srtp.ProtectionProfileAeadAes128Gcm)
+		from[n], boxes[n] = newSealed(t, keys), &inbox{Buffer: packetio.NewBuffer()}
+		testUplink(t, i, keys).divert(7, boxes[n], uint16(5000-2000*n))
+	}
+	for k := range 3000 {
+		for n, s := range from {
+			h := rtp.Header{Version: 2, SSRC: 7, SequenceNumber: uint16(5000 - 2000*n + k), PayloadType: 96}
+			_, wire := s.packet(h, []byte{1, 2, 3})
+			if !i.takeMedia(wire) || boxes[n].Count() != k+1 {
+				t.Fatalf("publisher %d has got %d packets of %d", n, boxes[n].Count(), k+1)
+			}
+		}
+	}
+}
+
+// TestUplinkAgain: a stream that is taken again after some rounds is opened with
+// those, and what was recorded in the first opens nothing.
+func TestUplinkAgain(t *testing.T) {
+	keys := testKeys(rand.New(rand.NewPCG(3, 1)), srtp.ProtectionProfileAeadAes128Gcm)
+	mine := newSealed(t, keys)
+	i := &inlet{streams: map[uint32][]*stream{}}
+	u := testUplink(t, i, keys)
+	box, buf := &inbox{Buffer: packetio.NewBuffer()}, make([]byte, 100)
+	send := func(n int) (wire []byte, took bool) {
+		_, wire = mine.packet(rtp.Header{Version: 2, SSRC: 7, SequenceNumber: uint16(n), PayloadType: 96}, []byte{1, 2, 3})
+		took = i.takeMedia(wire)
+		for box.Count() > 0 {
+			if _, err := box.Read(buf); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return wire, took
+	}
+	u.divert(7, box, 100)
+	var old []byte
+	n := 101
+	for ; n < 70_000; n++ {
+		if wire, _ := send(n); n == 70_000-65_536+50 {
+			old = wire
+		}
+	}
+	if err := box.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, took := send(n); took {
+		t.Error("a packet is taken for a reader who is gone")
+	}
+	u.restore(7)
+	if n++; len(i.streams) != 0 {
+		t.Errorf("%d streams are taken, want none", len(i.streams))
+	}
+	if _, took := send(n); took {
+		t.Error("a packet is taken of a stream that is Pion's")
+	}
+	box = &inbox{Buffer: packetio.NewBuffer()}
+	u.divert(7, box, uint16(n))
+	if i.takeMedia(old) {
+		t.Error("a packet of the first round is taken in the second")
+	}
+	missed := 0
+	for end := n + 100_000; n < end; {
+		n++
+		if _, took := send(n); !took {
+			missed++
+		}
+	}
+	if missed > 100_000/sampleEvery+1 {
+		t.Errorf("Pion had %d packets of 100000", missed)
+	}
+}
+
+// TestUplinkOtherRounds: what does not open in the rounds that are assumed is
+// Pion's, all of it, however long it goes on.
+func TestUplinkOtherRounds(t *testing.T) {
+	keys := testKeys(rand.New(rand.NewPCG(4, 1)), srtp.ProtectionProfileAeadAes128Gcm)
+	mine := newSealed(t, keys)
+	i := &inlet{streams: map[uint32][]*stream{}}
+	for n := range 65_536 + 60_000 {
+		_, wire := mine.packet(rtp.Header{Version: 2, SSRC: 7, SequenceNumber: uint16(n), PayloadType: 96}, []byte{1})
+		if n == 65_536+2000 {
+			testUplink(t, i, keys).divert(7, &inbox{Buffer: packetio.NewBuffer()}, uint16(n))
+		}
+		if i.takeMedia(wire) {
+			t.Fatalf("packet %d is lost", n)
+		}
+	}
 }
 
 // TestUplinkOpens: three rounds of numbers, in the order of a network that
