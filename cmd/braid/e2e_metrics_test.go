@@ -250,6 +250,9 @@ func TestMetricsConfig(t *testing.T) {
 		"metrics: {listen: ':9465'}":                          "metrics.token: is needed",
 		"metrics: {listen: nowhere}":                          "metrics.listen: \"nowhere\" is not host:port",
 		"metrics: {token: short}":                             "metrics.token: it has 5 characters, at least 16",
+		"metrics: {token_file: /nowhere}":                     "metrics.token_file: open /nowhere",
+		"metrics: {token_file: /dev/null}":                    "metrics.token_file: /dev/null is empty",
+		"metrics: {token: 0123456789abcdef, token_file: a}":   "not both",
 		"metrics: {user: me}":                                 "unknown field",
 	} {
 		name := filepath.Join(t.TempDir(), "braid.yaml")

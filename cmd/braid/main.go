@@ -20,6 +20,7 @@ const usage = `braid is a real-time media server.
 
   braid serve [--config braid.yaml]   runs the server (the default)
   braid admin                         a link for the first administrator, a forgotten password
+  braid backup FOLDER                 copies the database, while the server runs or not
   braid doctor                        says in words what works and what does not
   braid bot load                      loads a server with publishers and watchers, and measures it
   braid version                       prints the version
@@ -50,6 +51,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return serve(ctx, args, stdout, stderr)
 	case "admin":
 		return runAdmin(ctx, args, os.Stdin, stdout, stderr)
+	case "backup":
+		return runBackup(ctx, args, stdout, stderr)
 	case "doctor":
 		return runDoctor(ctx, args, stdout, stderr)
 	case "bot":

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 
@@ -20,13 +21,28 @@ import (
 // this machine itself and to who shows Token or an admin token; with Listen, by a
 // listener of its own instead, as Prometheus' own programs have it.
 type metricsConfig struct {
-	Listen string `yaml:"listen"`
-	Token  string `yaml:"token"`
+	Listen    string `yaml:"listen"`
+	Token     string `yaml:"token"`
+	TokenFile string `yaml:"token_file"` // whose first line is Token
 }
 
 const leastToken = 16 // characters, as of admin_tokens
 
+// check reads TokenFile.
 func (m *metricsConfig) check() error {
+	switch {
+	case m.Token != "" && m.TokenFile != "":
+		return errors.New("metrics.token and metrics.token_file: one of them is needed, not both")
+	case m.TokenFile != "":
+		b, err := os.ReadFile(m.TokenFile)
+		if err != nil {
+			return fmt.Errorf("metrics.token_file: %w", err)
+		}
+		line, _, _ := strings.Cut(string(b), "\n")
+		if m.Token = strings.TrimSpace(line); m.Token == "" {
+			return fmt.Errorf("metrics.token_file: %s is empty", m.TokenFile)
+		}
+	}
 	if m.Token != "" && len(m.Token) < leastToken {
 		return fmt.Errorf("metrics.token: it has %d characters, at least %d are needed", len(m.Token), leastToken)
 	}
