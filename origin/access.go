@@ -23,7 +23,8 @@ type Request struct {
 	Query     string // as it stands in the URL, without "?"
 	Remote    string // host:port
 
-	// OnAir says that a stream of this name is on air, in the streaming domain Domain.
+	// OnAir says that a stream of this name is on air, or was until lately and can
+	// still be had as HLS, in the streaming domain Domain.
 	// A Request to play is asked with them, so that a stream of one domain is not had
 	// through another.
 	OnAir  bool
@@ -49,21 +50,44 @@ func (o *Origin) access(ctx context.Context, r Request) (Grant, error) {
 		return Grant{}, nil
 	}
 	if !r.Publish {
-		r.Domain, r.OnAir = o.domainOf(key{r.App, r.Name})
+		of, onAir := o.ownerOf(key{r.App, r.Name})
+		r.Domain, r.OnAir = of.domain, onAir
 	}
 	return o.cfg.Access(ctx, r)
 }
 
-// domainOf is the streaming domain of a stream on air.
-func (h *Hub) domainOf(k key) (domain string, ok bool) {
+// owner says whose stream something is.
+type owner struct{ domain, source string } // of its Publisher
+
+// ownerOf is that of a stream on air, or that has ended and whose last segments
+// can still be had.
+func (o *Origin) ownerOf(k key) (of owner, ok bool) {
+	if of, ok = o.Hub.ownerOf(k); ok {
+		return of, true
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, mp4 := range []bool{false, true} {
+		for _, only := range []byte{0, flv.Audio, flv.Video} {
+			if h := o.hls[hlsKey{k, mp4, only}]; h != nil {
+				return h.viewer.s.owner(), true
+			}
+		}
+	}
+	return owner{}, false
+}
+
+func (h *Hub) ownerOf(k key) (of owner, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.streams[k]
 	if s == nil {
-		return "", false
+		return owner{}, false
 	}
-	return s.domain, true
+	return s.owner(), true
 }
+
+func (s *stream) owner() owner { return owner{s.domain, s.source} }
 
 // readOnly is the kind of media that a query asks for alone (onlyaudio=1 or
 // onlyvideo=1; artc-api.md section 8); 0: all there is.
@@ -95,8 +119,8 @@ func (o *Origin) admit(w http.ResponseWriter, r *http.Request, app, name string,
 		return true
 	}
 	if id := sessionOf(r.URL.RawQuery); id != "" {
-		domain, onAir := o.domainOf(key{app, name})
-		if !o.sessions.resume(id, app, name, domain, onAir) {
+		of, onAir := o.ownerOf(key{app, name})
+		if !o.sessions.resume(id, app, name, of, onAir) {
 			refuse(w, &rtmp.Refusal{Words: "the session has ended; open the stream's own address again", Err: ErrDenied})
 			return false
 		}

@@ -76,6 +76,9 @@ func TestSession(t *testing.T) {
 	if code, body := get("/live/nobody.m3u8?key=good"); code != 404 {
 		t.Errorf("a stream that is not on air: got %d %s", code, body)
 	}
+	if n := len(o.sessions.all); n != 0 {
+		t.Errorf("who waits for a stream that is not on air has %d sessions", n)
+	}
 	code, master := get("/live/cam.m3u8?key=good&onlyvideo=1")
 	at := strings.Split(strings.TrimSpace(master), "\n")
 	if code != 200 || !strings.Contains(master, "#EXT-X-STREAM-INF:BANDWIDTH=") {
@@ -107,19 +110,23 @@ func TestSessions(t *testing.T) {
 	var s sessions
 	now := time.Now()
 	id, _ := s.open("live", "cam", true, now)
+	gold := owner{domain: "gold"}
+	made := owner{domain: "gold", source: "cam"}
 	for _, c := range []struct {
-		name, domain string
-		onAir, want  bool
+		name        string
+		of          owner
+		onAir, want bool
 	}{
-		{"cam", "", false, true}, {"cam", "gold", true, true}, {"cam_720p", "gold", true, true}, {"cam_", "gold", true, false},
-		{"cam_7_p", "gold", true, false}, {"camera", "gold", true, false}, {"cam", "silver", true, false},
+		{"cam", owner{}, false, true}, {"cam", gold, true, true}, {"cam_720p", made, true, true}, {"cam_", made, true, false},
+		{"cam_7_p", made, true, false}, {"camera", made, true, false}, {"cam", owner{domain: "silver"}, true, false},
+		{"cam_secret", gold, true, false}, {"cam_a", owner{domain: "gold", source: "other"}, true, false},
 	} {
-		if got := s.resume(id, "live", c.name, c.domain, c.onAir); got != c.want {
+		if got := s.resume(id, "live", c.name, c.of, c.onAir); got != c.want {
 			t.Errorf("%+v: got %v", c, got)
 		}
 	}
 	s.all[id].used = now.Add(-sessionIdle - time.Second)
-	if s.resume(id, "live", "cam", "gold", true) {
+	if s.resume(id, "live", "cam", gold, true) {
 		t.Error("an idle session goes on")
 	}
 	s.next = time.Time{}
@@ -210,5 +217,63 @@ func TestOnlyLacking(t *testing.T) {
 		t.Errorf("sound alone: %v", err)
 	} else {
 		v.Close()
+	}
+}
+
+// TestEndedElsewhere: the last segments of a stream that has ended are had in its
+// own domain alone, also when another one has taken its name.
+func TestEndedElsewhere(t *testing.T) {
+	o := New(Config{Log: quiet(), Access: func(_ context.Context, r Request) (Grant, error) {
+		if r.OnAir && r.Domain != r.Host {
+			return Grant{}, media.ErrNotFound
+		}
+		return Grant{Domain: r.Host}, nil
+	}})
+	defer o.Close()
+	in, err := o.PublishAs(Publisher{Domain: "gold", App: "live", Name: "cam"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open(in)
+	get := func(host, path string) (int, string) {
+		t.Helper()
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest("GET", path, nil)
+		r.Host = host
+		o.ServeHTTP(w, r)
+		return w.Code, w.Body.String()
+	}
+	if _, err := o.openHLS(hlsKey{key{"live", "cam"}, false, 0}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 60 {
+		in.WriteTag(picture(i*100, i%10 == 0))
+	}
+	code, list := get("gold", "/live/cam.m3u8")
+	lines := strings.Split(strings.TrimSpace(list), "\n")
+	file := "/live/" + lines[len(lines)-1]
+	if code != 200 {
+		t.Fatalf("on air: got %d %s", code, list)
+	}
+	s := in.s
+	o.Hub.mu.Lock()
+	s.mu.Lock()
+	o.Hub.endLocked(s)
+	s.mu.Unlock()
+	o.Hub.mu.Unlock()
+	for host, want := range map[string]int{"gold": 200, "silver": 404} {
+		for _, path := range []string{"/live/cam.m3u8", file} {
+			if code, _ := get(host, path); code != want {
+				t.Errorf("%s at %s when it has ended: got %d, want %d", path, host, code, want)
+			}
+		}
+	}
+	if _, err := o.PublishAs(Publisher{Domain: "silver", App: "live", Name: "cam"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []string{"gold", "silver"} {
+		if code, _ := get(host, file); code != 404 {
+			t.Errorf("%s at %s when another one has the name: got %d", file, host, code)
+		}
 	}
 }

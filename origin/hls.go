@@ -327,7 +327,13 @@ func (o *Origin) findHLS(k hlsKey) *hlsStream {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	h := o.hls[k]
-	if h != nil && !h.hasEnded() {
+	if h == nil {
+		return nil
+	}
+	if of, onAir := o.Hub.ownerOf(k.key); onAir && of != h.viewer.s.owner() { // of one that had the name before
+		return nil
+	}
+	if !h.hasEnded() {
 		h.idle.Reset(idleTime)
 	}
 	return h

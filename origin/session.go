@@ -66,8 +66,8 @@ func (s *sessions) open(app, name string, master bool, now time.Time) (id string
 }
 
 // resume tells whether a session holds for a stream, which is now of the given
-// domain when it is on air, and keeps it.
-func (s *sessions) resume(id, app, name, domain string, onAir bool) bool {
+// owner when it is on air, and keeps it.
+func (s *sessions) resume(id, app, name string, of owner, onAir bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one, now := s.all[id], time.Now()
@@ -76,16 +76,18 @@ func (s *sessions) resume(id, app, name, domain string, onAir bool) bool {
 		return false
 	case one.app != app || one.name != name && !(one.master && rendition(one.name, name)):
 		return false
-	case onAir && one.bound && one.domain != domain: // somebody else's stream by now
+	case onAir && one.name != name && of.source != one.name: // it only has such a name
+		return false
+	case onAir && one.bound && one.domain != of.domain: // somebody else's stream by now
 		return false
 	}
 	if onAir {
-		one.domain, one.bound, one.used = domain, true, now
+		one.domain, one.bound, one.used = of.domain, true, now
 	}
 	return true
 }
 
-// rendition tells whether a stream may be one of the transcoder's of another.
+// rendition tells whether a stream may be one of the transcoder's of another, by its name.
 func rendition(of, name string) bool {
 	rest, ok := strings.CutPrefix(name, of+"_")
 	return ok && rest != "" && len(rest) <= 16 && strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
@@ -99,8 +101,12 @@ func sessionOf(query string) string {
 // openSession gives a player a session. A master playlist is served under it, as
 // its addresses repeat the query; in place of a media playlist the player gets a
 // master playlist that leads to it, since a player asks for the former once and for
-// the latter again and again. It reports whether the request is to be served.
+// the latter again and again. A player who waits for a stream to come gets none:
+// it asks again and again by its signature. It reports whether the request is to be served.
 func (o *Origin) openSession(w http.ResponseWriter, r *http.Request, app, name string, master bool) bool {
+	if _, onAir := o.ownerOf(key{app, name}); !onAir {
+		return true // to be told so
+	}
 	id, ok := o.sessions.open(app, name, master, time.Now())
 	if !ok {
 		refuse(w, &rtmp.Refusal{Words: "too many players", Err: fmt.Errorf("origin: %d HLS sessions: %w", maxSessions, media.ErrLimit)})
@@ -113,7 +119,7 @@ func (o *Origin) openSession(w http.ResponseWriter, r *http.Request, app, name s
 			next.Set(keep, q.Get(keep))
 		}
 	}
-	if _, onAir := o.domainOf(key{app, name}); master || !onAir { // not on air: the answer is another
+	if master {
 		r.URL.RawQuery = next.Encode()
 		return true
 	}
