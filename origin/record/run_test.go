@@ -2,6 +2,7 @@ package record
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,9 +14,12 @@ import (
 // A stream with reordered pictures is cut into files of both formats that
 // together hold every picture and every sound, in time with each other.
 func TestFiles(t *testing.T) {
-	tags := clip(t, both(25, "320x180", 50)...)
+	source := filepath.Join(t.TempDir(), "source.flv")
+	ffmpeg(t, append(append([]string{"-v", "error"}, both(25, "320x180", 50)...), "-f", "flv", source)...)
+	tags, came := readClip(t, source), inspect(t, source)
 	s := newStudio(t, nil)
 	s.record(Config{Formats: []string{FMP4, TS}}, tags)
+	sent := map[string][]time.Duration{"video": came.times(t, "video"), "audio": came.times(t, "audio")}
 
 	for _, format := range []string{FMP4, TS} {
 		files := s.files(format)
@@ -23,10 +27,30 @@ func TestFiles(t *testing.T) {
 			t.Fatalf("%s: got %d files, want 3", format, len(files))
 		}
 		var pictures, sounds int
+		for _, f := range files {
+			p := inspect(t, s.path(f))
+			sounds += len(p.times(t, "audio"))
+		}
+		early := len(sent["audio"]) - sounds // sounds before the first key frame
+		sounds = 0
 		for i, f := range files {
 			decodes(t, s.path(f))
 			p := inspect(t, s.path(f))
 			video, audio := p.times(t, "video"), p.times(t, "audio")
+			// Every picture lies to every sound as it did in the source.
+			apart := (video[0] - audio[0]) - (sent["video"][pictures] - sent["audio"][early+sounds])
+			for j := range video {
+				if d := (video[j] - video[0]) - (sent["video"][pictures+j] - sent["video"][pictures]); !near(d, 0, 2*time.Millisecond) || !near(apart, 0, 25*time.Millisecond) {
+					t.Errorf("%s: picture %d is %v from its place, %v from its sound", f.Name, j, d, apart)
+					break
+				}
+			}
+			for j := range audio {
+				if d := (audio[j] - audio[0]) - (sent["audio"][early+sounds+j] - sent["audio"][early+sounds]); !near(d, 0, 25*time.Millisecond) {
+					t.Errorf("%s: sound %d is %v from its place", f.Name, j, d)
+					break
+				}
+			}
 			pictures, sounds = pictures+len(video), sounds+len(audio)
 			want := []time.Duration{10 * time.Second, 10 * time.Second, 5 * time.Second}[i]
 			if d := time.Duration(f.Duration); !near(d, want, 100*time.Millisecond) || !near(p.duration(t), d, 100*time.Millisecond) {
