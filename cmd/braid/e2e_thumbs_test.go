@@ -71,3 +71,41 @@ func TestThumbnailsOfAll(t *testing.T) {
 		t.Errorf("the mix: a picture of %v, want 320 wide", mix.Bounds())
 	}
 }
+
+// TestLatestPicture: the newest snapshot of a stream is beside it, as a page shows it
+// before it plays, and is not sent again while it is the same.
+func TestLatestPicture(t *testing.T) {
+	t.Parallel()
+	s := startBraid(t)
+	s.rest("POST", "/v1/applications/"+testApp+"/templates", map[string]any{"id": "shot", "kind": "snapshot", "snapshot": map[string]any{"interval_seconds": 10}}, nil)
+	pushed := pushTestPicture(t, s.rtmp+"/cam", 8)
+	defer func() { <-pushed }()
+	if status := s.status("/live/nobody.jpg", ""); status != http.StatusNotFound {
+		t.Errorf("of a stream that is not on air: %d, want 404", status)
+	}
+	img := s.jpegOf("/live/cam.jpg", func(image.Image) bool { return true })
+	if img.Bounds().Size() != image.Pt(320, 180) {
+		t.Errorf("got a picture of %v, want 320x180", img.Bounds().Size())
+	}
+	if status := s.status("/live/cam.jpg", time.Now().UTC().Format(http.TimeFormat)); status != http.StatusNotModified {
+		t.Errorf("asked for again: %d, want 304", status)
+	}
+}
+
+// status is that of a GET; since is If-Modified-Since.
+func (s *braidServer) status(path, since string) int {
+	s.t.Helper()
+	req, err := http.NewRequest("GET", s.http+path, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if since != "" {
+		req.Header.Set("If-Modified-Since", since)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	res.Body.Close()
+	return res.StatusCode
+}
