@@ -38,6 +38,8 @@ func TestFloors(t *testing.T) {
 				t.Errorf("%s imports %s, which is above it", from, to)
 			case strings.HasPrefix(to, "github.com/pion/webrtc") && from != "braid/media/sfu":
 				t.Errorf("%s imports %s: only braid/media/sfu may", from, to)
+			case strings.HasPrefix(to, "github.com/minio/") && from != "braid/origin/storage":
+				t.Errorf("%s imports %s: only braid/origin/storage speaks S3", from, to)
 			case to == "C" && from != "braid/media/codec":
 				t.Errorf("%s uses cgo: only braid/media/codec may", from)
 			case to == "braid/media/codec" && from != "braid/mixer/engine":
