@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"braid/media"
@@ -86,8 +88,9 @@ const templateColumns = "app, id, domain, app_name, kind, spec, disabled, versio
 // CreateTemplate adds a template and fills in its Version (1), Updated and, when
 // it is zero, Created. A *FieldError (media.ErrInvalid) says which field is out
 // of its limits, or that Domain is not there. media.ErrNotFound: there is no
-// such application. media.ErrExists: the id is taken, or the application has one
-// of this kind for the domain and AppName. media.ErrLimit: it has 100.
+// such application. media.ErrExists: the id is taken, the application has one of
+// this kind for the domain and AppName, or one of whatever application keeps
+// pictures under the same names. media.ErrLimit: it has 100.
 func (tx *Tx) CreateTemplate(t *Template) error {
 	spec, err := tx.templateSpec(t)
 	if err != nil {
@@ -186,10 +189,32 @@ func (tx *Tx) templateAlone(t *Template) error {
 	if err == nil {
 		return fmt.Errorf("template %q of application %q is for the same kind, domain and AppName: %w", other, t.App, media.ErrExists)
 	}
-	if errors.Is(err, errNoRows) {
+	if !errors.Is(err, errNoRows) {
+		return err
+	}
+	return tx.picturesAlone(t)
+}
+
+// picturesAlone tells whether no other template keeps a history of pictures under
+// the same names: each would let the other one's go. (Recordings share names: a
+// file whose name is taken gets another one.)
+func (tx *Tx) picturesAlone(t *Template) error {
+	if t.Kind != SnapshotKind || t.Snapshot.History == 0 || t.Disabled {
 		return nil
 	}
+	all, err := list(tx, scanTemplate, "SELECT "+templateColumns+" FROM templates WHERE kind = ? AND disabled = 0 AND (app <> ? OR id <> ?)", SnapshotKind, t.App, t.ID)
+	for _, o := range all {
+		if o.Snapshot.History > 0 && o.Snapshot.Storage == t.Snapshot.Storage && o.pictures() == t.pictures() {
+			return fmt.Errorf("template %q of application %q keeps a history under the same names, give snapshot.name another one: %w", o.ID, o.App, media.ErrExists)
+		}
+	}
 	return err
+}
+
+// pictures is the pattern with what is the same for all of its streams, as
+// origin/snapshot fills it in.
+func (t *Template) pictures() string {
+	return strings.NewReplacer("{domain}", cmp.Or(t.Domain, "origin"), "{app}", t.AppName).Replace(t.Snapshot.Name)
 }
 
 // templateSpec checks a template and gives the column for what it is made of.

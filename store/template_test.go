@@ -331,3 +331,50 @@ func TestDepartStreams(t *testing.T) {
 		}
 	})
 }
+
+// TestTemplatePictures: two templates do not keep pictures under the same names,
+// as each would let those of the other go.
+func TestTemplatePictures(t *testing.T) {
+	storetest.Configs(t, func(t *testing.T, c store.Config) {
+		db := storetest.OpenConfig(t, c)
+		twoApps(t, db)
+		shot := func(app, id, domain, appName, name string, change func(*store.Template)) *store.Template {
+			s := snapshot(app, id, domain, appName)
+			s.Snapshot.Name = name
+			if change != nil {
+				change(&s)
+			}
+			return &s
+		}
+		first := shot("a", "one", "", "live", store.DefaultSnapshotName, nil)
+		update(t, db, func(tx *store.Tx) error { return tx.CreateTemplate(first) })
+		for what, c := range map[string]struct {
+			t    *store.Template
+			want error
+		}{
+			"the same pattern":                {shot("b", "1", "", "live", store.DefaultSnapshotName, nil), media.ErrExists},
+			"the same names":                  {shot("b", "2", "", "live", "origin/{app}/{stream}/{time}", nil), media.ErrExists},
+			"those of another domain":         {shot("b", "3", "d", "live", store.DefaultSnapshotName, nil), nil},
+			"those of another AppName":        {shot("b", "4", "", "show", store.DefaultSnapshotName, nil), nil},
+			"its own, of another AppName":     {shot("a", "5", "", "more", "origin/live/{stream}/{time}", nil), media.ErrExists},
+			"another storage":                 {shot("b", "6", "", "live", store.DefaultSnapshotName, func(t *store.Template) { t.Snapshot.Storage = "cold" }), nil},
+			"no history":                      {shot("b", "7", "", "none", "origin/live/{stream}/{time}", func(t *store.Template) { t.Snapshot.History = 0 }), nil},
+			"disabled, with the same pattern": {shot("b", "8", "", "off", "origin/live/{stream}/{time}", func(t *store.Template) { t.Disabled = true }), nil},
+		} {
+			err := db.Update(t.Context(), func(tx *store.Tx) error { return tx.CreateTemplate(c.t) })
+			if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+				t.Errorf("%s: got %v, want %v", what, err, c.want)
+			}
+		}
+		update(t, db, func(tx *store.Tx) error {
+			off, err := tx.Template("b", "8")
+			if err != nil {
+				return err
+			}
+			off.Disabled = false
+			wantErr(t, "enable it", tx.UpdateTemplate(&off), media.ErrExists)
+			first.Snapshot.IntervalSeconds = 20
+			return tx.UpdateTemplate(first)
+		})
+	})
+}
