@@ -31,6 +31,11 @@ var consolePages = [][2]string{
 	{"#/people", "Administrators"},
 	{"#/people/audit", "Administrators"},
 	{"#/people/me", "Administrators"},
+	{"#/applications/e2e/templates", "Templates"},
+	{"#/applications/e2e/callbacks/stream", "Callbacks"},
+	{"#/streams", "Streams"},
+	{"#/streams/live/e2e_lobby_mix", "e2e_lobby_mix"},
+	{"#/recordings", "Recordings"},
 }
 
 // furnish makes something for each page to show: a channel with two users and a
@@ -44,6 +49,11 @@ func furnish(t *testing.T, s *braidServer) {
 		s.rest("POST", "/v1/applications/e2e/callbacks", map[string]any{"kind": "room", "url": url, "channels": channels, "events": []string{"ChannelEvent", "UserEvent"}}, nil)
 	}
 	s.rest("POST", "/v1/applications/e2e/callbacks", map[string]any{"kind": "mpu", "url": r.url}, nil)
+	s.rest("POST", "/v1/applications/e2e/callbacks", map[string]any{"kind": "stream", "url": r.url, "events": []string{"StreamStarted", "RecordFile"}}, nil)
+	for kind, more := range map[string]map[string]any{"record": {"segment_seconds": 60}, "snapshot": {"interval_seconds": 1},
+		"transcode": {"renditions": []map[string]any{{"name": "180p", "height": 180, "bitrate": 200}}}} {
+		s.rest("POST", "/v1/applications/e2e/templates", map[string]any{"id": kind, "kind": kind, kind: more, "disabled": kind == "transcode"}, nil)
+	}
 	s.rest("PUT", "/v1/applications/e2e/relay", map[string]any{"enabled": true, "mix": true, "sei": map[string]any{"interval_ms": 1000}}, nil, "If-Match", "*")
 	for id, user := range map[int]string{5: "anna", 6: "ben"} {
 		s.publish("lobby", user, clip{ID: id, W: 320, H: 180, FPS: 15, Seconds: 10, Tone: 400}.make(t), 15, "vp8")
@@ -76,11 +86,16 @@ func TestConsolePages(t *testing.T) {
 		p.press("Create Task")
 		p.accessible(axe, "the dialog of a callback task")
 		p.press("Cancel")
+		p.visit("#/applications/e2e/templates", "Templates")
+		p.press("Create Template")
+		p.choose("Kind", "Transcoding")
+		p.accessible(axe, "the dialog of a template")
+		p.press("Cancel")
 	})
 	t.Run("dark", func(t *testing.T) {
 		p := p.in(t)
 		p.choose("Colours", "Dark")
-		for _, i := range []int{3, 5, 9, 10} {
+		for _, i := range []int{3, 5, 9, 10, 18, 21, 22} {
 			page := consolePages[i]
 			p.visit(page[0], page[1])
 			p.ready()
@@ -186,7 +201,7 @@ func consolePhone(p *page) {
 		if wide := eval[float64](p, `return document.documentElement.scrollWidth - innerWidth`); wide > 0 {
 			p.t.Errorf("%s is %.0f pixels wider than a phone", page[0], wide)
 		}
-		if i == 0 || i == 3 || i == 5 || i == 6 || i == 9 {
+		if i == 0 || i == 3 || i == 5 || i == 6 || i == 9 || i >= 18 {
 			p.keep(fmt.Sprintf("console-phone-%02d", i))
 		}
 	}

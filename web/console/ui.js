@@ -110,11 +110,13 @@ export function Dialog({ title, onclose, wide, children }) {
   </dialog>`;
 }
 
-/** A form in a dialog: fields, what the server refused, OK and Cancel. */
+/** A form in a dialog: fields, what the server refused, OK and Cancel. The first field that it refused gets the focus. */
 export function FormDialog({ title, onclose, submit, busy, problem, ok = t('OK'), danger, wide, disabled, children }) {
   const shown = problem && (!Object.keys(problem.fields ?? {}).length || problem.status !== 400);
+  const form = useRef(null);
+  useEffect(() => { if (problem) form.current.querySelector('[aria-invalid]')?.focus(); }, [problem]);
   return html`<${Dialog} title=${title} onclose=${onclose} wide=${wide}>
-    <form onsubmit=${(e) => { e.preventDefault(); submit(); }} novalidate>
+    <form ref=${form} onsubmit=${(e) => { e.preventDefault(); submit(); }} novalidate>
       <div class="body">${children}${shown && html`<${Trouble} error=${problem} />`}</div>
       <footer><${Button} onclick=${onclose}>${t('Cancel')}<//>
         <${Button} type="submit" kind=${danger ? 'danger solid' : 'primary'} busy=${busy} disabled=${disabled}>${ok}<//></footer>
@@ -169,9 +171,16 @@ export function Table({ columns, rows, rowKey, label }) {
   </table></div>`;
 }
 
-/** Tabs that are links: each has its own address. */
-export const Tabs = ({ label, tabs, current }) => html`<nav class="tabs" aria-label=${label}>
-  ${tabs.map(([name, href]) => html`<a href=${href} aria-current=${name === current ? 'page' : undefined}>${name}</a>`)}</nav>`;
+/** Tabs that are links: each has its own address. The current one is in view where they are wider than the page. */
+export function Tabs({ label, tabs, current }) {
+  const nav = useRef(null);
+  useLayoutEffect(() => {
+    const here = nav.current.querySelector('[aria-current]');
+    if (here) nav.current.scrollLeft = here.offsetLeft - nav.current.offsetLeft - (nav.current.clientWidth - here.offsetWidth) / 2;
+  }, [current]);
+  return html`<nav class="tabs" ref=${nav} aria-label=${label}>
+    ${tabs.map(([name, href]) => html`<a href=${href} aria-current=${name === current ? 'page' : undefined}>${name}</a>`)}</nav>`;
+}
 
 const listeners = new Set();
 

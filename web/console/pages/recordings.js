@@ -56,7 +56,7 @@ function Files({ filter, me }) {
           [t('Stream'), (f) => html`<span><b class="rowname">${f.stream}</b><span class="sub">${[f.domain, f.app].filter(Boolean).join(' · ')}</span></span>`],
           [t('File'), (f) => html`<span>${form(f)[0]}<span class="sub">${form(f).slice(1).join(' · ')}</span></span>`],
           [t('Duration'), (f) => f.duration_ms ? span(f.duration_ms / 1000) : html`<span class="soft">–</span>`, 'num nowrap'],
-          [t('Size'), (f) => bytes(f.size), 'num nowrap'],
+          [t('Size'), (f) => f.size ? bytes(f.size) : html`<span class="soft">–</span>`, 'num nowrap'],
           [t('State'), (f) => html`<span><${State} of=${f.state} />${f.recovered && html`<span class="sub">${t('cut by a crash, mended')}</span>`}</span>`],
           [t('Kept until'), (f) => f.expires ? html`<${Time} of=${f.expires} />` : html`<span class="soft">${f.state === 'open' ? '–' : t('for ever')}</span>`, 'nowrap'],
           [t('Actions'), (f) => html`<span>

@@ -28,7 +28,8 @@ const hasSnapshot = (s) => s.jobs.some((job) => job.kind === 'snapshot');
 
 const codecNames = { H264: 'H.264', H265: 'H.265' };
 const codec = (name) => codecNames[name] ?? name;
-const media = (s) => [s.video && `${codec(s.video)}${s.width ? ` ${s.width}×${s.height}` : ''}`, codec(s.audio)].filter(Boolean).join(' · ');
+const video = (s) => s.video && `${codec(s.video)}${s.width ? ` ${s.width}×${s.height}` : ''}`;
+const media = (s) => [video(s), codec(s.audio)].filter(Boolean).join(' · ');
 
 function All({ load }) {
   return html`<${PageHead} title=${t('Streams')} about=${t('What is on air at the origin inside braid: relayed streams, and what encoders push to it.')}>
@@ -40,7 +41,8 @@ function All({ load }) {
         [t('Stream'), (s) => html`<span><a class="rowname" href=${to('streams', s.app, s.name)}>${s.name}</a><span class="sub">${domainName(s)}${s.source ? ` · ${t('made of {stream}', { stream: s.source })}` : ''}</span></span>`],
         ['AppName', (s) => html`<span class="mono">${s.app}</span>`],
         [t('Picture'), (s) => hasSnapshot(s) ? html`<${LivePicture} url=${snapshot(s)} alt=${t('The newest snapshot of {stream}', { stream: s.name })} />` : html`<span class="soft">–</span>`],
-        [t('Media'), (s) => html`<span>${media(s) || html`<span class="soft">${t('nothing yet')}</span>`}<span class="sub">${s.bitrate ? rate(s.bitrate) : ''}</span></span>`],
+        [t('Media'), (s) => html`<span>${video(s) ? html`<span class="nowrap">${video(s)}</span>` : !s.audio && html`<span class="soft">${t('nothing yet')}</span>`}<span class="sub">${
+          [codec(s.audio), s.bitrate && rate(s.bitrate)].filter(Boolean).join(' · ')}</span></span>`],
         [t('Viewers'), (s) => number(s.viewers), 'num'],
         [t('On air for'), (s) => html`<${Since} of=${s} />`, 'nowrap'],
         [t('Jobs'), (s) => s.jobs.length ? html`<span class="faces">${s.jobs.map((job) => html`<${JobBadge} key=${job.application + job.template} job=${job} />`)}</span>` : html`<span class="soft">${t('none')}</span>`],
@@ -61,7 +63,7 @@ function JobBadge({ job }) {
 function One({ app, name, load, me }) {
   const stream = load.data?.find((s) => s.app === app && s.name === name);
   return html`<${PageHead} title=${name} about=${stream && domainName(stream)}><a class="button" href="#/streams"><${Icon} name="back" /><span>${t('Streams')}</span></a><//>
-    <${Loaded} load=${load}>${() => stream ? html`<${Here} stream=${stream} me=${me} />`
+    <${Loaded} load=${load}>${() => stream ? html`<${Here} stream=${stream} me=${me} sizes=${load.data.some((s) => s.app === app && s.source === name)} />`
       : html`<${Card}><${Empty} icon="stream" title=${t('This stream is not on air')}><p>${t('It is shown here again as soon as somebody publishes it.')}</p>
           <a class="button" href=${recordings({ app, name })}>${t('Recordings')}</a><//><//>`}<//>
     <${History} stream=${`${app}/${name}`} />`;
@@ -69,7 +71,8 @@ function One({ app, name, load, me }) {
 
 const recordings = (s) => `#/recordings?${new URLSearchParams({ app: s.app, stream: s.name })}`;
 
-function Here({ stream, me }) {
+/** sizes: renditions are made of the stream. */
+function Here({ stream, me, sizes }) {
   return html`<div class="two">
       <${Card} title=${t('Picture')}><${Watch} stream=${stream} /><//>
       <${Card} title=${t('What it is')}><dl class="facts">
@@ -85,9 +88,9 @@ function Here({ stream, me }) {
       </dl><//>
     </div>
     <${Card} title=${t('Jobs')} about=${t('What templates make of this stream.')} actions=${html`<a class="button" href=${recordings(stream)}>${t('Recordings')}</a>`}>
-      ${stream.jobs.length ? html`<${Jobs} jobs=${stream.jobs} />` : html`<p class="soft">${t('No template is for its domain and AppName.')}</p>`}<//>
+      ${stream.jobs.length ? html`<${Jobs} jobs=${stream.jobs} />` : html`<p class="soft">${stream.source ? t('A rendition is neither recorded nor told of.') : t('No template is for its domain and AppName.')}</p>`}<//>
     <${Card} title=${t('Addresses')} about=${t('For players.')}>${me.role === 'viewer' ? html`<p class="soft">${t('Addresses are shown to administrators: they may carry signatures.')}</p>`
-      : html`<${Addresses} onair domain=${stream.domain} app=${stream.app} stream=${stream.name} />`}<//>`;
+      : html`<${Addresses} onair sizes=${sizes} domain=${stream.domain} app=${stream.app} stream=${stream.name} />`}<//>`;
 }
 
 const Jobs = ({ jobs }) => html`<${Table} label=${t('Jobs')} rows=${jobs} rowKey=${(job) => `${job.application}/${job.template}`} columns=${[

@@ -68,7 +68,7 @@ function Facts({ app, task }) {
       <dt>${t('Made by')}</dt><dd>${task.auto ? t('the relay settings of the application') : t('the API')}</dd>
       <dt>${t('Created')}</dt><dd><${Time} of=${task.created} long /></dd>
     </dl>
-    <h3>${t('Destinations')}</h3>
+    <h2>${t('Destinations')}</h2>
     <${Table} label=${t('Destinations')} rows=${task.urls} rowKey=${(u) => u.url} columns=${[
       [t('To'), (u) => html`<span class="mono">${u.url}</span>`],
       [t('State'), (u) => html`<${UrlState} url=${u} />`],

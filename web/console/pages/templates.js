@@ -20,8 +20,8 @@ export function Templates({ app }) {
   const create = html`<${Button} kind="primary" icon="plus" disabled=${!load.data} onclick=${() => setEdited({})}>${t('Create Template')}<//>`;
   return html`<${PageHead} title=${t('Templates')} about=${t('What is made of streams while they are on air at the origin inside braid: they are recorded, pictures are taken, or they can be had in smaller sizes, too.')}>
       <${Button} icon="refresh" busy=${load.loading && load.data} onclick=${load.reload}>${t('Refresh')}<//>${create}<//>
-    <${Note}>${t('A template is for every stream of one streaming domain and AppName. It takes effect on relayed streams only when its AppName is the same as that of the stream relay.')} <a
-      href=${to('applications', app.id, 'relay')}>${t('Stream Relay')}</a><//>
+    <${Note}><p>${t('A template is for every stream of one streaming domain and AppName. It takes effect on relayed streams only when its AppName is the same as that of the stream relay.')} <a
+      href=${to('applications', app.id, 'relay')}>${t('Stream Relay')}</a></p><//>
     <${Card}><${Trouble} error=${problem} />
       <${Loaded} load=${load}>${({ items }) => items.length ? html`<${All} app=${app} items=${items} edit=${edit} del=${setDeleted} reload=${load.reload} />`
         : html`<${Empty} icon="template" title=${t('There is no template yet')}><p>${t('Without one a stream can be watched, and nothing of it stays.')}</p>${create}<//>`}<//><//>
@@ -31,7 +31,7 @@ export function Templates({ app }) {
 }
 
 const All = ({ app, items, edit, del, reload }) => html`<${Table} label=${t('Templates')} rows=${items} rowKey=${(x) => x.id} columns=${[
-  [t('Template'), (x) => html`<span><b class="rowname">${kindName(x.kind)}</b><span class="sub mono">${x.id}</span></span>`],
+  [t('Template'), (x) => html`<span><b class="rowname nowrap">${kindName(x.kind)}</b><span class="sub mono">${x.id}</span></span>`],
   [t('Streaming Domain'), (x) => x.domain || html`<span class="soft">${t('The origin inside braid')}</span>`],
   ['AppName', (x) => html`<span class="mono">${x.app_name}</span>`],
   [t('Makes'), (x) => html`<${Summary} of=${x} />`],

@@ -34,17 +34,36 @@ export function URLMaker({ domain }) {
       : html`<p class="soft">${t('Give an AppName and a stream name.')}</p>`}`;
 }
 
-/** The addresses of one stream; onair: it is here now, so what takes it plays it, too. */
-export function Addresses({ domain, app, stream, onair }) {
-  const load = useLoad((signal) => readURLs(domain, app, stream, signal), [domain, app, stream]);
+/** The addresses of one stream. onair: it is here now, so what takes it plays it, too; sizes: renditions are made of it. */
+export function Addresses({ domain, app, stream, onair, sizes }) {
+  const load = useLoad(async (signal) => {
+    const urls = await readURLs(domain, app, stream, signal);
+    return { ...urls, closed: !domain && !urls.expires && await refused(urls.play, signal) };
+  }, [domain, app, stream]);
   const again = html`<${Button} icon="refresh" busy=${load.loading} onclick=${load.reload}>${t('Sign anew')}<//>`;
-  return html`<${Loaded} load=${load}>${({ ingest, play, expires }) => html`
+  return html`<${Loaded} load=${load}>${({ ingest, play, expires, closed }) => html`
     <dl class="facts">
       ${!onair && html`<dt>${t('Ingest')}</dt><dd><${Copy} text=${ingest} /></dd>`}
-      ${(onair && !play.includes(ingest) ? [...play, ingest] : play).map((url) => html`<dt>${t('Play, {protocol}', { protocol: protocol(url) })}</dt><dd><${Copy} text=${url} /></dd>`)}
+      ${watched({ ingest, play, expires, onair, sizes }).map((url) => html`<dt>${t('Play, {protocol}', { protocol: protocol(url) })}</dt><dd><${Copy} text=${url} /></dd>`)}
     </dl>
-    ${expires ? html`<${Expiry} of=${expires} /><div>${again}</div>` : html`<p class="hint">${t('They are not signed: there is no key.')}</p>`}
+    ${closed ? html`<${Note} kind="warn">${t('The server refuses these addresses: a streaming domain has a key, so hosts of no domain are closed. origin.auth_key in the config signs them, origin.open opens them.')}<//>`
+      : expires ? html`<${Expiry} of=${expires} /><div>${again}</div>` : html`<p class="hint">${t('They are not signed: there is no key.')}</p>`}
     ${!play.length && html`<p class="hint">${t('The domain has no address for players.')}</p>`}`}<//>`;
+}
+
+/** Addresses that play the stream; one that is not signed can be written here, too. */
+function watched({ ingest, play, expires, onair, sizes }) {
+  const hls = play.find((url) => url.endsWith('.m3u8') && !url.endsWith('/ll.m3u8'));
+  const all = [...play, ...(onair ? [ingest] : []), ...(sizes && hls && !expires ? [hls.replace(/\.m3u8$/, '/master.m3u8')] : [])];
+  return [...new Set(all)];
+}
+
+/** Whether this server closes an address that is not signed, at the host of this page. */
+async function refused(play, signal) {
+  const flv = play.find((url) => url.endsWith('.flv'));
+  if (!flv) return false;
+  const response = await fetch(new URL(flv).pathname, { method: 'HEAD', signal }).catch(() => null);
+  return response?.status === 403;
 }
 
 /** Until when signed addresses hold, counted down. */
