@@ -22,6 +22,9 @@ const (
 	// lateFor for how long: a machine that stalls for a moment catches up.
 	lateMost = 1500 * time.Millisecond
 	lateFor  = 2 * time.Second
+	// hungFor is how long the encoders may be silent with work to do: a loaded machine
+	// starts their process in less.
+	hungFor = 10 * time.Second
 	// settle is what dropping a rendition has to help.
 	settle = 4 * time.Second
 )
@@ -36,6 +39,7 @@ type job struct {
 	release func() // of the budget
 	head    []*media.AccessUnit
 	order   []int     // indices of Renditions that are on, the biggest first
+	opened  time.Time // when coder was
 	late    time.Time // since when they are; zero: they are not
 	asked   time.Time // when keepUp last looked
 
@@ -164,7 +168,7 @@ func (j *job) start() {
 		}
 		j.failed(i, reason)
 	}
-	j.coder = dropper{j.Open(spec), at}
+	j.coder, j.opened, j.late = dropper{j.Open(spec), at}, time.Now(), time.Time{}
 	j.log.Info("transcoding", "codec", spec.Codec, "width", w, "height", h, "fps", fps, "renditions", len(at))
 	head := j.head
 	j.head = nil
@@ -213,13 +217,14 @@ func (j *job) admit(w, h, fps int) bool {
 	return false
 }
 
-// keepUp drops the biggest rendition when all are late.
+// keepUp drops the biggest rendition when all are late, and begins anew when nothing
+// comes at all.
 func (j *job) keepUp(now time.Time) {
 	if j.coder == nil || now.Sub(j.asked) < 250*time.Millisecond {
 		return
 	}
 	j.asked = now
-	worst, done, fresh := time.Duration(0), time.Duration(math.MaxInt64), time.Time{}
+	worst, done, fresh := time.Duration(0), time.Duration(math.MaxInt64), j.opened
 	for _, i := range j.order {
 		pts, at, on := j.out[i].progress()
 		if !on {
@@ -234,8 +239,14 @@ func (j *job) keepUp(now time.Time) {
 	if j.settled(done, fresh) {
 		j.refuse("")
 	}
+	silent := now.Sub(fresh)
 	switch {
 	case worst < lateMost:
+		j.late = time.Time{}
+	case silent > hungFor && worst > hungFor: // with another process, from the next key frame on
+		j.log.Warn("the encoders hang, others are started", "silent", silent)
+		j.stop()
+	case silent > lateFor: // they are starting, or hang: fewer pictures would not help
 		j.late = time.Time{}
 	case j.late.IsZero():
 		j.late = now

@@ -29,10 +29,12 @@ var (
 type coder struct {
 	spec Spec
 	bear int // outputs; 0: any
+	pace int // of so many pictures one comes out while there are more outputs
 
 	mu     sync.Mutex
 	on     map[int]bool
 	held   []*media.AccessUnit
+	calls  int
 	closed bool
 }
 
@@ -48,8 +50,12 @@ func (c *coder) Write(au *media.AccessUnit) {
 	c.mu.Lock()
 	c.held = append(c.held, au)
 	var out []*media.AccessUnit
-	if c.bear == 0 || len(c.on) <= c.bear {
+	c.calls++
+	switch {
+	case c.bear == 0 || len(c.on) <= c.bear:
 		out, c.held = c.held, nil
+	case c.pace > 0 && c.calls%c.pace == 0:
+		out, c.held = c.held[:1], c.held[1:]
 	}
 	c.mu.Unlock()
 	for _, au := range out {
@@ -258,19 +264,45 @@ func TestOverload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, nil, func(s Spec) *coder {
 			c := newCoder(s)
-			c.bear = 2
+			c.bear, c.pace = 2, 2
 			return c
 		})
 		r.open()
-		r.play(10 * time.Second)
+		r.play(15 * time.Second)
 		if got := r.onAir(); got != "cam cam_180p cam_360p" {
 			t.Errorf("on air: %s", got)
 		}
 		if len(r.said) != 1 || !strings.Contains(r.said[0], "720p is left out: this machine cannot keep up") {
 			t.Errorf("told %q", r.said)
 		}
-		if n := r.coders[0].on; len(n) != 2 || n[1] {
-			t.Errorf("the encoder still has %v", n)
+		if n := r.coders[0].on; len(n) != 2 || n[1] || len(r.coders) != 1 {
+			t.Errorf("the first of %d encoders still has %v", len(r.coders), n)
+		}
+		if left := len(r.coders[0].held); left > 0 {
+			t.Errorf("%d pictures are still held back", left)
+		}
+		r.end()
+	})
+}
+
+// Encoders that hang are replaced; nothing is dropped for it.
+func TestHungEncoders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hung := 0
+		r := start(t, nil, func(s Spec) *coder {
+			c := newCoder(s)
+			if hung++; hung == 1 {
+				c.bear = -1
+			}
+			return c
+		})
+		r.open()
+		r.play(15 * time.Second)
+		if len(r.coders) != 2 || !r.coders[0].closed {
+			t.Fatalf("%d encoders were opened, want a second one", len(r.coders))
+		}
+		if got := r.onAir(); got != "cam cam_180p cam_360p cam_720p" || len(r.said) > 0 {
+			t.Errorf("on air %s; told %q", got, r.said)
 		}
 		r.end()
 	})
