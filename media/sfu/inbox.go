@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pion/interceptor"
 	"github.com/pion/transport/v5/packetio"
@@ -26,7 +27,8 @@ type inboxes struct {
 // inbox is one stream's.
 type inbox struct {
 	*packetio.Buffer
-	reads int // by its one reader
+	reads  int // by its one reader
+	closed atomic.Bool
 }
 
 // Pion's own limits, in bytes.
@@ -39,6 +41,12 @@ func (b *inbox) Read(p []byte) (int, error) {
 	b.reads++
 	n, _, err := b.Buffer.Read(p, nil)
 	return n, err
+}
+
+// Close ends it; what is in it can still be read.
+func (b *inbox) Close() error {
+	b.closed.Store(true)
+	return b.Buffer.Close()
 }
 
 func (b *inbox) Write(p []byte) (int, error) { return b.Buffer.Write(p, nil) }
@@ -105,7 +113,9 @@ func (i *inboxes) UnbindRemoteStream(info *interceptor.StreamInfo) {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	delete(i.rtp, info.SSRC)
+	if b := i.rtp[info.SSRC]; b != nil && b.closed.Load() { // else what still comes has got another since
+		delete(i.rtp, info.SSRC)
+	}
 }
 
 type boxKey struct{}

@@ -71,7 +71,7 @@ func (r *reception) run(w interceptor.RTCPWriter) {
 		case now := <-tick.C:
 			packets := r.feedback()
 			if now.Sub(reported) >= reportEvery {
-				packets = append(packets, r.reports(now)...)
+				packets = append(r.reports(now), packets...) // reports first (RFC 3550 section 6.1)
 				reported = now
 			}
 			if len(packets) > 0 {

@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -16,12 +17,17 @@ import (
 type heardOf struct {
 	mu      sync.Mutex
 	packets []rtcp.Packet
+	hidden  int // reports behind something else: whoever checks as RFC 3550 appendix A.2 says sees none of it
 }
 
 func (h *heardOf) Write(p []rtcp.Packet, _ interceptor.Attributes) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.packets = append(h.packets, p...)
+	isReport := func(p rtcp.Packet) bool { _, ok := p.(*rtcp.ReceiverReport); return ok }
+	if slices.ContainsFunc(p, isReport) && !isReport(p[0]) {
+		h.hidden++
+	}
 	return 0, nil
 }
 
@@ -94,8 +100,8 @@ func TestReception(t *testing.T) {
 				told += len(p.RecvDeltas)
 			}
 		}
-		if len(blocks) != 1 || told != 91 {
-			t.Fatalf("got reports %+v, and feedback of %d packets, want one and 91", blocks, told)
+		if len(blocks) != 1 || told != 91 || heard.hidden != 0 {
+			t.Fatalf("got reports %+v, %d of them hidden, and feedback of %d packets, want one and 91", blocks, heard.hidden, told)
 		}
 		got := blocks[0]
 		delay := time.Duration(got.Delay) * time.Second / 65536

@@ -301,6 +301,9 @@ func TestInboxTellsWhatIsWaiting(t *testing.T) {
 	if mine = nil; waiting(nil, &mine) {
 		t.Error("without an inbox something is sure to come")
 	}
+	if err := box.Close(); err != nil { // as Pion does first
+		t.Fatal(err)
+	}
 	boxes.UnbindRemoteStream(&interceptor.StreamInfo{SSRC: 7})
 	if len(boxes.rtp) != 0 {
 		t.Error("the inbox stays after its stream")

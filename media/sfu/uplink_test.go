@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/pion/interceptor"
 	"github.com/pion/rtp"
 	"github.com/pion/srtp/v3"
 	"github.com/pion/transport/v5/packetio"
@@ -150,6 +151,37 @@ func TestUplinkAgain(t *testing.T) {
 	}
 	if missed > 100_000/sampleEvery+1 {
 		t.Errorf("Pion had %d packets of 100000", missed)
+	}
+}
+
+// TestInboxAgain: what a publisher sends on while a track is dropped gets another
+// box before the first is let go; whoever reads the stream next gets that.
+func TestInboxAgain(t *testing.T) {
+	boxes := &inboxes{}
+	if err := boxes.make(packetio.RTPBufferPacket, 7).Close(); err != nil {
+		t.Fatal(err)
+	}
+	next := boxes.make(packetio.RTPBufferPacket, 7)
+	info := &interceptor.StreamInfo{SSRC: 7}
+	boxes.UnbindRemoteStream(info)
+	reader := boxes.BindRemoteStream(info, interceptor.RTPReaderFunc(func(b []byte, a interceptor.Attributes) (int, interceptor.Attributes, error) {
+		n, err := next.Read(b)
+		return n, a, err
+	}))
+	for range 2 {
+		if _, err := next.Write(make([]byte, 12)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var box *inbox
+	if _, a, err := reader.Read(make([]byte, 100), nil); err != nil || !waiting(a, &box) {
+		t.Errorf("a packet that waits is not known of, %v", err)
+	}
+	if err := next.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if boxes.UnbindRemoteStream(info); len(boxes.rtp) != 0 {
+		t.Errorf("%d boxes are kept of streams that are over", len(boxes.rtp))
 	}
 }
 
