@@ -17,6 +17,9 @@ type budget struct {
 	estimator *bwe.Estimator // guarded by mu
 	first     time.Duration  // when a packet went out that the viewer can tell about; 0: none; guarded by mu
 	heard     bool           // feedback came; guarded by mu
+
+	repairs  float64       // bytes that may be sent again now; guarded by mu
+	repaired time.Duration // when that was counted last; guarded by mu
 }
 
 // How long the first feedback may take, and how long nobody wonders that what is
@@ -93,6 +96,33 @@ func (w *wire) roundTrip() time.Duration {
 		return min(max(rtt, leastRoundTrip), mostRoundTrip)
 	}
 	return someRoundTrip
+}
+
+// Of what a path carries, so much may go to what is sent again, and so many seconds
+// of it at once: a full queue loses packets, each of which the viewer asks for again,
+// and what is answered fills the queue. The least lets a few packets through anyway.
+const (
+	repairShare = 0.5
+	repairSpan  = 0.5
+	repairLeast = 6 * 1200.0 // bytes
+)
+
+// repair takes up to so many bytes for what is sent again, as far as the path has
+// room for them; where nothing is known of it, all.
+func (b *budget) repair(bytes int, at time.Duration) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.heard {
+		return true
+	}
+	rate := repairShare * float64(b.estimator.Estimate(at).Rate) / 8
+	b.repairs = min(b.repairs+rate*(at-b.repaired).Seconds(), max(repairSpan*rate, repairLeast))
+	b.repaired = at
+	if b.repairs < float64(bytes) {
+		return false
+	}
+	b.repairs -= float64(bytes)
+	return true
 }
 
 // repeated is what goes to the viewer again, in bits/s, over the last second or

@@ -185,3 +185,29 @@ func TestSoundThatIsNotSent(t *testing.T) {
 		t.Errorf("the picture is %q, want h: 90 of 600 kbit/s are sound", got)
 	}
 }
+
+// TestRepair: what is sent again is a share of what the path carries; a few packets
+// always, and as many as asked for while nothing is known.
+func TestRepair(t *testing.T) {
+	b := newBudget(&Server{})
+	take := func(at time.Duration) (packets int) {
+		for packets < 1000 && b.repair(1200, at) {
+			packets++
+		}
+		return packets
+	}
+	if got := take(time.Second); got != 1000 {
+		t.Errorf("%d packets to a viewer of whom nothing is known", got)
+	}
+	b.estimator, b.heard = bwe.New(bwe.Config{Start: 960_000}), true // 60 kB/s for repairs
+	if got := take(10 * time.Second); got != 25 {
+		t.Errorf("%d packets at once, want half a second's 25", got)
+	}
+	if got := take(10*time.Second + 100*time.Millisecond); got != 5 {
+		t.Errorf("%d packets after 0.1 s, want 5", got)
+	}
+	b.estimator = bwe.New(bwe.Config{Start: 50_000})
+	if got := take(20 * time.Second); got != 6 {
+		t.Errorf("%d packets on a narrow path, want the least, 6", got)
+	}
+}

@@ -73,6 +73,9 @@ func (r *resender) answer(nack *rtcp.TransportLayerNack, now time.Time) {
 				return false
 			}
 			if p, b := f.sent(seq); p != nil && r.due(seq, now, roundTrip) {
+				if w := f.wire; w.budget != nil && !w.budget.repair(len(p.Payload)+overhead, w.srv.clock(now)) {
+					return false
+				}
 				r.tokens--
 				r.send(out, p, b, seq)
 				f.wire.again.Add(uint64(len(p.Payload) + overhead))
