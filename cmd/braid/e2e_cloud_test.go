@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -162,4 +163,40 @@ func meanOf(p picture) int {
 		sum += int(y)
 	}
 	return sum / max(1, len(p.Y))
+}
+
+// A cloud recording outlives the server: what was recorded before the kill is a
+// whole file, and with its user it goes on.
+func TestCloudRecordingSurvivesAKill(t *testing.T) {
+	type object = map[string]any
+	ann := clip{ID: 13, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 440}
+	p := newProcess(t, "")
+	p.start()
+	p.publish("room", "ann", ann.make(t), ann.FPS, "h264")
+	task := p.call("StartRtcCloudRecording", object{"ChannelId": "room", "RecordParams": object{"RecordMode": 0},
+		"SubscribeParams": object{"SubscribeUserIdList": []object{{"UserId": "ann"}}},
+		"StorageParams": object{"StorageType": 1, "OSSParams": object{"OSSBucket": "local", "OSSEndpoint": "-"},
+			"FileInfo": []object{{"Format": "MP4", "FilePathPrefix": []string{"meetings"}}}}})["TaskId"].(string)
+	written := func() {
+		t.Helper()
+		eventually(t, 40*time.Second, "a file is written", func() (bool, string) {
+			files := p.recordedFiles("state=open&template=cloud:" + task)
+			if len(files) != 1 {
+				return false, fmt.Sprint(len(files), " files")
+			}
+			info, err := os.Stat(filepath.Join(p.data, "media", "recordings", files[0].Name))
+			return err == nil && info.Size() > 200_000, fmt.Sprint(err)
+		})
+	}
+	written()
+	p.end(syscall.SIGKILL)
+	p.start()
+	if status, files := p.cloudFiles(task); status != "RUNNING" || len(files) != 1 {
+		t.Errorf("after the kill: %s %v", status, files)
+	}
+	p.publish("room", "ann", ann.make(t), ann.FPS, "h264")
+	written()
+	if all := p.stopped(task, 2); len(all) != 2 {
+		t.Errorf("got %v", all)
+	}
 }
