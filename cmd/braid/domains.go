@@ -69,7 +69,8 @@ func (d *domains) all(ctx context.Context) (*domainSet, error) {
 	if d.set != nil && !d.read.IsZero() && d.now().Sub(d.read) < domainsAge {
 		return d.set, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, readWithin)
+	// What is read holds for all: who goes away while it is must not keep a key alive.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readWithin)
 	defer cancel()
 	var rows []store.Domain
 	err := d.db.View(ctx, func(tx *store.Tx) error {

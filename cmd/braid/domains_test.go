@@ -129,6 +129,24 @@ func TestDomainsAreReadAnew(t *testing.T) {
 	if got := domain(); got != "" {
 		t.Errorf("at once, without being told: %q", got)
 	}
+	d.changed()
+	away, cancel := context.WithCancel(t.Context())
+	cancel()
+	if g, err := d.access(away, origin.Request{Host: "a.example.com"}); err != nil || g.Domain != "a.example.com" {
+		t.Errorf("told, and asked by somebody who has gone away: %q, %v", g.Domain, err)
+	}
+	update := func(f func(*store.Tx) error) {
+		t.Helper()
+		if err := db.Update(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(func(tx *store.Tx) error { return tx.DeleteDomain("a.example.com") })
+	now = now.Add(domainsAge)
+	if got := domain(); got != "" {
+		t.Errorf("deleted, after a while: %q", got)
+	}
+	update(func(tx *store.Tx) error { return tx.CreateDomain(&store.Domain{Name: "a.example.com"}) })
 	now = now.Add(domainsAge)
 	if got := domain(); got != "a.example.com" {
 		t.Errorf("after a while: %q", got)
