@@ -34,6 +34,7 @@ const (
 type destination struct {
 	standing
 	since time.Time // of the first try without media, or of the end of a session that had none
+	tried time.Time // when the newest try began
 	live  time.Time // since when media flow; zero: they do not
 	short int       // sessions in a row whose media did not flow for healthyAfter
 }
@@ -45,7 +46,10 @@ type destination struct {
 func (d destination) next(s PushState) (destination, event.Type) {
 	code, _ := codeOf(s.Reason)
 	final := code == CodeRejected || code == CodeForbidden || code == CodeURL
-	if s.Phase == PhaseWaiting {
+	switch s.Phase {
+	case PhaseConnecting:
+		d.tried = s.Since
+	case PhaseWaiting:
 		switch lasted := s.Since.Sub(d.live); {
 		case d.live.IsZero():
 		case lasted < healthyAfter:
@@ -54,7 +58,7 @@ func (d destination) next(s PushState) (destination, event.Type) {
 			d.short = 0
 		}
 		d.live = time.Time{}
-		if d.standing != playing && !s.Reached.Before(d.since) && s.Since.Sub(s.Reached) >= healthyAfter {
+		if d.standing != playing && !s.Reached.Before(d.tried) && s.Since.Sub(s.Reached) >= healthyAfter {
 			d.since = s.Since // it was there until now, with nothing to send
 		}
 	}

@@ -54,6 +54,7 @@ func TestReportTells(t *testing.T) {
 		{"lost, back without media for long, lost for good", "connecting@0 live@1 waiting:lost@100 connecting@101 reached@101 waiting:lost@4000 connecting@4001 waiting:refused@4029 connecting@4030 waiting:refused@4031",
 			"Playing/a Reconnecting/a:204 Failed/a:201"},
 		{"nothing to send for long, then lost", "connecting@0 reached@0 waiting:lost@4000 connecting@4001 live@4002", "Playing/a"},
+		{"reached for a second, then not there for 30 s", "connecting@0 reached@0 waiting:lost@1 connecting@2 waiting:refused@15 connecting@16 waiting:refused@29 connecting@30 waiting:refused@31", "Failed/a:201"},
 		{"closed at once, each time", "connecting@0 reached@0 waiting:lost@1 connecting@15 reached@15 waiting:lost@16 connecting@31 reached@31 waiting:lost@32", "Failed/a:204"},
 		{"taken and closed, time and again, then for good", "connecting@0 live@1 waiting:lost@2 connecting@3 live@3 waiting:lost@4 connecting@6 live@6 waiting:lost@7 connecting@11 live@11 waiting:lost@12 " +
 			"connecting@30 live@30 waiting:lost@36 connecting@50 live@50 waiting:lost@51 connecting@60 live@60 held@70 waiting:lost@100 connecting@101 live@101",
