@@ -7,9 +7,12 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// mostBuckets is how many names Buckets remembers; the least used of some are
-// forgotten.
-const mostBuckets = 10_000
+// mostBuckets is how many names Buckets remembers, and someBuckets how many are
+// left when some were forgotten.
+const (
+	mostBuckets = 10_000
+	someBuckets = mostBuckets * 9 / 10
+)
 
 // Buckets are token buckets by name: each takes Burst at once, and one more every
 // Every after that. They are in memory alone.
@@ -52,20 +55,16 @@ func (b *Buckets) Fill(name string) {
 	delete(b.all, name)
 }
 
-// forgetLocked makes room: buckets that are full again say nothing; when all say
-// something, a tenth goes, those first that come first.
+// forgetLocked makes room: buckets that are full again say nothing; when too few
+// are, any go. It looks at all, so the room it makes has to last.
 func (b *Buckets) forgetLocked(now time.Time) {
 	for name, l := range b.all {
 		if l.TokensAt(now) >= float64(b.burst) {
 			delete(b.all, name)
 		}
 	}
-	if len(b.all) < mostBuckets {
-		return
-	}
-	left := mostBuckets / 10
 	for name := range b.all {
-		if left--; left < 0 {
+		if len(b.all) <= someBuckets {
 			return
 		}
 		delete(b.all, name)

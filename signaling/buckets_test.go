@@ -50,3 +50,18 @@ func TestBucketsAreBounded(t *testing.T) {
 		t.Error("one that is in use was forgotten before those that are not")
 	}
 }
+
+// Making room is work for all that are remembered: it makes enough for long.
+func TestBucketsMakeRoomSeldom(t *testing.T) {
+	now := time.Date(2026, 11, 22, 13, 0, 0, 0, time.UTC)
+	b := NewBuckets(5*time.Second, 20)
+	b.Take("early", now)
+	now = now.Add(4 * time.Second)
+	for i := range mostBuckets - 1 {
+		b.Take(strconv.Itoa(i), now)
+	}
+	b.Take("one more", now.Add(time.Second)) // one alone is full again
+	if n := len(b.all); n > mostBuckets*9/10+1 {
+		t.Errorf("%d are remembered after room was made, of at most %d", n, mostBuckets)
+	}
+}
