@@ -14,18 +14,16 @@ import (
 )
 
 const (
-	silence      = 5 * time.Second // without a packet, or without progress: libsrt's SRTO_PEERIDLETIMEO
-	keepAlive    = time.Second     // without a packet of ours (section 3.2.3)
-	tickTime     = 50 * time.Millisecond
-	farewells    = 3                       // nobody confirms one
-	lingerTime   = 1200 * time.Millisecond // when the session ends, at most
-	flightBytes  = 4 << 20                 // unacknowledged, at most
-	leastAge     = 100 * time.Millisecond  // listeners acknowledge each 10 ms
-	resendMost   = 64                      // packets at once
-	resendAlone  = 200 * time.Millisecond  // the last packet, when nobody noticed that it was lost
-	burstPackets = 32                      // then a rest: a key frame at once fills small buffers on its way
-	burstRest    = 2 * time.Millisecond    // 170 Mbit/s
-	maxPackets   = 1 << 30                 // with one key: its counter has 31 bits (section 6.1.2)
+	silence     = 5 * time.Second // without a packet, or without progress: libsrt's SRTO_PEERIDLETIMEO
+	keepAlive   = time.Second     // without a packet of ours (section 3.2.3)
+	tickTime    = 50 * time.Millisecond
+	farewells   = 3                       // nobody confirms one
+	lingerTime  = 1200 * time.Millisecond // when the session ends, at most
+	flightBytes = 4 << 20                 // unacknowledged, at most
+	leastAge    = 100 * time.Millisecond  // listeners acknowledge each 10 ms
+	resendMost  = 64                      // packets at once
+	resendAlone = 200 * time.Millisecond  // the last packet, when nobody noticed that it was lost
+	maxPackets  = 1 << 30                 // with one key: its counter has 31 bits (section 6.1.2)
 
 	retransmitted = 1 << 2 // R, in the fifth byte of a data packet (section 3.1)
 	evenKey       = 1 << 3 // KK

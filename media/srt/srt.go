@@ -70,7 +70,8 @@ type target struct {
 // bytes of key. latency: 20 to 8000 milliseconds, as libsrt's own programs take it
 // (ffmpeg's is in microseconds); 500 by default, and the listener may ask for more.
 // mode=caller, transtype=live and pkt_size=1316 are what happens anyway. The error
-// names the parameter and its limit, and never holds the URL or a value.
+// names the parameter and its limit, or its place when it is not known, and never
+// holds a part of the URL.
 func CheckURL(rawURL string) error {
 	_, err := parseURL(rawURL)
 	return err
@@ -96,16 +97,18 @@ func parseURL(raw string) (*target, error) {
 		return nil, errors.New("srt: the URL needs a port from 1 to 65535")
 	}
 	t := &target{addr: net.JoinHostPort(u.Hostname(), u.Port()), latency: defaultLatency}
-	for pair := range strings.SplitSeq(query, "&") {
+	for i, pair := range strings.Split(query, "&") { // no more than maxURL
 		if pair == "" {
 			continue
 		}
 		key, value, _ := strings.Cut(pair, "=")
 		value, err := url.PathUnescape(value) // a + is a +
 		if err != nil {
-			return nil, fmt.Errorf("srt: the parameter %.20q is not percent-encoded as it should be", key)
+			return nil, fmt.Errorf("srt: parameter %d is not percent-encoded as it should be", i+1)
 		}
-		if err := t.set(key, value); err != nil {
+		if err := t.set(key, value); errors.Is(err, errUnknown) {
+			return nil, fmt.Errorf("srt: parameter %d is not known: streamid, passphrase, pbkeylen and latency are, and an & in a value is %%26", i+1)
+		} else if err != nil {
 			return nil, err
 		}
 	}
@@ -114,6 +117,10 @@ func parseURL(raw string) (*target, error) {
 	}
 	return t, nil
 }
+
+// errUnknown is of a parameter whose name is not repeated: it may be the rest of a
+// passphrase.
+var errUnknown = errors.New("not known")
 
 func (t *target) set(key, value string) error {
 	n, err := strconv.Atoi(value)
@@ -151,7 +158,7 @@ func (t *target) set(key, value string) error {
 			return fmt.Errorf("srt: pkt_size must be %d", payloadSize)
 		}
 	default:
-		return fmt.Errorf("srt: the parameter %.20q is not known: streamid, passphrase, pbkeylen and latency are", key)
+		return errUnknown
 	}
 	return nil
 }

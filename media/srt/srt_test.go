@@ -47,6 +47,8 @@ var urls = []struct {
 	{"srt://h:9?transtype=file", "live", target{}, "***"},
 	{"srt://h:9?pkt_size=1400", "1316", target{}, "***"},
 	{"srt://h:9?secret=" + secret, "not known", target{}, "***"},
+	{"srt://h:9?latency=20&passphrase=0123456789&" + secret, "parameter 3 is not known", target{}, "***"}, // an & of the passphrase, as it is
+	{"srt://h:9?passphrase=0123456789&" + secret + "=%zz", "parameter 2 is not percent-encoded", target{}, "***"},
 	{"srt://h:9?streamid=" + secret + strings.Repeat("x", maxURL), "4096", target{}, "***"},
 }
 
