@@ -2,7 +2,9 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"braid/media"
@@ -10,9 +12,12 @@ import (
 )
 
 // keyFrame is the newest key frame of the stream, or the next one, and when it
-// arrived. io.EOF and media.ErrNotFound: the stream has ended.
+// arrived. It fails with errEnded when the stream has.
 func (j *job) keyFrame(ctx context.Context) (au *media.AccessUnit, arrived time.Time, err error) {
 	v, err := j.Tap()
+	if errors.Is(err, media.ErrNotFound) {
+		return nil, time.Time{}, errEnded
+	}
 	if err != nil {
 		return nil, time.Time{}, err
 	}
@@ -22,6 +27,9 @@ func (j *job) keyFrame(ctx context.Context) (au *media.AccessUnit, arrived time.
 		tags, err := v.Next(ctx)
 		if ctx.Err() == context.DeadlineExceeded {
 			return nil, time.Time{}, fmt.Errorf("no key frame comes, only sound perhaps")
+		}
+		if errors.Is(err, io.EOF) {
+			return nil, time.Time{}, errEnded
 		}
 		if err != nil {
 			return nil, time.Time{}, err

@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
@@ -97,7 +96,7 @@ func Run(ctx context.Context, c Config) error {
 	for {
 		err := j.take(ctx)
 		switch {
-		case ctx.Err() != nil, errors.Is(err, media.ErrNotFound), errors.Is(err, io.EOF):
+		case ctx.Err() != nil, errors.Is(err, errEnded):
 			return nil
 		case err != nil:
 			j.fail(err)
@@ -120,6 +119,10 @@ type job struct {
 	last   time.Time // when the last picture's key frame arrived
 	failed bool      // and told
 }
+
+// errEnded says that the stream has; a storage may have io.EOF and media.ErrNotFound
+// of its own.
+var errEnded = errors.New("snapshot: the stream has ended")
 
 // putWithin is how long a storage may take for a picture.
 const putWithin = 30 * time.Second
