@@ -267,6 +267,21 @@ var simCases = []simCase{
 			v.least("layer kbit/s", mean(f[0].between(5, 120), sending)/1000, 300)
 			v.most("queue p95 ms", ms(worst95(f[0].between(5, 120))), 200)
 		}},
+	{name: "layers, receiver stalls for 0.3 s each 15 s", seconds: 60, plain: true,
+		build: func() ([]*flow, func(time.Duration)) {
+			l := wired(func(at time.Duration) float64 {
+				if at > 10*time.Second && at%(15*time.Second) < 300*time.Millisecond {
+					return 20e3
+				}
+				return 5e6
+			})
+			l.limit = time.Second
+			return []*flow{{layers: []int{600_000, 1_500_000}, path: l}}, nil
+		},
+		judge: func(f []*flow, v *findings) {
+			v.least("least estimate 3 s after, kbit/s", min(mean(f[0].between(18.5, 19.5), estimate), mean(f[0].between(33.5, 34.5), estimate), mean(f[0].between(48.5, 49.5), estimate))/1000, 550)
+			v.least("estimate, kbit/s", mean(f[0].between(10, 60), estimate)/1000, 800)
+		}},
 	layersLoss("layers, 5 % random loss", random(.05), 500_000),
 	layersLoss("layers, 10 % random loss", random(.10), 500_000),
 	layersLoss("layers, 5 % random loss, large", random(.05), 1_500_000),

@@ -263,7 +263,7 @@ func (e *Estimator) cut(at time.Duration, sharp bool) {
 	arrives := e.acked.full()
 	least := min(max(e.rtt, cutLeast), cutMost)
 	if sharp {
-		arrives, least = e.acked.newest(), cutLeast
+		arrives, least = max(e.acked.newest(), sharpKeeps*e.acked.mean), cutLeast
 		e.control.drainAt = at
 	}
 	e.control.cut(at, arrives/(1-e.loss.accepted), least)

@@ -19,12 +19,15 @@ const (
 	growBack    = 2.5             // a second, back to backTo of what was before others took the link for a moment (ours)
 	backTo      = 0.7
 	backAfter   = time.Second     // without any queue
+	provenAfter = time.Second     // without any queue what arrives fits, also when it is more than was thought (ours):
+	proven      = 0.7             // of it; a smallest layer is sent whatever the estimate
 	episode     = 3 * time.Second // cuts that are nearer to each other are of one cause
 	packetBits  = 1200 * 8.0
 	cutLeast    = 100 * time.Millisecond // between two cuts: the first has to show
 	cutMost     = 300 * time.Millisecond
 	idleShare   = 0.7         // of the estimate sent: below it the rate is the application's
 	sharpShare  = 1.3         // ours: sent this much more than arrives, the link has shrunk; it is not others who fill it
+	sharpKeeps  = 0.15        // of what arrived before, whatever arrived last: a receiver that stalls is no link
 	sharpAfter  = time.Second // until then the rate sent still has in it what was sent before
 	drainFrom   = 60 * time.Millisecond
 	drainLeast  = 0.3             // ours: a queue of some 100 ms is emptied in a second, not in five
@@ -75,6 +78,9 @@ func (c *control) grow(at time.Duration, arrives float64, rtt time.Duration, cle
 	}
 	if c.rate < backTo*c.peak && at-max(c.dirty, c.cutAt) > backAfter {
 		to = max(to, min(c.rate*math.Pow(growBack, dt), backTo*c.peak))
+	}
+	if at-max(c.dirty, c.cutAt) > provenAfter {
+		to = max(to, proven*arrives)
 	}
 	c.rate = max(c.rate, min(to, growMost*arrives+growBeside))
 }
