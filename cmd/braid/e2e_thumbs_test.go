@@ -52,7 +52,6 @@ func (s *braidServer) jpegOf(path string, ok func(image.Image) bool) image.Image
 // TestThumbnailsOfAll: what users send in each codec, and what a mix makes of them,
 // can be seen as JPEG files.
 func TestThumbnailsOfAll(t *testing.T) {
-	t.Parallel()
 	s := startBraid(t)
 	s.rest("PUT", "/v1/applications/e2e/relay", map[string]any{"enabled": true, "mix": true}, nil, "If-Match", "*")
 	colours := map[string]int{"anna": 5, "ben": 6}
@@ -75,7 +74,6 @@ func TestThumbnailsOfAll(t *testing.T) {
 // TestLatestPicture: the newest snapshot of a stream is beside it, as a page shows it
 // before it plays, and is not sent again while it is the same.
 func TestLatestPicture(t *testing.T) {
-	t.Parallel()
 	s := startBraid(t)
 	s.rest("POST", "/v1/applications/"+testApp+"/templates", map[string]any{"id": "shot", "kind": "snapshot", "snapshot": map[string]any{"interval_seconds": 10}}, nil)
 	pushed := pushTestPicture(t, s.rtmp+"/cam", 8)

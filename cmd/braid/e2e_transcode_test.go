@@ -103,7 +103,6 @@ func (s *braidServer) pushSizes() {
 // at the source's times, its sound byte by byte, its SEI; and the master playlist leads
 // to them.
 func TestTranscode(t *testing.T) {
-	t.Parallel()
 	s := startBraid(t)
 	s.pushSizes()
 	files := make(map[string]string)
