@@ -359,14 +359,17 @@ func (s *server) runDurable() (end func()) {
 	wg.Go(func() { s.recorder.run(ctx) })
 	wg.Go(func() { s.callbacks.Run(ctx) })
 	wg.Go(func() { metering.run(ctx) })
-	wg.Go(func() { s.recordings.Run(ctx) })
-	var jobs sync.WaitGroup
+	var jobs, files sync.WaitGroup
+	filesCtx, endFiles := context.WithCancel(context.Background())
+	files.Go(func() { s.recordings.Run(filesCtx) })
 	jobsCtx, endJobs := context.WithCancel(context.Background())
 	jobs.Go(func() { s.studio.run(jobsCtx) })
 	jobs.Go(func() { s.cloud.run(jobsCtx) })
 	return func() {
 		endJobs()
 		jobs.Wait() // what they tell at their end is recorded
+		endFiles()
+		files.Wait() // so are the files that were told: the index notes that they were
 		cancel()
 		wg.Wait()
 	}
