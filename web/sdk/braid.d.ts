@@ -107,7 +107,7 @@ export interface CameraOptions extends PublishOptions {
   /**
    * Sends the picture in layers (rids q, h, f: quarter, half, full size; no quarter under 960 pixels, no half under 480),
    * so that each viewer gets what fits its element and its network; those that nobody takes rest. Default true with VP8
-   * and H.264. maxBitrate is that of the full one; default 1.5 Mbit/s for 720p, 0.45 for 360p, 3 for 1080p.
+   * and H.264. maxBitrate is that of the full one, the others take what their size needs at most; default 1.5 Mbit/s for 720p, 0.45 for 360p, 3 for 1080p.
    */
   simulcast?: boolean;
 }

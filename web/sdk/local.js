@@ -192,13 +192,15 @@ const enough = (width, height) => Math.round(1500 * (width * height / (1280 * 72
 
 /**
  * The layers of a camera's picture, the smallest first, so that a weak uplink starves the large one: full, half and
- * quarter size; none that would be under 240 pixels wide: nobody has elements so small.
+ * quarter size; none that would be under 240 pixels wide: nobody has elements so small. Smaller ones never take more than
+ * their size needs, however much the full one may: they are there for paths that carry little.
  * @param {{width?: number, height?: number}} size of the picture @param {number} [maxBitrate] of the full one
  */
 export function layers({ width = 1280, height = 720 }, maxBitrate = enough(width, height)) {
   const large = Math.max(width, height);
   if (large < 480) return [{ maxBitrate }];
+  const share = maxBitrate / enough(width, height);
   return [{ rid: 'q', by: 4 }, { rid: 'h', by: 2 }, { rid: 'f', by: 1 }].filter(({ by }) => large / by >= 240).map(({ rid, by }) => ({
-    rid, scaleResolutionDownBy: by, maxBitrate: Math.round(maxBitrate * enough(width / by, height / by) / enough(width, height)),
+    rid, scaleResolutionDownBy: by, maxBitrate: by === 1 ? maxBitrate : Math.round(enough(width / by, height / by) * Math.min(1, share)),
   }));
 }

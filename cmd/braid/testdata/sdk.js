@@ -237,6 +237,7 @@ const cases = {
     check('unknown', of({}), of({ width: 1280, height: 720 }));
     check('upright', of({ width: 720, height: 1280 }), of({ width: 1280, height: 720 }));
     check('360p', of({ width: 640, height: 360 }), 'h /2 134, f /1 449');
+    check('large', of({ width: 1280, height: 720 }, 6_000_000), 'q /4 134, h /2 449, f /1 6000');
     check('bounded', of({ width: 640, height: 360 }, 300_000), 'h /2 89.532, f /1 300');
     check('small', of({ width: 320, height: 240 }), ' /1 173');
   },
