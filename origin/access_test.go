@@ -129,6 +129,11 @@ func TestSessions(t *testing.T) {
 	if s.resume(id, "live", "cam", gold, true) {
 		t.Error("an idle session goes on")
 	}
+	late, _ := s.open("live", "cam", false, now)
+	s.all[late].used = now.Add(-sessionUnused - time.Second)
+	if s.resume(late, "live", "cam", gold, true) {
+		t.Error("a session goes on that nobody came back with")
+	}
 	s.next = time.Time{}
 	if s.open("live", "cam", false, now); len(s.all) != 1 {
 		t.Errorf("%d sessions are kept, one is in use", len(s.all))
@@ -138,6 +143,9 @@ func TestSessions(t *testing.T) {
 	}
 	if _, ok := s.open("live", "cam", false, now); ok {
 		t.Errorf("session %d is opened", maxSessions+1)
+	}
+	if _, ok := s.open("live", "cam", false, now.Add(sessionUnused+time.Second)); !ok {
+		t.Error("those that nobody came back with keep their places")
 	}
 }
 

@@ -21,6 +21,11 @@ const (
 	// A session ends when nothing of a stream on air was asked for so long: players
 	// ask for the playlist each target duration, and a paused one may begin anew.
 	sessionIdle = 5 * time.Minute
+	// One that nobody has come back with ends sooner: a client that throws away what
+	// it gets, again and again, does not take the others' places.
+	sessionUnused = 30 * time.Second
+	// Idle ones are looked for so often when there is no place left.
+	sessionSweep = time.Second
 	// maxSessions bounds what remembering them costs, to some 20 MB.
 	maxSessions = 100_000
 )
@@ -32,6 +37,8 @@ type sessions struct {
 	mu   sync.Mutex
 	all  map[string]*session
 	next time.Time // when idle ones are looked for
+
+	swept time.Time // when they were
 }
 
 type session struct {
@@ -42,17 +49,26 @@ type session struct {
 	used      time.Time
 }
 
+// over tells whether a session has ended.
+func (s *session) over(now time.Time) bool {
+	idle := sessionUnused
+	if s.bound {
+		idle = sessionIdle
+	}
+	return now.Sub(s.used) > idle
+}
+
 // open makes a session; ok is false when there are too many.
 func (s *sessions) open(app, name string, master bool, now time.Time) (id string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now.After(s.next) || len(s.all) >= maxSessions {
+	if now.After(s.next) || len(s.all) >= maxSessions && now.Sub(s.swept) >= sessionSweep {
 		for id, one := range s.all {
-			if now.Sub(one.used) > sessionIdle {
+			if one.over(now) {
 				delete(s.all, id)
 			}
 		}
-		s.next = now.Add(time.Minute)
+		s.next, s.swept = now.Add(time.Minute), now
 	}
 	if len(s.all) >= maxSessions {
 		return "", false
@@ -72,7 +88,7 @@ func (s *sessions) resume(id, app, name string, of owner, onAir bool) bool {
 	defer s.mu.Unlock()
 	one, now := s.all[id], time.Now()
 	switch {
-	case one == nil || now.Sub(one.used) > sessionIdle:
+	case one == nil || one.over(now):
 		return false
 	case one.app != app || one.name != name && !(one.master && rendition(one.name, name)):
 		return false
