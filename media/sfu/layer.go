@@ -163,9 +163,14 @@ func (l *layer) askForKeyFrames(ask func()) {
 	}
 }
 
+// packetReader is a *webrtc.TrackRemote.
+type packetReader interface {
+	Read(b []byte) (n int, attrs interceptor.Attributes, err error)
+}
+
 // read takes the stream's packets until its connection closes. What is waiting
 // goes on together.
-func (l *layer) read(remote *webrtc.TrackRemote, levelID uint8, again func(lost []uint16)) {
+func (l *layer) read(remote packetReader, levelID uint8, again func(lost []uint16)) {
 	buf := make([]byte, maxPacket+500)
 	in := intake{codec: l.track.codec, levelID: levelID}
 	burst := make([]*media.Packet, 0, maxBurst)
@@ -187,7 +192,8 @@ func (l *layer) read(remote *webrtc.TrackRemote, levelID uint8, again func(lost 
 		} else { // one packet that Pion cannot place, or too long for buf
 			bad++
 		}
-		if len(burst) > 0 && (err != nil || len(burst) >= maxBurst || !waiting(attrs, &box)) {
+		more := waiting(attrs, &box) // of each packet: the first brings the box, whether it goes on or not
+		if len(burst) > 0 && (err != nil || len(burst) >= maxBurst || !more) {
 			l.deliver(burst...)
 			clear(burst)
 			burst = burst[:0]

@@ -2,12 +2,15 @@ package sfu
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pion/interceptor"
 	"github.com/pion/rtp"
+	"github.com/pion/transport/v5/packetio"
 	"github.com/pion/webrtc/v4"
 
 	"braid/media"
@@ -419,5 +422,53 @@ func TestAttachAs(t *testing.T) {
 		if l.takers.Load() != 0 {
 			t.Errorf("layer %d is taken", i)
 		}
+	}
+}
+
+// readerFunc implements packetReader.
+type readerFunc func(b []byte) (int, interceptor.Attributes, error)
+
+func (f readerFunc) Read(b []byte) (int, interceptor.Attributes, error) { return f(b) }
+
+// TestReadTogether: what waits goes on together also when the stream's first packet
+// goes nowhere, as of a layer that is not on the track's time yet, or by an error.
+func TestReadTogether(t *testing.T) {
+	for name, first := range map[string]error{"no use": nil, "an error": io.ErrShortBuffer} {
+		t.Run(name, func(t *testing.T) {
+			l := newTrack(codec{name: media.Opus, payload: 111}).layers[0]
+			l.begin()
+			var order []string
+			for _, who := range []string{"a", "b"} {
+				l.attach(receiverFunc(func(p *media.Packet) { order = append(order, fmt.Sprint(who, p.Payload[0])) }))
+			}
+			box := &inbox{Buffer: packetio.NewBuffer()}
+			for n := range 4 {
+				h := rtp.Header{Version: 2, PayloadType: 111, SequenceNumber: uint16(n)}
+				if n == 0 {
+					h.PayloadType = 1 // not the track's
+				}
+				b, err := (&rtp.Packet{Header: h, Payload: []byte{byte(n)}}).Marshal()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := box.Write(b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := box.Close(); err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			l.read(readerFunc(func(b []byte) (int, interceptor.Attributes, error) {
+				size, err := box.Read(b)
+				if n++; n == 1 {
+					return size, interceptor.Attributes{boxKey{}: box}, first
+				}
+				return size, nil, err
+			}), 0, func([]uint16) {})
+			if got := strings.Join(order, " "); got != "a1 a2 a3 b1 b2 b3" {
+				t.Errorf("got %s", got)
+			}
+		})
 	}
 }
