@@ -41,14 +41,14 @@ export function Addresses({ domain, app, stream, onair, sizes }) {
     return { ...urls, closed: !domain && !urls.expires && await refused(urls.play, signal) };
   }, [domain, app, stream]);
   const again = html`<${Button} icon="refresh" busy=${load.loading} onclick=${load.reload}>${t('Sign anew')}<//>`;
-  return html`<${Loaded} load=${load}>${({ ingest, play, expires, closed }) => html`
+  return html`<div class="addresses"><${Loaded} load=${load}>${({ ingest, play, expires, closed }) => html`
     <dl class="facts">
       ${!onair && html`<dt>${t('Ingest')}</dt><dd><${Copy} text=${ingest} /></dd>`}
       ${watched({ ingest, play, expires, onair, sizes }).map((url) => html`<dt>${t('Play, {protocol}', { protocol: protocol(url) })}</dt><dd><${Copy} text=${url} /></dd>`)}
     </dl>
     ${closed ? html`<${Note} kind="warn">${t('The server refuses these addresses: a streaming domain has a key, so hosts of no domain are closed. origin.auth_key in the config signs them, origin.open opens them.')}<//>`
       : expires ? html`<${Expiry} of=${expires} /><div>${again}</div>` : html`<p class="hint">${t('They are not signed: there is no key.')}</p>`}
-    ${!play.length && html`<p class="hint">${t('The domain has no address for players.')}</p>`}`}<//>`;
+    ${!play.length && html`<p class="hint">${t('The domain has no address for players.')}</p>`}`}<//></div>`;
 }
 
 /** Addresses that play the stream; one that is not signed can be written here, too. */
