@@ -178,9 +178,10 @@ func (c *cutter) addPicture(t *origin.Tag, s *sample, au *media.AccessUnit) {
 	case c.file.video == nil || !c.file.video.equal(v): // it belongs to the next file
 		return
 	}
+	joins := c.file.video == nil // its fragment has to have it
 	c.file.video = v
 	c.video.close(s, time.Second/90000)
-	if span := s.dts - c.begin; s.key && span >= fragmentLeast || c.full(span) {
+	if span := s.dts - c.begin; !joins && (s.key && span >= fragmentLeast || c.full(span)) {
 		c.flush(s.dts)
 	}
 	if !c.in { // it could not be written
