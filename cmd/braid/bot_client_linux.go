@@ -53,8 +53,9 @@ type botClient struct {
 	in, out *srtp.Context
 	ssrc    uint32 // of audio; video has the next one
 	streams []*botStream
-	arrived botArrivals // owned by the loop
-	dead    atomic.Bool // the server ended the session
+	arrived botArrivals        // owned by the loop
+	control func(plain []byte) // is given the server's RTCP in the loop's thread; nil: it is left unread
+	dead    atomic.Bool        // the server ended the session
 }
 
 const (

@@ -47,9 +47,12 @@ type botLoad struct {
 
 // bot is the subcommand.
 func bot(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) > 0 && args[0] == "publish" {
+		return runBotPublish(ctx, args[1:], stdout, stderr)
+	}
 	if len(args) == 0 || args[0] != "load" {
-		fmt.Fprint(stderr, botUsage)
-		return errors.New("bot: the one thing it does is load: braid bot load --help")
+		fmt.Fprint(stderr, botPublishUsage, botUsage)
+		return errors.New("bot: it publishes or loads: braid bot publish --help, braid bot load --help")
 	}
 	var o botLoad
 	flags := flag.NewFlagSet("braid bot load", flag.ContinueOnError)

@@ -234,6 +234,10 @@ func (l *botLoop) take(c *botClient, b []byte, hdr *unix.Msghdr, control []byte)
 		}
 	case b[0]&0xc0 == 0x80 && (b[1] < 192 || b[1] > 223):
 		l.count(c, b, hdr, control)
+	case b[0]&0xc0 == 0x80 && c.control != nil && c.in != nil:
+		if plain, err := c.in.DecryptRTCP(nil, b, nil); err == nil {
+			c.control(plain)
+		}
 	}
 }
 

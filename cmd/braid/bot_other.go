@@ -9,5 +9,5 @@ import (
 )
 
 func bot(context.Context, []string, io.Writer, io.Writer) error {
-	return errors.New("bot: the load generator needs Linux (recvmmsg, timerfd, /proc)")
+	return errors.New("bot: it needs Linux (recvmmsg, timerfd, /proc)")
 }

@@ -22,6 +22,7 @@ const usage = `braid is a real-time media server.
   braid admin                         a link for the first administrator, a forgotten password
   braid backup FOLDER                 copies the database, while the server runs or not
   braid doctor                        says in words what works and what does not
+  braid bot publish                   publishes a test picture with a clock and beeps, or a file
   braid bot load                      loads a server with publishers and watchers, and measures it
   braid version                       prints the version
 
