@@ -10,13 +10,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
 
+	"braid/media"
 	"braid/store"
 )
 
@@ -149,8 +149,6 @@ func readConfig(name string) (config, error) {
 	return c, nil
 }
 
-var idForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
 func (c *config) check() error {
 	for _, l := range []struct{ field, addr string }{
 		{"http.listen", c.HTTP.Listen}, {"rtmp.listen", c.RTMP.Listen}, {"media.listen", c.Media.Listen},
@@ -188,7 +186,7 @@ func (c *config) check() error {
 	}
 	for i, a := range c.Applications {
 		switch {
-		case !idForm.MatchString(a.ID):
+		case !media.IsID(a.ID, media.MaxID):
 			return fmt.Errorf("applications[%d].id: %q is not 1 to 64 characters of A-Za-z0-9_-", i, a.ID)
 		case a.Key == "":
 			return fmt.Errorf("applications[%d].key: is needed", i)
