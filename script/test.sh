@@ -3,7 +3,7 @@
 # and why. The full log stays in bin/test.log.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-timeout=${TIMEOUT:-20m}
+timeout=${TIMEOUT:-40m}
 log=bin/test.log
 mkdir -p bin
 : >"$log"
