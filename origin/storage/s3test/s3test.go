@@ -33,19 +33,24 @@ const (
 	region = "eu-test-1"
 )
 
+// build makes the program in the user's cache directory, in place of the last one.
 var build = sync.OnceValues(func() (string, error) {
 	_, here, _, _ := runtime.Caller(0)
-	dir, err := os.MkdirTemp("", "braid-s3-")
+	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
 	}
-	program := filepath.Join(dir, "versitygw")
-	cmd := exec.Command("go", "build", "-o", program, "github.com/versity/versitygw/cmd/versitygw")
+	program := filepath.Join(cache, "braid-test", "versitygw")
+	if err := os.MkdirAll(filepath.Dir(program), 0o755); err != nil {
+		return "", err
+	}
+	next := fmt.Sprint(program, ".", os.Getpid()) // other tests may run the last one
+	cmd := exec.Command("go", "build", "-o", next, "github.com/versity/versitygw/cmd/versitygw")
 	cmd.Dir = filepath.Join(filepath.Dir(here), "../../../testdata/s3")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the S3 server: %w\n%s", err, out)
 	}
-	return program, nil
+	return program, os.Rename(next, program)
 })
 
 // New prepares a server that does not run yet. It is skipped in -short: the first
