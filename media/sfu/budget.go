@@ -103,8 +103,9 @@ func (w *wire) roundTrip() time.Duration {
 // and what is answered fills the queue. The least lets a few packets through anyway.
 const (
 	repairShare = 0.5
-	repairSpan  = 0.5
+	repairSpan  = 1.0
 	repairLeast = 6 * 1200.0 // bytes
+	repairQueue = 60 * time.Millisecond
 )
 
 // repair takes up to so many bytes for what is sent again, as far as the path has
@@ -115,8 +116,13 @@ func (b *budget) repair(bytes int, at time.Duration) bool {
 	if !b.heard {
 		return true
 	}
-	rate := repairShare * float64(b.estimator.Estimate(at).Rate) / 8
-	b.repairs = min(b.repairs+rate*(at-b.repaired).Seconds(), max(repairSpan*rate, repairLeast))
+	e := b.estimator.Estimate(at)
+	rate := e.Rate
+	if !e.Over && e.Queue < repairQueue { // what arrives fits; it may be more than the estimate, where it cannot be made less
+		rate = max(rate, e.Acked)
+	}
+	each := repairShare * float64(rate) / 8 // bytes a second
+	b.repairs = min(b.repairs+each*(at-b.repaired).Seconds(), max(repairSpan*each, repairLeast))
 	b.repaired = at
 	if b.repairs < float64(bytes) {
 		return false

@@ -200,8 +200,8 @@ func TestRepair(t *testing.T) {
 		t.Errorf("%d packets to a viewer of whom nothing is known", got)
 	}
 	b.estimator, b.heard = bwe.New(bwe.Config{Start: 960_000}), true // 60 kB/s for repairs
-	if got := take(10 * time.Second); got != 25 {
-		t.Errorf("%d packets at once, want half a second's 25", got)
+	if got := take(10 * time.Second); got != 50 {
+		t.Errorf("%d packets at once, want a second's 50", got)
 	}
 	if got := take(10*time.Second + 100*time.Millisecond); got != 5 {
 		t.Errorf("%d packets after 0.1 s, want 5", got)

@@ -17,7 +17,7 @@ import (
 // feedback, from which it estimates its way here, and receiver reports.
 const (
 	feedbackEvery = 100 * time.Millisecond
-	reportEvery   = time.Second
+	reportEvery   = 500 * time.Millisecond
 )
 
 // reception counts what comes from a publisher and tells it: receiver reports (RFC

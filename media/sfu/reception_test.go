@@ -100,13 +100,13 @@ func TestReception(t *testing.T) {
 				told += len(p.RecvDeltas)
 			}
 		}
-		if len(blocks) != 1 || told != 91 || heard.hidden != 0 {
-			t.Fatalf("got reports %+v, %d of them hidden, and feedback of %d packets, want one and 91", blocks, heard.hidden, told)
+		if len(blocks) != 2 || told != 91 || heard.hidden != 0 {
+			t.Fatalf("got reports %+v, %d of them hidden, and feedback of %d packets, want two and 91", blocks, heard.hidden, told)
 		}
-		got := blocks[0]
+		got := blocks[1] // of the second half
 		delay := time.Duration(got.Delay) * time.Second / 65536
 		got.Delay, got.Jitter = 0, got.Jitter/2
-		want := rtcp.ReceptionReport{SSRC: 7, FractionLost: 9 * 256 / 100, TotalLost: 9, LastSequenceNumber: 65_599, LastSenderReport: 0x33445566}
+		want := rtcp.ReceptionReport{SSRC: 7, FractionLost: 5 * 256 / 49, TotalLost: 9, LastSequenceNumber: 65_599, LastSenderReport: 0x33445566}
 		if got != want || delay < 490*time.Millisecond || delay > 510*time.Millisecond {
 			t.Errorf("got %+v, delay %v, want %+v, 0.5 s", got, delay, want)
 		}

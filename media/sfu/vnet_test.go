@@ -116,7 +116,6 @@ func TestVirtualNetwork(t *testing.T) {
 	for _, loss := range []float64{.05, .1, .2} {
 		for _, at := range []string{"publisher", "viewer"} {
 			t.Run(fmt.Sprintf("%.0f %% at the %s", 100*loss, at), func(t *testing.T) {
-				t.Parallel()
 				s := testServer(t, func(c *Config) { c.PublicIPs = []string{virtualServer} })
 				up, down := newVirtualWay(t, s, 25*time.Millisecond, 1), newVirtualWay(t, s, 25*time.Millisecond, 2)
 				feed, _ := vp8Feed(t)
@@ -161,8 +160,8 @@ func TestVirtualNetwork(t *testing.T) {
 				if float64(bad.lost.Load()) < loss*packets/2 {
 					t.Error("the way did not lose what it should")
 				}
-				if missing > loss/10 {
-					t.Errorf("%.1f %% never came, want a tenth of %.0f %%", 100*missing, 100*loss)
+				if missing > loss/5 {
+					t.Errorf("%.1f %% never came, want a fifth of %.0f %% at most", 100*missing, 100*loss)
 				}
 			})
 		}
