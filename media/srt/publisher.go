@@ -60,7 +60,8 @@ type Publisher struct {
 	blocked  bool      // a Write waits for room
 	failure  error     // why Close or a stall ended the session
 
-	close sync.Once
+	close   sync.Once
+	closing bool // Close waits for what is under way
 }
 
 func newPublisher(c *caller) *Publisher {
@@ -280,7 +281,11 @@ func (p *Publisher) tick(now, heard time.Time) error {
 	}
 	if waiting {
 		oldest := p.flight.packets[0].seq
-		for _, wire := range p.flight.lost(oldest, oldest, now, max(4*p.rtt, resendAlone), 1) {
+		newest, apart, most := oldest, max(4*p.rtt, resendAlone), 1
+		if p.closing { // nothing follows by which the listener could see what it lacks
+			newest, apart, most = p.flight.packets[len(p.flight.packets)-1].seq, 2*p.leastRTT+tickTime, len(p.flight.packets)
+		}
+		for _, wire := range p.flight.lost(oldest, newest, now, apart, most) {
 			p.spoke = now
 			_, _ = p.nc.Write(wire)
 		}
@@ -322,6 +327,7 @@ func (p *Publisher) Err() error {
 func (p *Publisher) Close() {
 	p.close.Do(func() {
 		p.mu.Lock()
+		p.closing = true
 		wait := min(time.Until(p.sent.Add(p.latency+2*tickTime)), lingerTime)
 		if p.blocked { // what is under way comes too late anyway
 			wait = 0
