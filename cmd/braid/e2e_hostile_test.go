@@ -127,11 +127,17 @@ func unknownUsers(t *testing.T, s *braidServer) {
 	}
 	s.call("StartLiveMPUTask", mixParams("ghost", "room", []string{s.rtmp + "/ghost"}, 640, 360, 30, ghost))
 	file := pull(t, s.rtmp+"/ghost", 2*time.Second)
-	for _, p := range pictures(t, file, rect{0, 0, 640, 360}, [2]int{32, 18}) {
-		for _, v := range p.Y {
-			if v > 24 {
-				t.Fatalf("the pane of a user who is not there has brightness %d at %v, want black", v, p.PTS)
+	all := pictures(t, file, rect{0, 0, 640, 360}, [2]int{32, 18})
+	for _, p := range all { // the slate: dark, and it does not move
+		sum := 0
+		for i, v := range p.Y {
+			sum += int(v)
+			if d := int(v) - int(all[0].Y[i]); max(d, -d) > 12 {
+				t.Fatalf("the slate moves: brightness %d at %v, at first %d", v, p.PTS, all[0].Y[i])
 			}
+		}
+		if mean := sum / len(p.Y); mean > 70 {
+			t.Fatalf("a mix of a user who is not there has a mean brightness of %d at %v, want the dark slate", mean, p.PTS)
 		}
 	}
 	s.call("StopLiveMPUTask", map[string]any{"TaskId": "ghost"})
