@@ -63,10 +63,28 @@ func TestDemoPage(t *testing.T) {
 }
 
 // overlayIsInTime changes from "side", which is black at the top, to "speaker",
-// which is not, and compares when the outline moves and when the picture does.
+// which is not, and compares when the outline moves and when the picture does. A
+// page that stalls just then is given two more tries: an outline that is wrong is so
+// each time.
 func overlayIsInTime(t *testing.T, p *page) {
 	t.Helper()
-	apart := eval[float64](p, `
+	var apart float64
+	for range 3 {
+		apart = outlineMoves(p)
+		t.Logf("the outline moves %.0f ms after the picture", apart)
+		if apart >= -150 && apart <= 150 {
+			return
+		}
+		eval[bool](p, `document.querySelector('input[value=side]').click(); return true`)
+		p.until(10*time.Second, "is back at the side layout", `![...document.querySelectorAll('.pane')].some((e) => e.style.width.startsWith('75'))`)
+	}
+	t.Errorf("the outline moves %.0f ms after the picture, want within 150", apart)
+}
+
+// outlineMoves changes the layout and gives how many ms after the picture the outline
+// changes.
+func outlineMoves(p *page) float64 {
+	return eval[float64](p, `
 		const video = document.getElementById('mixed');
 		const dot = Object.assign(document.createElement('canvas'), { width: 1, height: 1 }).getContext('2d', { willReadFrequently: true });
 		let outline, picture;
@@ -78,10 +96,6 @@ func overlayIsInTime(t *testing.T, p *page) {
 			if (dot.getImageData(0, 0, 1, 1).data[1] > 100) picture ??= now;
 		}
 		return outline && picture ? outline - picture : 99999`)
-	t.Logf("the outline moves %.0f ms after the picture", apart)
-	if apart < -150 || apart > 150 {
-		t.Errorf("the outline moves %.0f ms after the picture, want within 150", apart)
-	}
 }
 
 const (
