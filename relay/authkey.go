@@ -20,12 +20,27 @@ import (
 // URI is the path as it is sent, without the query. The signature holds from now
 // for as long as the domain says. rand and uid are 0, as they usually are. A URL
 // that cannot be read, and any URL when the key is "", comes back as it is.
-func SignURL(rawURL, key string, now time.Time) string {
+func SignURL(rawURL, key string, now time.Time) string { return signURL(rawURL, key, "0", now) }
+
+// SignPlayURL is SignURL for players alone (braid's own): over RTMP, publishing and
+// playing have the same path, so that a signature for the one is one for the other.
+// Its uid says what it is for (PlayOnly), which the origin inside braid heeds.
+func SignPlayURL(rawURL, key string, now time.Time) string { return signURL(rawURL, key, playUID, now) }
+
+const playUID = "play"
+
+// PlayOnly tells whether an auth_key was made by SignPlayURL.
+func PlayOnly(value string) bool {
+	parts := strings.Split(value, "-")
+	return len(parts) == 4 && parts[2] == playUID
+}
+
+func signURL(rawURL, key, uid string, now time.Time) string {
 	u, err := url.Parse(rawURL)
 	if err != nil || key == "" {
 		return rawURL
 	}
-	sign := "auth_key=" + authKey(u.EscapedPath(), now.Unix(), "0", "0", key)
+	sign := "auth_key=" + authKey(u.EscapedPath(), now.Unix(), "0", uid, key)
 	switch {
 	case u.RawQuery != "":
 		return rawURL + "&" + sign

@@ -147,6 +147,9 @@ func (d *domains) access(ctx context.Context, r origin.Request) (origin.Grant, e
 		if err := relay.CheckAuthKey(r.Path, value, key, d.now(), validity); err != nil {
 			return origin.Grant{}, denied(err.Error())
 		}
+		if r.Publish && relay.PlayOnly(value) {
+			return origin.Grant{}, denied("the auth_key is for playing alone")
+		}
 	case d.locked(set, name):
 		return origin.Grant{}, denied("the host in the address is that of no streaming domain")
 	}

@@ -95,6 +95,10 @@ func TestDomainAccess(t *testing.T) {
 	expect("a stream of the origin's own through it", origin.Request{Host: "open.example.com", OnAir: true}, "nobody publishes this stream at this host")
 	expect("by gold's key", origin.Request{Host: gold, OnAir: true, Query: key("/live/cam", "goldgold", now)}, gold+" keyed true")
 
+	_, play, _ := strings.Cut(relay.SignPlayURL("rtmp://h/live/cam", "goldgold", now), "?")
+	expect("a signature for playing", origin.Request{Host: gold, Query: play}, gold+" keyed true")
+	expect("publishing with it", origin.Request{Host: gold, Query: play, Publish: true}, "the auth_key is for playing alone")
+
 	d.own = originConfig{AuthKey: "ownown", Validity: time.Minute}
 	expect("the own key", origin.Request{Host: "10.0.0.1", OnAir: true, Query: key("/live/cam", "ownown", now)}, " keyed true")
 	expect("the own stream by gold's key", origin.Request{Host: gold, OnAir: true, Query: key("/live/cam", "goldgold", now)}, "nobody publishes this stream at this host")

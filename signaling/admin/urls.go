@@ -69,7 +69,7 @@ func (h *Handler) streamURLs(c *call, find func() (store.Domain, error), forms .
 	}
 	out := h.urls(d, url.PathEscape(app)+"/"+url.PathEscape(stream), forms)
 	if d.Name == "" { // braid's own origin plays what it takes
-		out.Play = append(out.Play, out.Ingest)
+		out.Play = append(out.Play, relay.SignPlayURL(d.Ingest+"/"+url.PathEscape(app)+"/"+url.PathEscape(stream), d.AuthKey, h.now()))
 	}
 	return ok(out)
 }
@@ -80,7 +80,7 @@ func (h *Handler) urls(d store.Domain, path string, forms []string) streamURLs {
 	out := streamURLs{Ingest: sign(d.Ingest, ""), Play: []string{}}
 	switch {
 	case strings.HasPrefix(d.Play, "rtmp"):
-		out.Play = append(out.Play, sign(d.Play, ""))
+		out.Play = append(out.Play, relay.SignPlayURL(d.Play+"/"+path, d.AuthKey, now))
 	case d.Play != "":
 		for _, ending := range forms {
 			out.Play = append(out.Play, sign(d.Play, ending))
