@@ -16,6 +16,7 @@ type layerStage struct {
 	clip        clip
 	channel     string
 	film, stand *page
+	asked       map[string]int // by viewer: for key frames, before the first picture
 }
 
 // sentLayer is what a publisher sends of a layer.
@@ -47,7 +48,7 @@ type gotPicture struct {
 func newLayerStage(t testing.TB, s *braidServer, c *chrome, film clip, codec string) *layerStage {
 	t.Helper()
 	channel := "layers-" + codec
-	l := &layerStage{braidServer: s, t: t, clip: film, channel: channel}
+	l := &layerStage{braidServer: s, t: t, clip: film, channel: channel, asked: map[string]int{}}
 	var script string
 	for _, file := range []string{"testdata/sights.js", "testdata/layers.js"} {
 		b, err := os.ReadFile(file)
@@ -97,6 +98,9 @@ func (l *layerStage) comes(name string, width int, limit time.Duration) {
 		return got.Width == width, fmt.Sprintf("%+v of %+v", got, l.sending())
 	})
 	l.t.Logf("%s has pictures %d wide after %v", name, width, time.Since(from).Round(10*time.Millisecond))
+	if _, again := l.asked[name]; !again {
+		l.asked[name] = l.got(name).PLIs
+	}
 }
 
 // rests waits until layers are not sent, and looks whether that is so.
@@ -161,13 +165,15 @@ func (l *layerStage) sawAll(name string) {
 	if longest > 1500 {
 		l.t.Errorf("%s: no new picture for %.0f ms", name, longest)
 	}
-	if got.Lost != 0 || got.PLIs > 1 {
-		l.t.Errorf("%s: %d packets lost, %d key frames asked for, want none", name, got.Lost, got.PLIs)
+	// A browser asks each 200 ms while its first key frame is on its way, which takes
+	// longer from a publisher that begins with three layers at 300 kbit/s.
+	if asked := got.PLIs - l.asked[name]; got.Lost != 0 || asked > 0 {
+		l.t.Errorf("%s: %d packets lost, %d key frames asked for after the first picture, want none", name, got.Lost, asked)
 	}
 }
 
-// asked bounds how often the server asked the publisher for key frames.
-func (l *layerStage) asked(most int) {
+// askedAtMost bounds how often the server asked the publisher for key frames.
+func (l *layerStage) askedAtMost(most int) {
 	l.t.Helper()
 	plis := 0
 	for _, sent := range l.sending() {
@@ -202,7 +208,7 @@ func TestLayers(t *testing.T) {
 		}
 		l.resize("ben", 160, 90)
 		l.comes("ben", 320, soon)
-		l.asked(16)
+		l.askedAtMost(16)
 		l.rests("h", "f")
 		l.sawAll("ben")
 		l.sawAll("cara")
@@ -233,7 +239,7 @@ func TestLayers(t *testing.T) {
 		l.resize("ben", 160, 90)
 		l.comes("ben", 320, soon)
 		l.sawAll("ben")
-		l.asked(12)
+		l.askedAtMost(12)
 
 		l.resize("ben", 0, 0)
 		eventually(t, soon, "what nobody sees is not sent", func() (bool, string) {
