@@ -25,38 +25,12 @@ func showAdministrator(a store.Administrator) administrator {
 }
 
 func (h *Handler) listAdministrators(c *call) (*reply, error) {
-	q, err := c.query()
-	if err != nil {
-		return nil, err
-	}
-	limit, after := q.limit(), q.cursor("administrators")
-	if err := q.done(); err != nil {
-		return nil, err
-	}
-	var rows []store.Administrator
-	err = h.store.View(c.r.Context(), func(tx *store.Tx) (err error) {
-		rows, err = tx.Administrators(after, limit+1)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return ok(newPage(rows, limit, "administrators", func(a store.Administrator) string { return a.Name }, showAdministrator))
+	at := func(a store.Administrator) string { return a.Name }
+	return list(h, c, "administrators", (*store.Tx).Administrators, at, showAdministrator)
 }
 
 func (h *Handler) getAdministrator(c *call) (*reply, error) {
-	if err := c.noQuery(); err != nil {
-		return nil, err
-	}
-	var a store.Administrator
-	err := h.store.View(c.r.Context(), func(tx *store.Tx) (err error) {
-		a, err = tx.Administrator(c.params["administrator"])
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &reply{body: showAdministrator(a), version: a.Version}, nil
+	return one(h, c, "administrator", (*store.Tx).Administrator, func(a store.Administrator) (any, int64) { return showAdministrator(a), a.Version })
 }
 
 // readAdministrator reads the fields that are there into a; password is "" when

@@ -101,23 +101,8 @@ func (h *Handler) createApplication(c *call) (*reply, error) {
 }
 
 func (h *Handler) listApplications(c *call) (*reply, error) {
-	q, err := c.query()
-	if err != nil {
-		return nil, err
-	}
-	limit, after := q.limit(), q.cursor("applications")
-	if err := q.done(); err != nil {
-		return nil, err
-	}
-	var rows []store.Application
-	err = h.store.View(c.r.Context(), func(tx *store.Tx) (err error) {
-		rows, err = tx.Applications(after, limit+1)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return ok(newPage(rows, limit, "applications", func(a store.Application) string { return a.Cursor() }, showApplication))
+	at := func(a store.Application) string { return a.Cursor() }
+	return list(h, c, "applications", (*store.Tx).Applications, at, showApplication)
 }
 
 // application reads the application that the path names.
@@ -130,25 +115,11 @@ func (h *Handler) application(c *call) (a store.Application, err error) {
 }
 
 func (h *Handler) getApplication(c *call) (*reply, error) {
-	if err := c.noQuery(); err != nil {
-		return nil, err
-	}
-	a, err := h.application(c)
-	if err != nil {
-		return nil, err
-	}
-	return &reply{body: showApplication(a), version: a.Version}, nil
+	return one(h, c, "app", (*store.Tx).Application, func(a store.Application) (any, int64) { return showApplication(a), a.Version })
 }
 
 func (h *Handler) getKeys(c *call) (*reply, error) {
-	if err := c.noQuery(); err != nil {
-		return nil, err
-	}
-	a, err := h.application(c)
-	if err != nil {
-		return nil, err
-	}
-	return &reply{body: showKeys(a, h.now()), version: a.Version}, nil
+	return one(h, c, "app", (*store.Tx).Application, func(a store.Application) (any, int64) { return showKeys(a, h.now()), a.Version })
 }
 
 // change writes the application that the path names, when If-Match allows it.

@@ -108,50 +108,16 @@ func (h *Handler) createDomain(c *call) (*reply, error) {
 }
 
 func (h *Handler) listDomains(c *call) (*reply, error) {
-	q, err := c.query()
-	if err != nil {
-		return nil, err
-	}
-	limit, after := q.limit(), q.cursor("domains")
-	if err := q.done(); err != nil {
-		return nil, err
-	}
-	var rows []store.Domain
-	err = h.store.View(c.r.Context(), func(tx *store.Tx) (err error) {
-		rows, err = tx.Domains(after, limit+1)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return ok(newPage(rows, limit, "domains", func(d store.Domain) string { return d.Name }, showDomain))
-}
-
-func (h *Handler) domain(c *call) (d store.Domain, err error) {
-	if err := c.noQuery(); err != nil {
-		return d, err
-	}
-	err = h.store.View(c.r.Context(), func(tx *store.Tx) error {
-		d, err = tx.Domain(c.params["domain"])
-		return err
-	})
-	return d, err
+	at := func(d store.Domain) string { return d.Name }
+	return list(h, c, "domains", (*store.Tx).Domains, at, showDomain)
 }
 
 func (h *Handler) getDomain(c *call) (*reply, error) {
-	d, err := h.domain(c)
-	if err != nil {
-		return nil, err
-	}
-	return &reply{body: showDomain(d), version: d.Version}, nil
+	return one(h, c, "domain", (*store.Tx).Domain, func(d store.Domain) (any, int64) { return showDomain(d), d.Version })
 }
 
 func (h *Handler) getDomainKey(c *call) (*reply, error) {
-	d, err := h.domain(c)
-	if err != nil {
-		return nil, err
-	}
-	return &reply{body: map[string]string{"auth_key": d.AuthKey}, version: d.Version}, nil
+	return one(h, c, "domain", (*store.Tx).Domain, func(d store.Domain) (any, int64) { return map[string]string{"auth_key": d.AuthKey}, d.Version })
 }
 
 // patchDomain changes a domain; relays that use it follow.

@@ -39,14 +39,7 @@ func showRelay(r store.RelaySettings) relaySettings {
 }
 
 func (h *Handler) getRelay(c *call) (*reply, error) {
-	if err := c.noQuery(); err != nil {
-		return nil, err
-	}
-	a, err := h.application(c)
-	if err != nil {
-		return nil, err
-	}
-	return &reply{body: showRelay(a.Relay), version: a.Version}, nil
+	return one(h, c, "app", (*store.Tx).Application, func(a store.Application) (any, int64) { return showRelay(a.Relay), a.Version })
 }
 
 // readRelay reads the whole settings; what is left out is the default.

@@ -139,41 +139,19 @@ func (h *Handler) createTemplate(c *call) (*reply, error) {
 }
 
 func (h *Handler) listTemplates(c *call) (*reply, error) {
-	q, err := c.query()
-	if err != nil {
-		return nil, err
-	}
-	limit, after := q.limit(), q.cursor("templates")
-	if err := q.done(); err != nil {
-		return nil, err
-	}
-	var rows []store.Template
-	err = h.store.View(c.r.Context(), func(tx *store.Tx) (err error) {
+	read := func(tx *store.Tx, after string, limit int) ([]store.Template, error) {
 		if _, err := tx.Application(c.params["app"]); err != nil {
-			return err
+			return nil, err
 		}
-		rows, err = tx.Templates(c.params["app"], after, limit+1)
-		return err
-	})
-	if err != nil {
-		return nil, err
+		return tx.Templates(c.params["app"], after, limit)
 	}
-	return ok(newPage(rows, limit, "templates", func(t store.Template) string { return t.ID }, showTemplate))
+	at := func(t store.Template) string { return t.ID }
+	return list(h, c, "templates", read, at, showTemplate)
 }
 
 func (h *Handler) getTemplate(c *call) (*reply, error) {
-	if err := c.noQuery(); err != nil {
-		return nil, err
-	}
-	var t store.Template
-	err := h.store.View(c.r.Context(), func(tx *store.Tx) (err error) {
-		t, err = tx.Template(c.params["app"], c.params["template"])
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &reply{body: showTemplate(t), version: t.Version}, nil
+	read := func(tx *store.Tx, id string) (store.Template, error) { return tx.Template(c.params["app"], id) }
+	return one(h, c, "template", read, func(t store.Template) (any, int64) { return showTemplate(t), t.Version })
 }
 
 // putTemplate replaces a template: what is left out becomes its default. Jobs
