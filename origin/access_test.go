@@ -285,3 +285,56 @@ func TestEndedElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// TestServeFLV: who was let in by others is asked nothing, and an error can still be
+// answered in the caller's way.
+func TestServeFLV(t *testing.T) {
+	d := &doorman{shut: true}
+	o := New(Config{Log: quiet(), Access: d.access})
+	defer o.Close()
+	w := httptest.NewRecorder()
+	if err := o.ServeFLV(w, httptest.NewRequest("GET", "/x", nil), "live", "cam"); !errors.Is(err, media.ErrNotFound) || w.Body.Len() > 0 || len(w.Header()) > 0 {
+		t.Errorf("nothing on air: got %v with %q and %v", err, w.Body, w.Header())
+	}
+	in, err := o.Publish("live", "cam", "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open(in)
+	play(in, 0, 1000, 10)
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	pr, pw := io.Pipe()
+	go func() {
+		served <- o.ServeFLV(pipeWriter{header: http.Header{}, to: pw}, httptest.NewRequestWithContext(ctx, "GET", "/x", nil), "live", "cam")
+		pw.Close()
+	}()
+	head := make([]byte, 13)
+	if _, err := io.ReadFull(pr, head); err != nil || string(head[:4]) != "FLV\x01" {
+		t.Fatalf("got % x, %v", head, err)
+	}
+	go io.Copy(io.Discard, pr)
+	cancel()
+	select {
+	case err := <-served:
+		if err != nil {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it goes on after the end of its context")
+	}
+	if len(d.asked) > 0 {
+		t.Errorf("access was asked for %v", d.asked)
+	}
+}
+
+// pipeWriter is a ResponseWriter whose reader sees each write at once.
+type pipeWriter struct {
+	header http.Header
+	to     io.Writer
+}
+
+func (p pipeWriter) Header() http.Header         { return p.header }
+func (p pipeWriter) WriteHeader(int)             {}
+func (p pipeWriter) Write(b []byte) (int, error) { return p.to.Write(b) }
+func (p pipeWriter) Flush()                      {}

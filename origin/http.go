@@ -125,28 +125,47 @@ func refuse(w http.ResponseWriter, err error) {
 
 func (o *Origin) serveFLV(w http.ResponseWriter, r *http.Request, app, name string) {
 	only, err := readOnly(r.URL.RawQuery)
+	if err == nil {
+		err = o.playFLV(w, r, app, name, only)
+	}
 	if err != nil {
 		refuse(w, err)
-		return
 	}
+}
+
+// ServeFLV plays a stream as HTTP-FLV to whom the caller has let in: Config.Access is
+// not asked. It returns when the stream or r's context has ended, or the reader is
+// gone. An error comes before anything was written; it is of the kinds of Hub.Play.
+func (o *Origin) ServeFLV(w http.ResponseWriter, r *http.Request, app, name string) error {
+	return o.playFLV(w, r, app, name, 0)
+}
+
+func (o *Origin) playFLV(w http.ResponseWriter, r *http.Request, app, name string, only byte) error {
 	v, err := o.PlayOnly(app, name, only)
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	defer v.Close()
-	w.Header().Set("Content-Type", "video/x-flv")
 	if r.Method == http.MethodHead {
-		return
+		w.Header().Set("Content-Type", "video/x-flv")
+		return nil
 	}
 	first, err := v.firstTags(r.Context())
 	if errors.Is(err, media.ErrNotFound) {
-		refuse(w, err)
-		return
+		return err
 	}
-	if err != nil {
-		return // nobody is there, or the stream ended without a tag
+	w.Header().Set("Content-Type", "video/x-flv")
+	if err == nil { // else nobody is there, or the stream ended without a tag
+		sendFLV(w, r, v, first)
 	}
+	if d := v.Dropped(); d > 0 {
+		o.log.Info("origin: slow viewer", "stream", app+"/"+name, "remote", r.RemoteAddr, "dropped", d)
+	}
+	return nil
+}
+
+// sendFLV writes what a viewer gets, beginning with first, as long as there is somebody.
+func sendFLV(w http.ResponseWriter, r *http.Request, v *Viewer, first []*Tag) {
 	audio, video, _ := v.tracks()
 	if !audio && !video {
 		audio, video = true, true
@@ -161,7 +180,7 @@ func (o *Origin) serveFLV(w http.ResponseWriter, r *http.Request, app, name stri
 	if send(flv.Header(audio, video)) != nil {
 		return
 	}
-	for tags := first; err == nil; tags, err = v.Next(r.Context()) {
+	for tags, err := first, error(nil); err == nil; tags, err = v.Next(r.Context()) {
 		for _, t := range tags {
 			if send(t.FLV) != nil {
 				return
@@ -170,9 +189,6 @@ func (o *Origin) serveFLV(w http.ResponseWriter, r *http.Request, app, name stri
 		if rc.Flush() != nil {
 			return
 		}
-	}
-	if d := v.Dropped(); d > 0 {
-		o.log.Info("origin: slow viewer", "stream", app+"/"+name, "remote", r.RemoteAddr, "dropped", d)
 	}
 }
 
