@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"braid/store/lockfile"
 )
 
 // sqlite is one file, braid.db, in write-ahead mode: readers see the last
@@ -33,7 +35,7 @@ func openSQLite(dir string) (engine, error) {
 		return nil, err
 	}
 	e := &sqlite{}
-	if e.lock, err = lockFile(filepath.Join(dir, "braid.lock")); err != nil {
+	if e.lock, err = lockfile.Open(filepath.Join(dir, "braid.lock")); err != nil {
 		return nil, err
 	}
 	file := filepath.Join(dir, "braid.db")

@@ -17,6 +17,7 @@ import (
 
 	"braid/media"
 	"braid/origin/storage"
+	"braid/store/lockfile"
 )
 
 // IndexConfig is what an Index needs.
@@ -85,7 +86,7 @@ func openIndex(cfg IndexConfig) (_ *Index, err error) {
 	if x.root, err = os.OpenRoot(cfg.Dir); err != nil {
 		return nil, err
 	}
-	if x.lock, err = lockFile(path.Join(cfg.Dir, own, "lock")); err != nil {
+	if x.lock, err = lockfile.Open(path.Join(cfg.Dir, own, "lock")); err != nil {
 		return nil, err
 	}
 	files, err := readJournal(x.root, own+"/index.jsonl")

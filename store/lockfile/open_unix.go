@@ -1,6 +1,7 @@
 //go:build unix
 
-package record
+// Package lockfile keeps a second process out of a directory.
+package lockfile
 
 import (
 	"errors"
@@ -9,8 +10,9 @@ import (
 	"syscall"
 )
 
-// lockFile holds a lock on a file until it is closed or the process ends.
-func lockFile(name string) (*os.File, error) {
+// Open makes the file if need be and holds a lock on it until it is closed or the
+// process ends. An error says when another process, or this one, holds it already.
+func Open(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
