@@ -230,6 +230,26 @@ func TestPublisherComesBack(t *testing.T) {
 	})
 }
 
+// A relay whose task is a month old publishes, and comes back: 2^31 ms are no limit.
+func TestComesBackAfterAMonth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHub()
+		defer h.Close()
+		const month = 30 * 24 * 3600_000
+		in := publish(t, h, "cam")
+		in.WriteTag(picture(month, true))
+		in.WriteTag(picture(month+40, false))
+		in.Close()
+		in = publish(t, h, "cam")
+		defer in.Close()
+		in.WriteTag(picture(month+5000, true))
+		got := waiting(t, join(t, h, "cam"))
+		if last := got[len(got)-1]; last.Timestamp != month+40+splice {
+			t.Errorf("the stream goes on at %d, want %d", last.Timestamp, month+40+splice)
+		}
+	})
+}
+
 func TestEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHub()

@@ -98,7 +98,7 @@ func (s *stream) timestampLocked(t *flv.Tag) uint32 {
 		s.offset, s.spliced = s.last+splice-t.Timestamp, true
 	}
 	ts := t.Timestamp + s.offset
-	if int32(ts-s.last) > 0 {
+	if s.last == 0 || int32(ts-s.last) > 0 { // the first may be anything, also over 2^31
 		s.last = ts
 	}
 	return ts

@@ -73,23 +73,24 @@ func destinationOf(cfg *PushConfig) Destination {
 	return toRTMP{cfg}
 }
 
-// Timeline keeps the timestamps of one URL rising, over sessions and pushes: the
-// first picture of all is 0, and what comes later is as much later. The zero value
-// is ready. For one goroutine at a time.
+// Timeline keeps the timestamps of one URL rising, over sessions and pushes. The
+// zero value gives each access unit its own PTS. For one goroutine at a time.
 type Timeline struct {
-	begun      bool
-	zero, last time.Duration // on the timeline of the access units; on this one
+	Zero time.Duration // the PTS that is timestamp 0; below 0 when that was before all PTS
+
+	begun bool
+	last  time.Duration // the latest timestamp
 }
 
 // at is the time of an access unit; the first of a session is later than all of the
-// sessions before.
+// sessions before, and of the first session not before 0.
 func (t *Timeline) at(pts time.Duration, first bool) time.Duration {
 	if !t.begun {
-		t.begun, t.zero, t.last = true, pts, -1
+		t.begun, t.last = true, -time.Millisecond
 	}
-	now := pts - t.zero
-	if first && now <= t.last { // the source's clock went back, as after its restart
-		t.zero -= t.last + time.Millisecond - now
+	now := pts - t.Zero
+	if first && now <= t.last { // the source's clock went back
+		t.Zero -= t.last + time.Millisecond - now
 		now = t.last + time.Millisecond
 	}
 	t.last = max(t.last, now)

@@ -21,21 +21,57 @@ import (
 )
 
 func TestTimeline(t *testing.T) {
-	var line Timeline
-	for _, c := range []struct {
+	type unit struct {
 		pts, want time.Duration
 		first     bool
+	}
+	for name, c := range map[string]struct {
+		zero  time.Duration
+		units []unit
 	}{
-		{time.Hour, 0, true},
-		{time.Hour + time.Second, time.Second, false},
-		{time.Hour + 990*time.Millisecond, 990 * time.Millisecond, false}, // sound beside pictures
-		{time.Hour + 10*time.Minute, 10 * time.Minute, true},
-		{time.Hour + 10*time.Minute, 10*time.Minute + time.Millisecond, true}, // a session that carried one unit
-		{time.Second, 10*time.Minute + 2*time.Millisecond, true},              // the source began anew
-		{3 * time.Second, 10*time.Minute + 2*time.Second + 2*time.Millisecond, false},
+		"a task that has begun now": {time.Hour, []unit{
+			{time.Hour, 0, true},
+			{time.Hour + time.Second, time.Second, false},
+			{time.Hour + 990*time.Millisecond, 990 * time.Millisecond, false}, // sound beside pictures
+			{time.Hour + 10*time.Minute, 10 * time.Minute, true},
+			{time.Hour + 10*time.Minute, 10*time.Minute + time.Millisecond, true}, // a session that carried one unit
+			{time.Second, 10*time.Minute + 2*time.Millisecond, true},              // the source began anew
+			{3 * time.Second, 10*time.Minute + 2*time.Second + 2*time.Millisecond, false},
+		}},
+		"a picture from before the task": {time.Hour, []unit{
+			{time.Hour - 40*time.Millisecond, 0, true},
+			{time.Hour, 40 * time.Millisecond, false},
+		}},
+		"a task of yesterday": {time.Second - 24*time.Hour, []unit{
+			{2 * time.Second, 24*time.Hour + time.Second, true},
+			{2020 * time.Millisecond, 24*time.Hour + 1020*time.Millisecond, false},
+		}},
 	} {
-		if got := line.at(c.pts, c.first); got != c.want {
-			t.Errorf("%v: got %v, want %v", c.pts, got, c.want)
+		line := Timeline{Zero: c.zero}
+		for _, u := range c.units {
+			if got := line.at(u.pts, u.first); got != u.want {
+				t.Errorf("%s: %v: got %v, want %v", name, u.pts, got, u.want)
+			}
+		}
+	}
+}
+
+// What matters is the time of day at which a task began, whatever has happened to
+// the clock since the server's start, and that no timestamp is below 0.
+func TestBirth(t *testing.T) {
+	zero := time.Now()
+	now := zero.Add(time.Minute)
+	for name, c := range map[string]struct {
+		created time.Time
+		want    time.Duration
+	}{
+		"made now":                {now, time.Minute},
+		"from before the restart": {now.Add(-time.Hour), time.Minute - time.Hour},
+		"two years old":           {now.AddDate(0, 0, -730), time.Minute - 730*24*time.Hour},
+		"the clock was set back":  {now.Add(time.Hour), time.Minute},
+	} {
+		if got := birth(c.created.UTC().Round(0), zero, now); got != c.want {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
 		}
 	}
 }
@@ -147,7 +183,7 @@ func TestPushLateTimestamps(t *testing.T) {
 			n := startNginx(t)
 			aus, audio := rich(t) // key frames of more than a chunk
 			r := runPush(t, PushConfig{URL: n.url("live"), Video: true, Audio: audio,
-				Timeline: &Timeline{begun: true, zero: -time.Duration(ms) * time.Millisecond}})
+				Timeline: &Timeline{Zero: -time.Duration(ms) * time.Millisecond}})
 			feed(t, r.Push, aus)
 			eventually(t, "live", func() bool { return strings.HasSuffix(r.story(), "live") })
 			pull(t, n.url("live"), 75) // five seconds
@@ -163,7 +199,7 @@ func TestPushTimestampsWrap(t *testing.T) {
 	pushLeaks(t)
 	o := startOrigin(t)
 	aus, audio := rich(t)
-	r := runPush(t, PushConfig{URL: o.url, Video: true, Audio: audio, Timeline: &Timeline{begun: true, zero: -(1<<32 - 1500) * time.Millisecond}})
+	r := runPush(t, PushConfig{URL: o.url, Video: true, Audio: audio, Timeline: &Timeline{Zero: -(1<<32 - 1500) * time.Millisecond}})
 	feed(t, r.Push, aus)
 	s := o.session(t, 0)
 	eventually(t, "three seconds", func() bool { return len(s.got()) > 180 })

@@ -422,7 +422,7 @@ func faultOneOfTen(t *testing.T, _ *toxiproxy) string {
 			counters = append(counters, c)
 			url = listen(t, func(nc net.Conn) { _ = rtmp.Serve(ctx, nc, c, slog.New(slog.DiscardHandler)) })
 		}
-		all = append(all, runPush(t, PushConfig{URL: url, Video: true, Audio: audio, Timeline: &Timeline{begun: true}}))
+		all = append(all, runPush(t, PushConfig{URL: url, Video: true, Audio: audio, Timeline: new(Timeline)}))
 	}
 	t.Cleanup(cancel) // before the listeners wait for their connections
 

@@ -28,6 +28,7 @@ type outlet struct {
 	sign   func(url string) string // nil: URLs are dialled as they are
 	report *report                 // is told what pushes and workers say
 	totals *totals                 // adds up what pushes do; nil: nobody does
+	zero   time.Duration           // the PTS at which timestamps are 0
 
 	mu       sync.Mutex
 	form     form
@@ -100,7 +101,7 @@ func (o *outlet) set(spec *Spec, custom string, f form, needKey func()) {
 func (o *outlet) start(url string, f form, needKey func(), wait time.Duration) *running {
 	log := o.log
 	if o.lines[url] == nil {
-		o.lines[url] = new(Timeline)
+		o.lines[url] = &Timeline{Zero: o.zero}
 	}
 	p := NewPush(PushConfig{
 		URL: url, Timeline: o.lines[url], Video: f.video, Audio: flv.AudioConfig{SampleRate: f.rate, Channels: f.channels},

@@ -62,8 +62,8 @@ type PushConfig struct {
 	Audio   flv.AudioConfig // zero: AAC is left out
 	FPS     float64         // for the metadata; 0: not known
 	NeedKey func()          // asks for a key frame; nil: they come by themselves. Called by Run
-	// Timeline is where the timestamps of the URL's earlier pushes ended; nil: there
-	// was none. Used by Run.
+	// Timeline makes the timestamps, and knows where those of the URL's earlier pushes
+	// ended; nil: each is its unit's PTS. Used by Run.
 	Timeline *Timeline
 	// State is told each change of phase, and when a live one has held; may be nil.
 	// Called by Run, must not block.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -374,8 +375,9 @@ func TestPush(t *testing.T) {
 	})
 	r.stop(t)
 	tags := s.got()
-	if begin, _ := checkSession(t, tags); begin != 0 {
-		t.Errorf("the first session begins at %d", begin)
+	key := slices.IndexFunc(aus, func(au *media.AccessUnit) bool { return au.Codec.Video() && au.Key })
+	if begin, _ := checkSession(t, tags); int64(begin) != aus[key].PTS.Milliseconds() {
+		t.Errorf("the first session begins at %d, its first picture is of %v", begin, aus[key].PTS)
 	}
 	var d flv.Demuxer
 	pictures, sounds := 0, 0

@@ -127,19 +127,20 @@ func (o *studioOrigin) cut() {
 	o.conns = nil
 }
 
-// gets waits until a stream's pictures come.
-func (o *studioOrigin) gets(t *testing.T, stream string) {
+// gets waits until a stream's pictures come, and gives it.
+func (o *studioOrigin) gets(t *testing.T, stream string) (in *pushIngest) {
 	t.Helper()
 	eventually(t, stream, func() bool {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		for name, s := range o.pushed {
-			if strings.HasPrefix(name, stream) && len(s.got()) > 2 {
+			if in = s; strings.HasPrefix(name, stream) && len(s.got()) > 2 {
 				return true
 			}
 		}
 		return false
 	})
+	return in
 }
 
 // studio is a service with one user, ann, who has a camera.
@@ -150,8 +151,10 @@ type studio struct {
 	logs  *pushRun // keeps what is logged
 }
 
-func newStudio(t *testing.T, change func(*Config)) *studio {
-	st := &studio{db: newStore(t), rooms: newRooms(), logs: &pushRun{}}
+func newStudio(t *testing.T, change func(*Config)) *studio { return newStudioOn(t, newStore(t), change) }
+
+func newStudioOn(t *testing.T, db *store.DB, change func(*Config)) *studio {
+	st := &studio{db: db, rooms: newRooms(), logs: &pushRun{}}
 	st.rooms.publish("room", &media.User{ID: "ann", Video: newCamera(t)})
 	log := slog.New(slog.NewTextHandler(st.logs, nil))
 	pool := mixer.NewPool(mixer.Config{Program: "/nonexistent", Log: log})
@@ -383,5 +386,52 @@ func TestSignsItsOwnURLAlone(t *testing.T) {
 		if got != "rtmp://h/a/2" {
 			t.Errorf("a caller's URL: got %s", got)
 		}
+	}
+}
+
+// A server that takes over from another goes on with its tasks' timestamps, each the
+// task's age modulo 2^32 ms.
+func TestTimestampsOverARestart(t *testing.T) {
+	one, two, old := newStudioOrigin(t, nil), newStudioOrigin(t, nil), newStudioOrigin(t, nil)
+	first := newStudio(t, nil)
+	begin := time.Now()
+	if err := first.Start(context.Background(), videoTask("t1", one.url+"/live/a")); err != nil {
+		t.Fatal(err)
+	}
+	in := one.gets(t, "live/a")
+	first.Close()
+	from, end := checkSession(t, in.got())
+	if age := time.Since(begin); time.Duration(end)*time.Millisecond > age+time.Second {
+		t.Errorf("timestamps from %d to %d, and the task is %v old", from, end, age)
+	}
+	// Another, of a hundred days, and one more place for the first.
+	spec := videoTask("t2", old.url+"/live/b")
+	created := time.Now().AddDate(0, 0, -100)
+	row, err := spec.row("", created, created)
+	if err != nil {
+		t.Fatal(err)
+	}
+	update(t, first.db, func(tx *store.Tx) error { return tx.CreateTask(row) })
+
+	second := newStudioOn(t, first.db, nil)
+	resume(t, second.Service)
+	if err := second.Update(context.Background(), videoTask("t1", one.url+"/live/a", two.url+"/live/a")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stream on the first origin again", func() bool {
+		one.mu.Lock()
+		defer one.mu.Unlock()
+		return one.pushed["live/a?"] != in && len(one.pushed["live/a?"].got()) > 2
+	})
+	for _, o := range []*studioOrigin{one, two} {
+		at, _ := checkSession(t, o.gets(t, "live/a").got())
+		if age := time.Since(begin); at <= end || time.Duration(at)*time.Millisecond > age+time.Second {
+			t.Errorf("after %d the timestamps go on at %d, and the task is %v old", end, at, age)
+		}
+	}
+	at, _ := checkSession(t, old.gets(t, "live/b").got())
+	age := uint32(time.Since(created).Milliseconds())
+	if d := age - at; int32(d) < -1000 || d > 60_000 {
+		t.Errorf("a task of a hundred days begins at %d, want about %d", at, age)
 	}
 }

@@ -80,12 +80,22 @@ func newTask(s *Service, spec *Spec, row *store.Task, resumed bool) *task {
 	t.out = newOutlet(t.log)
 	t.out.dial, t.out.sign, t.out.report = rtmp.Options{Control: s.cfg.Control}, t.sign, t.report
 	t.out.totals = s.totals
+	t.out.zero = birth(row.Created, s.cfg.Mixer.Zero(), time.Now())
 	if spec.Mode == Mix {
 		t.source = &mixed{cfg: s.cfg, out: t.out}
 	} else {
 		t.source = &single{cfg: s.cfg, out: t.out}
 	}
 	return t
+}
+
+// birth is the PTS at which the task's timestamps are 0: the moment it was created
+// at, so that a timestamp is the task's age and a server's restart does not set it
+// back. zero is the moment of PTS 0. created comes from the store and is a time of
+// day, which may have been set since zero: only now's is compared with it.
+func birth(created, zero, now time.Time) time.Duration {
+	age := max(now.Round(0).Sub(created.Round(0)), 0)
+	return now.Sub(zero) - age
 }
 
 // event is one of the task.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -34,6 +36,8 @@ func TestTasksSurviveKill(t *testing.T) {
 	}
 	before := list()
 	pull(t, origin+"/mix", time.Second)
+	ages := map[string]float64{"mix": startTime(t, origin+"/mix"), "single": startTime(t, origin+"/single")}
+	at := time.Now()
 
 	p.end(syscall.SIGKILL)
 	ann.close()
@@ -61,10 +65,30 @@ func TestTasksSurviveKill(t *testing.T) {
 	if _, _, err := tryCommand(3*time.Second, "ffprobe", "-v", "error", origin+"/gone"); err == nil {
 		t.Error("a stopped task runs again")
 	}
+	for name, age := range ages {
+		later, most := startTime(t, origin+"/"+name)-age, time.Since(at).Seconds()+10 // key frames of before and a late answer
+		if later <= 0 || later > most {
+			t.Errorf("%s: the timestamps go on %.3f s later, want 0 to %.1f", name, later, most)
+		}
+	}
 	for _, name := range []string{"mix", "single"} {
 		p.call("StopLiveMPUTask", map[string]any{"TaskId": name})
 	}
 	if left := fmt.Sprint(list()); left != "[]" {
 		t.Errorf("tasks after their stop: %s", left)
 	}
+}
+
+// startTime is the first timestamp, in seconds, that a player of a URL gets now.
+func startTime(t *testing.T, url string) float64 {
+	t.Helper()
+	out, stderr, err := tryCommand(20*time.Second, "ffprobe", "-v", "error", "-analyzeduration", "500000", "-select_streams", "v", "-show_entries", "stream=start_time", "-of", "default=nw=1:nk=1", url)
+	if err != nil {
+		t.Fatalf("ffprobe: %v %s", err, stderr)
+	}
+	at, err := strconv.ParseFloat(strings.TrimSpace(out), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
 }
