@@ -298,7 +298,7 @@ func (d *dispatcher) turn(ctx, attempts context.Context) error {
 	d.last, d.scan = p.last, p.more
 	d.dirty = d.dirty[:copy(d.dirty, d.dirty[len(p.looks):])]
 	for _, h := range p.heads {
-		d.start(attempts, h, p.secrets[h.App])
+		d.start(attempts, h, headKeys(&h, p.secrets[h.App]))
 	}
 	for _, l := range p.looks {
 		l.end.dirty = false
@@ -373,12 +373,12 @@ func (d *dispatcher) find(tx *store.Tx) (p plan, err error) {
 }
 
 // start sends a head.
-func (d *dispatcher) start(attempts context.Context, h store.Head, secrets []string) {
+func (d *dispatcher) start(attempts context.Context, h store.Head, keys [][]byte) {
 	d.ends[h.Lane.Sub].busy[h.Lane.ID] = true
 	d.running++
 	d.s.count.inFlight.Add(1)
 	go func() { // waited for by end
-		a := d.s.sender.send(attempts, &h, secrets)
+		a := d.s.sender.send(attempts, &h, keys)
 		d.results <- result{head: h, answer: a, broken: a.failure != "" && attempts.Err() != nil}
 	}()
 }

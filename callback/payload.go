@@ -79,6 +79,34 @@ type streamMessage struct {
 	} `json:"event"`
 }
 
+// recordingMessage is the body of a cloud recording's callback (section 9). Only
+// the name RecordFileUploaded is published; all else is braid's own.
+type recordingMessage struct {
+	Event      string
+	MsgId      string
+	AppId      string
+	ChannelId  string
+	TaskId     string
+	CallbackTs int64 // Unix milliseconds
+	Payload    recordingPayload
+}
+
+type recordingPayload struct {
+	EventTs int64          // Unix milliseconds
+	Stream  string         `json:",omitempty"` // what RecordStopped is about has none
+	Format  string         `json:",omitempty"`
+	Reason  string         `json:",omitempty"`
+	File    *recordingFile `json:",omitempty"`
+}
+
+type recordingFile struct {
+	Name     string
+	Size     int64 // bytes
+	StartTs  int64 // Unix milliseconds
+	Duration int64 // milliseconds
+	Url      string
+}
+
 // What the public pages name without saying what else there is, and what they
 // do not explain; the choices are braid's own and stand in doc/callbacks.md.
 const (
@@ -101,6 +129,11 @@ var eventCodes = map[event.Type]int{
 	event.RelayReconnecting: 4, event.RelayFailed: 5, event.RelayStopped: 6,
 }
 
+var recordingEvents = map[event.Type]string{
+	event.RecordStarted: "RecordStarted", event.RecordFile: "RecordFileUploaded",
+	event.RecordFailed: "RecordFailed", event.RecordStopped: "RecordStopped",
+}
+
 var mediaCodes = map[event.Media]string{event.Audio: "1", event.Video: "2", event.Screen: "3"}
 
 // body is what is sent for a delivery. It is the same in every attempt: the
@@ -114,6 +147,8 @@ func body(d *store.Delivery) ([]byte, error) {
 		return json.Marshal(relayBody(d))
 	case store.Streams:
 		return json.Marshal(streamBody(d))
+	case store.Recordings:
+		return json.Marshal(recordingBody(d))
 	}
 	return json.Marshal(roomBody(d))
 }
@@ -157,6 +192,19 @@ func relayBody(d *store.Delivery) mpuMessage {
 func streamBody(d *store.Delivery) streamMessage {
 	m := streamMessage{MsgID: d.MsgID, Callback: d.Sub, App: d.App, Created: d.Created.UTC()}
 	m.Event.Seq, m.Event.Event = d.Event.Seq, d.Event
+	return m
+}
+
+func recordingBody(d *store.Delivery) recordingMessage {
+	e, r := &d.Event, d.Event.Recording
+	m := recordingMessage{Event: recordingEvents[e.Type], MsgId: d.MsgID, AppId: d.App, ChannelId: r.Channel, TaskId: r.Task,
+		CallbackTs: millis(d.Created), Payload: recordingPayload{EventTs: millis(e.Time), Stream: r.Stream, Format: r.Format, Reason: r.Reason}}
+	if s := e.Stream; s != nil {
+		m.Payload.Reason = s.Reason
+		if f := s.File; f != nil {
+			m.Payload.File = &recordingFile{Name: f.Name, Size: f.Size, StartTs: millis(f.Start), Duration: f.Duration, Url: f.URL}
+		}
+	}
 	return m
 }
 

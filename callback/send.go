@@ -64,15 +64,16 @@ type answer struct {
 	at      time.Time // when it ended
 }
 
-// send makes one attempt. It returns within Config.Timeout, or when ctx ends.
-func (s *sender) send(ctx context.Context, h *store.Head, secrets []string) answer {
+// send makes one attempt, signed with each of the keys. It returns within
+// Config.Timeout, or when ctx ends.
+func (s *sender) send(ctx context.Context, h *store.Head, keys [][]byte) answer {
 	b, err := body(&h.Delivery)
 	if err != nil { // cannot happen: the types that are sent marshal
 		return answer{failure: "lost", detail: err, at: s.cfg.Now()}
 	}
 	started := time.Now()
 	a := answer{payload: string(b)}
-	a.code, err = s.post(ctx, h, b, secrets)
+	a.code, err = s.post(ctx, h, b, keys)
 	a.cost, a.at = time.Since(started), s.cfg.Now()
 	switch {
 	case err != nil:
@@ -83,7 +84,7 @@ func (s *sender) send(ctx context.Context, h *store.Head, secrets []string) answ
 	return a
 }
 
-func (s *sender) post(ctx context.Context, h *store.Head, body []byte, secrets []string) (code int, err error) {
+func (s *sender) post(ctx context.Context, h *store.Head, body []byte, keys [][]byte) (code int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL, bytes.NewReader(body))
@@ -95,7 +96,7 @@ func (s *sender) post(ctx context.Context, h *store.Head, body []byte, secrets [
 	// Tells net/http that this POST may be repeated on a new connection when an
 	// idle one turns out to be closed; an empty list is not sent.
 	req.Header["X-Idempotency-Key"] = nil
-	sign(req.Header, h.MsgID, body, secrets, s.cfg.Now())
+	sign(req.Header, h.MsgID, body, keys, s.cfg.Now())
 	resp, err := s.transport.RoundTrip(req)
 	if err != nil {
 		return 0, err

@@ -97,16 +97,16 @@ func verified(t *testing.T, m message, secret string) bool {
 func TestSignVector(t *testing.T) {
 	const secret, id, body = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", `{"test": 2432232314}`
 	h := http.Header{}
-	sign(h, id, []byte(body), []string{secret}, time.Unix(1614265330, 0))
+	sign(h, id, []byte(body), secretKeys([]string{secret}), time.Unix(1614265330, 0))
 	if got, want := h.Get("webhook-signature"), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	bare, none := http.Header{}, http.Header{}
-	sign(bare, id, []byte(body), []string{strings.TrimPrefix(secret, "whsec_")}, time.Unix(1614265330, 0))
+	sign(bare, id, []byte(body), secretKeys([]string{strings.TrimPrefix(secret, "whsec_")}), time.Unix(1614265330, 0))
 	if bare.Get("webhook-signature") != h.Get("webhook-signature") {
 		t.Error("a secret without its prefix is another one")
 	}
-	sign(none, id, []byte(body), []string{""}, time.Unix(1614265330, 0))
+	sign(none, id, []byte(body), secretKeys([]string{""}), time.Unix(1614265330, 0))
 	if _, ok := none["Webhook-Signature"]; ok || none.Get("webhook-id") != id {
 		t.Errorf("without a secret: %v", none)
 	}

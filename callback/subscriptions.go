@@ -137,6 +137,9 @@ func find(tx *store.Tx, app string, kind store.Kind, id string) (store.Subscript
 
 // room tells whether an application may have this subscription beside its others.
 func room(tx *store.Tx, sub *store.Subscription) error {
+	if sub.Kind == store.Recordings {
+		return nil // the number of recordings is bounded elsewhere
+	}
 	all, err := tx.Subscriptions(sub.App, sub.Kind)
 	if err != nil {
 		return err
@@ -168,12 +171,14 @@ func check(sub *store.Subscription) error {
 		return checkMPU(sub)
 	case store.Streams:
 		return checkStreams(sub)
+	case store.Recordings:
+		return checkRecording(sub)
 	}
 	return fmt.Errorf("kind is %q, not one of %q: %w", sub.Kind, store.Kinds(), media.ErrInvalid)
 }
 
 func checkRoom(sub *store.Subscription) error {
-	if err := checkURL(sub.URL, maxRoomURL); err != nil {
+	if err := checkURL("CallbackUrl", sub.URL, maxRoomURL); err != nil {
 		return err
 	}
 	if len(sub.Channels) > 1 {
@@ -209,7 +214,7 @@ func checkRoom(sub *store.Subscription) error {
 }
 
 func checkMPU(sub *store.Subscription) error {
-	if err := checkURL(sub.URL, maxMPUURL); err != nil {
+	if err := checkURL("CallbackUrl", sub.URL, maxMPUURL); err != nil {
 		return err
 	}
 	if !mpuURLForm.MatchString(sub.URL) {
@@ -233,7 +238,7 @@ func checkMPU(sub *store.Subscription) error {
 // checkStreams: what is told of streams is chosen by event; it holds for all
 // streams of the application.
 func checkStreams(sub *store.Subscription) error {
-	if err := checkURL(sub.URL, maxRoomURL); err != nil {
+	if err := checkURL("CallbackUrl", sub.URL, maxRoomURL); err != nil {
 		return err
 	}
 	if err := checkIDs("ChannelIds", &sub.Channels); err != nil {
@@ -260,6 +265,33 @@ func checkStreams(sub *store.Subscription) error {
 	return nil
 }
 
+// recordingKey is NotifyAuthKey (artc-api.md section 9).
+var recordingKey = regexp.MustCompile(`^([A-Za-z0-9]{16,64})?$`)
+
+// checkRecording: it is for all that happens to one cloud recording.
+func checkRecording(sub *store.Subscription) error {
+	if err := CheckNotify(sub.URL, sub.Secret); err != nil {
+		return err
+	}
+	if len(sub.Channels) != 1 || sub.Channels[0] == "" || len(sub.Events) > 0 || len(sub.Users) > 0 {
+		return invalid("a subscription to a cloud recording's events has its task, and no Events and no Users")
+	}
+	return nil
+}
+
+// CheckNotify checks the NotifyUrl and NotifyAuthKey of a cloud recording: a URL of
+// up to 2048 characters, and 16 to 64 of A-Za-z0-9 or nothing. media.ErrInvalid
+// names the field.
+func CheckNotify(url, key string) error {
+	if err := checkURL("NotifyUrl", url, maxRoomURL); err != nil {
+		return err
+	}
+	if !recordingKey.MatchString(key) {
+		return invalid("NotifyAuthKey: it is not 16 to 64 characters of A-Za-z0-9")
+	}
+	return nil
+}
+
 // checkIDs checks channel ids; a single "*" or "" becomes none, which means all.
 func checkIDs(field string, ids *[]string) error {
 	if len(*ids) == 1 && ((*ids)[0] == "*" || (*ids)[0] == "") {
@@ -275,13 +307,13 @@ func checkIDs(field string, ids *[]string) error {
 
 // checkURL checks the form alone: where it may lead is asked when it is dialled,
 // since a name can lead elsewhere by then.
-func checkURL(raw string, limit int) error {
+func checkURL(field, raw string, limit int) error {
 	if raw == "" || len(raw) > limit {
-		return invalid("CallbackUrl: it has %d characters, not 1 to %d", len(raw), limit)
+		return invalid("%s: it has %d characters, not 1 to %d", field, len(raw), limit)
 	}
 	for _, c := range []byte(raw) {
 		if c <= ' ' || c >= 0x7f {
-			return invalid("CallbackUrl: it has a character that is not printable ASCII")
+			return invalid("%s: it has a character that is not printable ASCII", field)
 		}
 	}
 	u, err := url.Parse(raw)
@@ -290,15 +322,15 @@ func checkURL(raw string, limit int) error {
 		if e := (*url.Error)(nil); errors.As(err, &e) {
 			err = e.Err
 		}
-		return invalid("CallbackUrl: %v", err)
+		return invalid("%s: %v", field, err)
 	case u.Scheme != "http" && u.Scheme != "https":
-		return invalid("CallbackUrl: it does not begin with http:// or https://")
+		return invalid("%s: it does not begin with http:// or https://", field)
 	case u.Hostname() == "" || u.Opaque != "":
-		return invalid("CallbackUrl: it has no host")
+		return invalid("%s: it has no host", field)
 	case u.User != nil:
-		return invalid("CallbackUrl: it has a user name")
+		return invalid("%s: it has a user name", field)
 	case strings.Contains(raw, "#"):
-		return invalid("CallbackUrl: it has a fragment (#)")
+		return invalid("%s: it has a fragment (#)", field)
 	}
 	return nil
 }

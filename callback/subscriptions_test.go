@@ -91,7 +91,7 @@ func FuzzURL(f *testing.F) {
 		f.Add(c.sub.URL)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		if checkURL(raw, maxMPUURL) != nil {
+		if checkURL("CallbackUrl", raw, maxMPUURL) != nil {
 			return
 		}
 		if !strings.HasPrefix(strings.ToLower(raw), "http") || strings.ContainsAny(raw, "#\n\r ") || len(raw) > maxMPUURL {

@@ -14,7 +14,7 @@ import (
 )
 
 // Type says what happened. User events carry User, relay events Relay, stream
-// events Stream.
+// events Stream, RecordStopped Recording.
 type Type string
 
 const (
@@ -46,6 +46,8 @@ const (
 	RecordFailed  Type = "RecordFailed"  // nothing is recorded at present, for a Reason; it goes on trying
 	RecordEnded   Type = "RecordEnded"   // the last file of this recording was told
 	SnapshotTaken Type = "SnapshotTaken" // a picture is where it is kept
+
+	RecordStopped Type = "RecordStopped" // a cloud recording is over, and all of its files were told
 )
 
 // Channel tells whether the event is about a channel as a whole.
@@ -82,6 +84,9 @@ type Event struct {
 	User    *User     `json:"user,omitempty"`
 	Relay   *Relay    `json:"relay,omitempty"`
 	Stream  *Stream   `json:"stream,omitempty"`
+
+	// Recording is also in stream events that a cloud recording's own callback is told of.
+	Recording *Recording `json:"recording,omitempty"`
 }
 
 // Subject is what the event is about, within its application: events of one
@@ -162,11 +167,21 @@ type Stream struct {
 	Reason   string    `json:"reason,omitempty"`   // in words; of RecordFailed, and of StreamEnded when the server was killed
 }
 
+// Recording is the cloud recording (artc-api.md section 9) that an event is about.
+type Recording struct {
+	Task    string `json:"task"`
+	Channel string `json:"channel"`
+	User    string `json:"user,omitempty"`   // whose stream it is; "" of a mix, and of the whole
+	Stream  string `json:"stream,omitempty"` // in ARTC's words: "Mix", "Single::{UserId}::AV::C"; "" of the whole
+	Format  string `json:"format,omitempty"` // in ARTC's words: "MP4", "HLS", "MP3"; "" of the whole
+	Reason  string `json:"reason,omitempty"` // in words; of RecordStopped
+}
+
 // File is one that was made of a stream.
 type File struct {
 	Name     string    `json:"name"` // path in its storage
 	Storage  string    `json:"storage,omitempty"`
-	Format   string    `json:"format"` // "fmp4", "ts", "jpeg"
+	Format   string    `json:"format"` // "fmp4", "ts", "hls", "mp3", "jpeg"
 	Size     int64     `json:"size"`   // bytes
 	Start    time.Time `json:"start"`  // of its first picture or sound
 	Duration int64     `json:"duration_ms,omitempty"`
@@ -226,6 +241,8 @@ func (e Event) String() string {
 		return fmt.Sprintf("%s %s/%s/%s", e.Type, e.App, e.Channel, e.User.ID)
 	case e.Relay != nil:
 		return fmt.Sprintf("%s %s/%s task %s", e.Type, e.App, e.Channel, e.Relay.Task)
+	case e.Recording != nil && e.Stream == nil:
+		return fmt.Sprintf("%s %s/%s recording %s", e.Type, e.App, e.Channel, e.Recording.Task)
 	case e.Stream != nil:
 		return fmt.Sprintf("%s %s stream %s", e.Type, e.App, e.Subject())
 	}

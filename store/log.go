@@ -79,7 +79,9 @@ func whole(e event.Event) error {
 		missing = "relay"
 	case e.Type.Stream() && (e.Stream == nil || e.Stream.App == "" || e.Stream.Name == ""):
 		missing = "stream"
-	case !e.Type.Channel() && !e.Type.User() && !e.Type.Relay() && !e.Type.Stream():
+	case e.Type == event.RecordStopped && (e.Recording == nil || e.Recording.Task == ""):
+		missing = "recording"
+	case !e.Type.Channel() && !e.Type.User() && !e.Type.Relay() && !e.Type.Stream() && e.Type != event.RecordStopped:
 		return fmt.Errorf("type %q is not known: %w", e.Type, media.ErrInvalid)
 	default:
 		return nil

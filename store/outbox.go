@@ -57,7 +57,8 @@ type Lane struct {
 type Head struct {
 	Lane
 	Delivery
-	URL string
+	URL    string
+	Secret string // of the subscription
 }
 
 // enqueue makes one delivery for each subscription that asks for an event.
@@ -72,7 +73,7 @@ func (tx *Tx) enqueue(e event.Event) error {
 	}
 	now := tx.now()
 	for _, sub := range subs {
-		err := tx.queue(sub, e.Subject(), Delivery{MsgID: newMsgID(now), Event: event.Event{Seq: e.Seq}, Created: now}, body)
+		err := tx.queue(sub.id, sub.lane, Delivery{MsgID: newMsgID(now), Event: event.Event{Seq: e.Seq}, Created: now}, body)
 		if err != nil {
 			return err
 		}
@@ -80,8 +81,36 @@ func (tx *Tx) enqueue(e event.Event) error {
 	return nil
 }
 
-// asking lists the ids of the subscriptions that an event is for.
-func (tx *Tx) asking(e event.Event) ([]string, error) {
+// asker is a subscription that an event is for, and its lane of that event.
+type asker struct{ id, lane string }
+
+// asking lists the subscriptions that an event is for.
+func (tx *Tx) asking(e event.Event) ([]asker, error) {
+	var all []asker
+	if e.Type != event.RecordStopped {
+		ids, err := tx.askingKinds(e)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			all = append(all, asker{id, e.Subject()})
+		}
+	}
+	if r := e.Recording; r != nil { // one lane for all of its streams, so that its end comes last
+		own, err := list(tx, func(row scanner) (a asker, err error) {
+			a.lane = r.Channel
+			return a, row.Scan(&a.id)
+		}, `SELECT id FROM subscriptions WHERE app = ? AND kind = ? AND channels = ?`, e.App, Recordings, r.Task)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, own...)
+	}
+	return all, nil
+}
+
+// askingKinds lists the ids of those that chose by kind, channel, event and user.
+func (tx *Tx) askingKinds(e event.Event) ([]string, error) {
 	query := `SELECT id, channels, events, users FROM subscriptions WHERE app = ? AND kind = ? AND channels IN ('', ?)`
 	args := []any{e.App, Room, e.Channel}
 	if e.Type.Relay() { // MPU: one for an application, with a list of channels
@@ -186,6 +215,10 @@ func (tx *Tx) sentBefore(app, msg string) (d Delivery, lane string, body []byte,
 	}
 	if r.Task != "" {
 		e.Relay = &event.Relay{Task: r.Task}
+	}
+	if r.Kind == Recordings {
+		e.Recording = &event.Recording{Task: r.Task, Channel: r.Channel, User: r.User}
+		e.User, e.Relay = nil, nil
 	}
 	if r.Kind == Streams {
 		streamApp, name, _ := strings.Cut(r.Channel, "/")

@@ -66,7 +66,7 @@ func (tx *Tx) Heads(lanes []int64) ([]Head, error) {
 	var heads []Head
 	for part := range inParts(lanes) {
 		some, err := list(tx, scanHead, `SELECT l.id, l.sub, l.channel, l.state, l.due, l.fails, l.since, l.tried,
-			d.id, d.msg, d.seq, d.event, d.payload, d.attempts, d.refused, d.first, d.created, s.app, s.kind, s.url
+			d.id, d.msg, d.seq, d.event, d.payload, d.attempts, d.refused, d.first, d.created, s.app, s.kind, s.url, s.secret
 			FROM lanes l JOIN subscriptions s ON s.id = l.sub
 			JOIN deliveries d ON d.id = (SELECT id FROM deliveries WHERE lane = l.id ORDER BY lane, id LIMIT 1)
 			WHERE l.id IN (`+marks(len(part))+`)`, part...)
@@ -83,7 +83,7 @@ func scanHead(r scanner) (h Head, err error) {
 	var seq int64
 	l, d := &h.Lane, &h.Delivery
 	err = r.Scan(&l.ID, &l.Sub, &l.Channel, &l.State, at(&l.Due), &l.Fails, at(&l.Since), at(&l.Tried),
-		&d.ID, &d.MsgID, &seq, &body, &d.Payload, &d.Attempts, &d.Refused, at(&d.First), at(&d.Created), &d.App, &d.Kind, &h.URL)
+		&d.ID, &d.MsgID, &seq, &body, &d.Payload, &d.Attempts, &d.Refused, at(&d.First), at(&d.Created), &d.App, &d.Kind, &h.URL, &h.Secret)
 	if err != nil {
 		return h, err
 	}

@@ -127,6 +127,9 @@ func (h *Head) Record() Record {
 	if t := h.Event.Relay; t != nil {
 		r.Task = t.Task
 	}
+	if c := h.Event.Recording; c != nil && h.Kind == Recordings {
+		r.Channel, r.User, r.Task = c.Channel, c.User, c.Task
+	}
 	return r
 }
 

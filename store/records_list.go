@@ -253,13 +253,18 @@ func (tx *Tx) Deliveries(q DeliveryQuery, after int64, limit int) ([]Delivery, e
 			FROM failures f JOIN subscriptions s ON s.id = f.sub WHERE f.sub = ? AND f.id > ? ORDER BY f.id LIMIT ?`
 	}
 	var subs []Subscription
-	for _, kind := range Kinds() {
+	for _, kind := range []Kind{Room, MPU, Streams} {
 		some, err := tx.Subscriptions(q.App, kind)
 		if err != nil {
 			return nil, err
 		}
 		subs = append(subs, some...)
 	}
+	recordings, err := tx.busyRecordings(q)
+	if err != nil {
+		return nil, err
+	}
+	subs = append(subs, recordings...)
 	var found []Delivery
 	for _, s := range subs {
 		if q.Sub != "" && q.Sub != s.ID {
@@ -273,6 +278,17 @@ func (tx *Tx) Deliveries(q DeliveryQuery, after int64, limit int) ([]Delivery, e
 	}
 	slices.SortFunc(found, func(a, b Delivery) int { return cmp.Compare(a.ID, b.ID) })
 	return found[:min(limit, len(found))], nil
+}
+
+// busyRecordings are the subscriptions of cloud recordings, of which there may be
+// many, that have something in the list.
+func (tx *Tx) busyRecordings(q DeliveryQuery) ([]Subscription, error) {
+	from := "lanes"
+	if q.Failed {
+		from = "failures"
+	}
+	return list(tx, scanSubscription, `SELECT `+subscriptionColumns+` FROM subscriptions s WHERE app = ? AND kind = ?
+		AND EXISTS (SELECT 1 FROM `+from+` f WHERE f.sub = s.id) ORDER BY created, id`, q.App, Recordings)
 }
 
 func scanDelivery(r scanner) (d Delivery, err error) {

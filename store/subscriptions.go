@@ -16,9 +16,9 @@ func (tx *Tx) CreateSubscription(s *Subscription) error {
 	}
 	s.Created = tx.now()
 	s.Updated = s.Created
-	n, err := tx.exec(`INSERT INTO subscriptions (id, app, kind, url, channels, events, users, created, updated)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		s.ID, s.App, s.Kind, s.URL, join(s.Channels), join(s.Events), join(s.Users), s.Created, s.Updated)
+	n, err := tx.exec(`INSERT INTO subscriptions (id, app, kind, url, channels, events, users, secret, created, updated)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		s.ID, s.App, s.Kind, s.URL, join(s.Channels), join(s.Events), join(s.Users), s.Secret, s.Created, s.Updated)
 	if err == nil && n == 0 {
 		err = fmt.Errorf("subscription %s: %w", s.ID, media.ErrExists)
 	}
@@ -49,11 +49,11 @@ func (tx *Tx) DeleteSubscription(app, id string) error {
 	return err
 }
 
-const subscriptionColumns = `id, app, kind, url, channels, events, users, created, updated`
+const subscriptionColumns = `id, app, kind, url, channels, events, users, secret, created, updated`
 
 func scanSubscription(r scanner) (s Subscription, err error) {
 	var channels, events, users string
-	err = r.Scan(&s.ID, &s.App, &s.Kind, &s.URL, &channels, &events, &users, at(&s.Created), at(&s.Updated))
+	err = r.Scan(&s.ID, &s.App, &s.Kind, &s.URL, &channels, &events, &users, &s.Secret, at(&s.Created), at(&s.Updated))
 	s.Channels, s.Events, s.Users = split(channels), split(events), split(users)
 	return s, err
 }
@@ -65,7 +65,7 @@ func (tx *Tx) Subscription(app, id string) (Subscription, error) {
 }
 
 // Subscriptions lists those of an application, the oldest first. There are 21
-// at most.
+// at most, but of Recordings as many as there were recordings lately.
 func (tx *Tx) Subscriptions(app string, kind Kind) ([]Subscription, error) {
 	return list(tx, scanSubscription,
 		`SELECT `+subscriptionColumns+` FROM subscriptions WHERE app = ? AND kind = ? ORDER BY created, id`, app, kind)

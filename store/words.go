@@ -93,19 +93,22 @@ const (
 	MPU  Kind = "mpu"  // stream relay events (RtcMPUEventSub)
 
 	Streams Kind = "stream" // of the origin's streams, recordings and snapshots
+
+	Recordings Kind = "recording" // of one cloud recording (NotifyUrl); made and deleted with it
 )
 
 // Kinds lists the kinds of subscriptions.
-func Kinds() []Kind { return []Kind{Room, MPU, Streams} }
+func Kinds() []Kind { return []Kind{Room, MPU, Streams, Recordings} }
 
 // Subscription is a callback task: events of an application go to a URL.
 type Subscription struct {
 	App, ID  string
 	Kind     Kind
 	URL      string
-	Channels []string // empty: all. Room: one at most
+	Channels []string // empty: all. Room: one at most. Recordings: the recording's task
 	Events   []string // Room: "ChannelEvent", "UserEvent"; Streams: names of event.StreamTypes
 	Users    []string // Room: whose user events; empty: everyone's
+	Secret   string   // Recordings: signs its messages in place of the application's; "": they are not signed
 	Created  time.Time
 	Updated  time.Time
 }
