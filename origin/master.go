@@ -89,9 +89,7 @@ func (s *stream) variant() (variant, bool) {
 		return v, false
 	}
 	v.codecs = fmt.Sprintf("avc1.%02x%02x%02x", sets[0][1], sets[0][2], sets[0][3])
-	if sps, err := h264.ParseSPS(sets[0]); err == nil {
-		v.width, v.height = sps.Width, sps.Height
-	}
+	v.width, v.height = flv.ConfigSize(p.Codec, p.Body)
 	if sound := s.soundCodecLocked(); sound != "" {
 		v.codecs += "," + sound
 	}

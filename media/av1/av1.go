@@ -135,6 +135,24 @@ func operatingPoints(r *bits.Reader) {
 	}
 }
 
+// Size is the width and height in pixels that the first whole sequence header
+// among OBUs says; zeros without one.
+func Size(obus []byte) (width, height int) {
+	for len(obus) > 0 {
+		o, rest, ok := ParseOBU(obus)
+		if !ok {
+			break
+		}
+		if o.Type == TypeSequenceHeader {
+			if s, ok := ParseSequence(o.Payload); ok {
+				return s.Width, s.Height
+			}
+		}
+		obus = rest
+	}
+	return 0, 0
+}
+
 // IsKey tells whether a temporal unit, whose OBUs have sizes, is one at which a
 // decoder can start: a sequence header, and then a shown key frame first of all.
 func IsKey(unit []byte) bool {

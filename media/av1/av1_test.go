@@ -192,5 +192,6 @@ func FuzzAV1(f *testing.F) {
 		elements(t, b)
 		list(b)
 		IsKey(b)
+		Size(b)
 	})
 }

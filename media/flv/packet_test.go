@@ -89,6 +89,8 @@ func FuzzPacket(f *testing.F) {
 			tag.Type = Audio
 		}
 		k, err := ParsePacket(tag)
+		ConfigSize(k.Codec, k.Body)
+		KeySize(k.Codec, k.Body)
 		plain := Plain(tag)
 		if plain == nil || plain == tag {
 			return

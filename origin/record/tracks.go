@@ -5,11 +5,9 @@ import (
 	"slices"
 
 	"braid/media"
-	"braid/media/av1"
 	"braid/media/flv"
 	"braid/media/h264"
 	"braid/media/h265"
-	"braid/media/vp9"
 )
 
 // videoForm is what a decoder of the pictures must know first. Immutable.
@@ -42,47 +40,14 @@ func newVideoForm(codec media.Codec, config []byte, key *media.AccessUnit) *vide
 	case media.H264:
 		spss, ppss, _, _ := h264.ParseDecoderConfig(config)
 		v.sets = slices.Concat(spss, ppss)
-		if len(spss) > 0 {
-			sps, _ := h264.ParseSPS(spss[0])
-			v.width, v.height = sps.Width, sps.Height
-		}
 	case media.H265:
 		v.sets, _, _ = h265.ParseDecoderConfig(config)
-		for _, set := range v.sets {
-			if h265.Type(set) == h265.TypeSPS {
-				sps, _ := h265.ParseSPS(set)
-				v.width, v.height = sps.Width, sps.Height
-			}
-		}
-	case media.AV1:
-		v.width, v.height = av1Size(config)
-		if v.width == 0 && len(key.Units) > 0 {
-			v.width, v.height = av1Size(append(make([]byte, 4), key.Units[0]...))
-		}
-	case media.VP9:
-		if len(key.Units) > 0 {
-			h, _ := vp9.ParseHeader(key.Units[0])
-			v.width, v.height = h.Width, h.Height
-		}
+	}
+	v.width, v.height = flv.ConfigSize(codec, config)
+	if v.width == 0 && len(key.Units) > 0 {
+		v.width, v.height = flv.KeySize(codec, key.Units[0])
 	}
 	return v
-}
-
-// av1Size looks for the sequence header in an av1C, whose OBUs begin at byte 4.
-func av1Size(config []byte) (width, height int) {
-	rest := config[min(4, len(config)):]
-	for len(rest) > 0 {
-		o, after, ok := av1.ParseOBU(rest)
-		if !ok {
-			break
-		}
-		if o.Type == av1.TypeSequenceHeader {
-			s, _ := av1.ParseSequence(o.Payload)
-			return s.Width, s.Height
-		}
-		rest = after
-	}
-	return 0, 0
 }
 
 // inBand is the form with the parameter sets that stand in a key frame, when
