@@ -3,6 +3,7 @@ package sfu
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"braid/media"
 )
@@ -23,7 +24,8 @@ type actor struct {
 	track  *track
 	detach func()
 	stage  *stage
-	level  float64 // dBov, smoothed
+	level  float64   // dBov, smoothed
+	heard  time.Time // when its newest packet came
 	on     bool
 }
 
@@ -34,6 +36,10 @@ const (
 	silence  = -127 // dBov
 	loudUp   = 0.3  // share of a rise that a packet of 20 ms counts for: 60 ms of speech are heard
 	loudDown = 0.03 // of a fall: pauses between words do not count
+
+	// Without a packet for so long a microphone is silent, whatever its last one said:
+	// it is switched off, or its way is broken. In DTX one comes each 400 ms.
+	unheard = time.Second
 )
 
 // cast is told of the channel's microphones. It may be called with directory.mu
@@ -94,11 +100,15 @@ func (a *actor) Receive(p *media.Packet) {
 	} else {
 		a.level += (now - a.level) * loudDown
 	}
+	a.heard = p.Arrival
 	if a.on || a.level < speaks {
 		return
 	}
 	var least *actor
 	for _, o := range s.actors {
+		if p.Arrival.Sub(o.heard) > unheard {
+			o.level = silence
+		}
 		if o.on && (least == nil || o.level < least.level) {
 			least = o
 		}

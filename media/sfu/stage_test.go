@@ -76,6 +76,37 @@ func TestStage(t *testing.T) {
 	check("all", heard(), "0123456789")
 }
 
+// TestStageGone: who has stopped to send in the middle of a word has no place that
+// others need.
+func TestStageGone(t *testing.T) {
+	all := make([]*track, 3)
+	for i := range all {
+		all[i] = newTrack(codec{name: media.Opus})
+		all[i].layers[0].begin()
+	}
+	s := stage{places: 2}
+	s.cast(all)
+	now, n := time.Now(), uint16(0)
+	play := func(packets int, levels map[int]int8) {
+		for range packets {
+			n++
+			now = now.Add(20 * time.Millisecond)
+			for i, level := range levels {
+				all[i].layers[0].deliver(&media.Packet{Seq: n, Timestamp: 960 * uint32(n), Arrival: now, Level: level, Payload: []byte{1}})
+			}
+		}
+	}
+	play(100, map[int]int8{0: 20, 1: 20, 2: 127})
+	play(40, map[int]int8{0: 20, 2: 25})
+	if all[1].backstage.Load() || !all[2].backstage.Load() {
+		t.Error("a pause of 0.8 s costs a place")
+	}
+	play(30, map[int]int8{0: 20, 2: 25})
+	if all[0].backstage.Load() || !all[1].backstage.Load() || all[2].backstage.Load() {
+		t.Error("who speaks is not heard: somebody who sends nothing keeps the place")
+	}
+}
+
 // TestBackstage: what a viewer does not get leaves no hole.
 func TestBackstage(t *testing.T) {
 	f, sink := testForward(t, outlet{ssrc: 5})
