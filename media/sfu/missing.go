@@ -16,6 +16,7 @@ type missing struct {
 	begun  bool
 	newest uint16
 	absent []absent      // in the order in which they were missed
+	stale  int           // packets in a row that were far behind newest
 	answer time.Duration // from a request to its packet, smoothed; 0: none came yet
 }
 
@@ -34,7 +35,7 @@ const (
 	askLongest   = time.Second // viewers ask for a key frame then, if they have not before
 	askMost      = 10          // times
 	maxAbsent    = 300         // packets; more is an outage, which only a key frame ends
-	farthestLeap = 1000        // ahead: the sender has begun to count anew
+	farthestLeap = 1000        // ahead, or back for maxStale packets: the sender has begun to count anew
 )
 
 // saw is told of each packet that arrives. repaired tells that it was asked for.
@@ -44,6 +45,12 @@ func (m *missing) saw(seq uint16, now time.Time) (repaired bool) {
 		return false
 	}
 	ahead := int(int16(seq - m.newest))
+	if ahead >= -farthestLeap {
+		m.stale = 0
+	} else if m.stale++; m.stale == maxStale {
+		*m = missing{begun: true, newest: seq, absent: m.absent[:0], answer: m.answer}
+		return false
+	}
 	if ahead <= 0 {
 		return m.found(seq, now)
 	}

@@ -39,6 +39,33 @@ func TestMissing(t *testing.T) {
 	}
 }
 
+// TestMissingCountsBack: a sender that begins to count anew below where it was is
+// asked for what is lost as before.
+func TestMissingCountsBack(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	var m missing
+	asked := 0
+	saw := func(seq uint16) {
+		now = now.Add(10 * time.Millisecond)
+		m.saw(seq, now)
+		due, _ := m.due(now, nil)
+		asked += len(due)
+	}
+	for n := range uint16(100) {
+		saw(30000 + n)
+	}
+	for n := range uint16(200) {
+		saw(5000 + n)
+	}
+	if asked > 0 {
+		t.Errorf("asks for %d packets that were never sent", asked)
+	}
+	saw(5201)
+	if asked != 1 {
+		t.Errorf("asks for %d packets, want the one that is lost", asked)
+	}
+}
+
 // TestMissingGivesUp: a packet that never comes costs ten requests, and then a key frame.
 func TestMissingGivesUp(t *testing.T) {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
