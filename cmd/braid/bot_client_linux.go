@@ -50,19 +50,20 @@ type botClient struct {
 	checked    chan struct{} // closed by the loop at the first answer to check
 	hasChecked bool          // owned by the loop
 
-	in, out *srtp.Context
-	ssrc    uint32 // of audio; video has the next one
-	streams []*botStream
-	arrived botArrivals        // owned by the loop
-	control func(plain []byte) // is given the server's RTCP in the loop's thread; nil: it is left unread
-	dead    atomic.Bool        // the server ended the session
+	in, out   *srtp.Context
+	ssrc      uint32 // of audio; video has the next one
+	streams   []*botStream
+	arrived   botArrivals        // owned by the loop
+	transport atomic.Uint32      // id of the transport-wide sequence number extension
+	control   func(plain []byte) // is given the server's RTCP in the loop's thread; nil: it is left unread
+	dead      atomic.Bool        // the server ended the session
 }
 
 const (
 	botAudioType = 111
 	botVideoType = 96
 	botAgainType = 97 // retransmissions of video (RFC 4588)
-	botTWCC      = 3  // id of the transport-wide sequence number extension
+	botTWCC      = 3  // id of the transport-wide sequence number extension in offers of ours
 )
 
 // botIdentity is the certificate that all bots share.
@@ -85,11 +86,13 @@ func newBotIdentity() (*botIdentity, error) {
 }
 
 func newBotClient(l *botLoop, publish bool, ssrc uint32) *botClient {
-	return &botClient{
+	c := &botClient{
 		loop: l, publish: publish, ssrc: ssrc, fd: -1,
 		ufrag: randomText(8), pwd: randomText(24),
 		secure: make(chan []byte, 64), checked: make(chan struct{}),
 	}
+	c.transport.Store(botTWCC)
+	return c
 }
 
 func randomText(n int) string {
@@ -131,16 +134,21 @@ func (c *botClient) offer(id *botIdentity) string {
 	return b.String()
 }
 
-// connect makes the session: offer and answer, then ICE, then DTLS.
+// connect makes a session by WHIP or WHEP.
 func (c *botClient) connect(ctx context.Context, url, token string, id *botIdentity) error {
 	c.token = token
 	answer, err := c.post(ctx, url, c.offer(id))
 	if err != nil {
 		return err
 	}
-	server, err := c.readAnswer(answer)
+	return c.meet(ctx, answer, id)
+}
+
+// meet makes the connection with a server whose description is there: ICE, then DTLS.
+func (c *botClient) meet(ctx context.Context, description string, id *botIdentity) error {
+	server, err := c.readDescription(description)
 	if err != nil {
-		return fmt.Errorf("the answer of %s: %w", url, err)
+		return fmt.Errorf("the server's description: %w", err)
 	}
 	if err := c.open(server); err != nil {
 		return err
@@ -185,8 +193,8 @@ func (c *botClient) post(ctx context.Context, url, offer string) (string, error)
 	return string(b), nil
 }
 
-// readAnswer takes the credentials and the first IPv4 candidate over UDP.
-func (c *botClient) readAnswer(answer string) (server netip.AddrPort, err error) {
+// readDescription takes the credentials and the first IPv4 candidate over UDP.
+func (c *botClient) readDescription(answer string) (server netip.AddrPort, err error) {
 	for line := range strings.Lines(answer) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
 		switch name {

@@ -21,9 +21,10 @@ import (
 	"braid/signaling/token"
 )
 
-const botUsage = `braid bot load loads a server with publishers and watchers over WHIP and WHEP and measures it.
+const botUsage = `braid bot load loads a server with publishers and watchers and measures it: over WHIP and WHEP, or as a conference.
 
 A publisher sends as a browser does at 1.4 Mbit/s: 30 pictures a second in bursts of five packets, 50 sound packets a second.
+In a conference everyone has one connection up and one down with all others, as with the SDK (doc/protocol.md).
 Watchers take AEAD_AES_128_GCM and report once a second, and ten times a second what has arrived of packets that have transport-wide
 numbers. Loss is counted by sequence numbers, delay is from before a packet's
 encryption at the publisher to its arrival in the watcher's kernel (one packet of 16 is looked at).
@@ -140,6 +141,7 @@ type botCrowd struct {
 	id      *botIdentity
 	channel string
 	senders []*botSender
+	seats   []*botSeat // of a conference
 	mu      sync.Mutex
 	clients []*botClient // guarded by mu
 }
@@ -152,43 +154,33 @@ func (c *botCrowd) gather(ctx context.Context) error {
 	defer cancel()
 	c.channel = "load-" + randomText(8)
 	for i := range c.load.publishers {
-		p := newBotClient(c.loop, true, uint32(1000+10*i))
-		if err := c.connect(ctx, p, "whip", user(i), user(i)); err != nil {
-			return err
+		if err := c.publish(ctx, i); err != nil {
+			return fmt.Errorf("bot load: %s: %w", user(i), err)
 		}
-		s := &botSender{client: p, fps: c.load.fps, burst: c.load.burst,
-			video: botSent{ssrc: p.ssrc + 1, kind: botVideoType, seq: 1}, audio: botSent{ssrc: p.ssrc, kind: botAudioType, seq: 1}}
-		c.senders = append(c.senders, s)
-		// Cameras are not in step with each other.
-		start := time.Now().Add(time.Duration(i) * time.Second / time.Duration(c.load.fps*c.load.publishers))
-		c.loop.at(start, s.sendFrame)
-		c.loop.at(start.Add(7*time.Millisecond), s.sendSound)
-		c.loop.at(start.Add(100*time.Millisecond), s.reporter(&s.video, time.Second)) // Chromium's intervals
-		c.loop.at(start.Add(200*time.Millisecond), s.reporter(&s.audio, 5*time.Second))
 	}
 	if err := sleep(ctx, time.Second); err != nil { // the server shows what has begun to flow
 		return err
 	}
-	var wg sync.WaitGroup
-	failed := make(chan error, c.load.publishers*c.load.watchers)
+	failed := make(chan error, c.load.watchers+1)
 	places := make(chan struct{}, botTogether)
-	for i := range c.load.publishers {
-		for j := range c.load.watchers {
-			who := "w" + strconv.Itoa(j)
-			if c.load.conference {
-				who = user((i + 1 + j) % c.load.publishers)
+	var wg sync.WaitGroup
+	watch := func(who string, f func() error) {
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			if err := f(); err != nil {
+				failed <- fmt.Errorf("bot load: %s: %w", who, err)
 			}
-			places <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-places }()
-				w := newBotClient(c.loop, false, 0)
-				if err := c.connect(ctx, w, "whep", user(i), who); err != nil {
-					failed <- err
-					return
-				}
-				c.loop.at(time.Now().Add(time.Duration(j%100)*10*time.Millisecond), func(time.Time) time.Duration { w.report(); return time.Second })
-				c.loop.at(time.Now().Add(time.Duration(j%100)*time.Millisecond), func(time.Time) time.Duration { w.feedback(); return botFeedbackEvery })
-			})
+		})
+	}
+	if c.load.conference {
+		for i, s := range c.seats {
+			watch(user(i), func() error { return c.seeAll(ctx, s, i) })
+		}
+	} else {
+		for i := range c.load.watchers {
+			who := "w" + strconv.Itoa(i)
+			watch(who, func() error { return c.look(ctx, who, i) })
 		}
 	}
 	wg.Wait()
@@ -200,19 +192,79 @@ func (c *botCrowd) gather(ctx context.Context) error {
 	}
 }
 
+// publish connects a publisher and lets it flow.
+func (c *botCrowd) publish(ctx context.Context, i int) error {
+	p := newBotClient(c.loop, true, uint32(1000+10*i))
+	if c.load.conference {
+		s, err := c.sit(ctx, user(i), p, c.load.watchers)
+		if err != nil {
+			return err
+		}
+		c.seats = append(c.seats, s)
+	} else if err := p.connect(ctx, c.address("whip", i), c.token(user(i)), c.id); err != nil {
+		return err
+	}
+	c.keep(p)
+	s := &botSender{client: p, fps: c.load.fps, burst: c.load.burst,
+		video: botSent{ssrc: p.ssrc + 1, kind: botVideoType, seq: 1}, audio: botSent{ssrc: p.ssrc, kind: botAudioType, seq: 1}}
+	c.senders = append(c.senders, s)
+	// Cameras are not in step with each other.
+	start := time.Now().Add(time.Duration(i) * time.Second / time.Duration(c.load.fps*c.load.publishers))
+	c.loop.at(start, s.sendFrame)
+	c.loop.at(start.Add(7*time.Millisecond), s.sendSound)
+	c.loop.at(start.Add(100*time.Millisecond), s.reporter(&s.video, time.Second)) // Chromium's intervals
+	c.loop.at(start.Add(200*time.Millisecond), s.reporter(&s.audio, 5*time.Second))
+	return nil
+}
+
+// look connects a watcher of the first publisher.
+func (c *botCrowd) look(ctx context.Context, who string, i int) error {
+	w := newBotClient(c.loop, false, 0)
+	if err := w.connect(ctx, c.address("whep", 0), c.token(who), c.id); err != nil {
+		return err
+	}
+	c.keep(w)
+	c.tell(w, i)
+	return nil
+}
+
+// seeAll lets a user of a conference watch all others.
+func (c *botCrowd) seeAll(ctx context.Context, s *botSeat, i int) error {
+	var others []string
+	for j := range c.load.watchers {
+		others = append(others, user((i+1+j)%c.load.publishers))
+	}
+	if err := s.watch(ctx, others); err != nil {
+		return err
+	}
+	c.keep(s.down)
+	c.tell(s.down, i)
+	return nil
+}
+
+// tell lets a watcher report what comes.
+func (c *botCrowd) tell(w *botClient, i int) {
+	c.loop.at(time.Now().Add(time.Duration(i%100)*10*time.Millisecond), func(time.Time) time.Duration { w.report(); return time.Second })
+	c.loop.at(time.Now().Add(time.Duration(i%100)*time.Millisecond), func(time.Time) time.Duration { w.feedback(); return botFeedbackEvery })
+}
+
 func user(i int) string { return "u" + strconv.Itoa(i) }
 
-func (c *botCrowd) connect(ctx context.Context, b *botClient, way, publisher, who string) error {
-	url := fmt.Sprintf("%s/%s/%s/%s/%s", strings.TrimRight(c.load.url, "/"), way, c.load.app, c.channel, publisher)
-	t := token.Sign(c.load.app, c.load.key, c.channel, who, time.Now().Add(12*time.Hour)).String()
-	if err := b.connect(ctx, url, t, c.id); err != nil {
-		return fmt.Errorf("bot load: %s of %s by %s: %w", way, publisher, who, err)
-	}
+// address is where a publisher is published or watched by WHIP and WHEP.
+func (c *botCrowd) address(way string, publisher int) string {
+	return fmt.Sprintf("%s/%s/%s/%s/%s", strings.TrimRight(c.load.url, "/"), way, c.load.app, c.channel, user(publisher))
+}
+
+func (c *botCrowd) token(who string) string {
+	return token.Sign(c.load.app, c.load.key, c.channel, who, time.Now().Add(12*time.Hour)).String()
+}
+
+// keep holds a client that has connected, until all leave.
+func (c *botCrowd) keep(b *botClient) {
 	c.mu.Lock()
 	c.clients = append(c.clients, b)
 	c.mu.Unlock()
 	c.loop.at(time.Now().Add(3*time.Second), func(time.Time) time.Duration { b.send(b.check); return 3 * time.Second }) // consent (RFC 7675)
-	return nil
 }
 
 func (c *botCrowd) leave() {
@@ -222,6 +274,9 @@ func (c *botCrowd) leave() {
 	defer c.mu.Unlock()
 	for i := len(c.clients) - 1; i >= 0; i-- { // watchers first
 		c.clients[i].leave(ctx)
+	}
+	for _, s := range c.seats {
+		s.leave(ctx)
 	}
 }
 

@@ -70,7 +70,8 @@ func (j *botJobs) Pop() any {
 // botStream counts one received stream.
 type botStream struct {
 	ssrc     uint32
-	newest   int64 // sequence number, counted on past 65535
+	first    int64 // sequence number
+	newest   int64 // the same, counted on past 65535
 	received int64
 }
 
@@ -251,7 +252,7 @@ func (l *botLoop) count(c *botClient, b []byte, hdr *unix.Msghdr, control []byte
 		}
 	}
 	if s == nil {
-		s = &botStream{ssrc: ssrc, newest: int64(seq) - 1}
+		s = &botStream{ssrc: ssrc, first: int64(seq), newest: int64(seq) - 1}
 		c.streams = append(c.streams, s)
 	}
 	if ahead := int16(seq - uint16(s.newest)); ahead > 0 {
@@ -261,7 +262,7 @@ func (l *botLoop) count(c *botClient, b []byte, hdr *unix.Msghdr, control []byte
 	l.sum.packets++
 	l.sum.bytes += int64(len(b))
 	came, stamped := arrival(hdr, control)
-	if number, ok := transportNumber(b, botTWCC); ok && stamped {
+	if number, ok := transportNumber(b, uint8(c.transport.Load())); ok && stamped {
 		c.arrived.add(number, time.Duration(came))
 	}
 	if seq%botSample != 0 || c.in == nil {
@@ -303,7 +304,7 @@ func (l *botLoop) tally() *botTally {
 	l.sum.delays = delays{}
 	for _, c := range l.clients {
 		for _, s := range c.streams {
-			t.expected += s.newest
+			t.expected += s.newest - s.first + 1
 			t.received += s.received
 		}
 	}

@@ -1,4 +1,5 @@
-// plainpion is what braid's forwarding is measured against: WHIP in, WHEP out,
+// plainpion is what braid's forwarding is measured against: WHIP in, WHEP out, or
+// one connection up and one down for each user of a conference (room.go), by
 // TrackLocalStaticRTP.WriteRTP with Pion's default interceptors, as most servers
 // in Go begin. AEAD_AES_128_GCM comes first, as with braid.
 //
@@ -37,6 +38,7 @@ func main() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /whip/{path...}", f.publish)
 	mux.HandleFunc("POST /whep/{path...}", f.watch)
+	mux.HandleFunc("GET /v1/rtc", f.meet)
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
 	l, err := net.Listen("tcp", *listen)
 	if err != nil {
@@ -70,9 +72,14 @@ func (f *forwarder) publish(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	path := r.PathValue("path")
-	pc.OnTrack(func(remote *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
-		local, err := webrtc.NewTrackLocalStaticRTP(remote.Codec().RTPCodecCapability, remote.Kind().String(), "plain")
+	pc.OnTrack(f.forward(pc, r.PathValue("path")))
+	f.answer(w, r, pc)
+}
+
+// forward is for the tracks that a publisher's connection brings.
+func (f *forwarder) forward(pc *webrtc.PeerConnection, path string) func(*webrtc.TrackRemote, *webrtc.RTPReceiver) {
+	return func(remote *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
+		local, err := webrtc.NewTrackLocalStaticRTP(remote.Codec().RTPCodecCapability, path+"/"+remote.Kind().String(), path)
 		if err != nil {
 			log.Print(err)
 			return
@@ -92,24 +99,30 @@ func (f *forwarder) publish(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		}
-	})
-	f.answer(w, r, pc)
+	}
 }
 
 func (f *forwarder) watch(w http.ResponseWriter, r *http.Request) {
 	pc, err := f.peer()
+	if err == nil {
+		err = f.add(pc, r.PathValue("path"))
+	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
+	f.answer(w, r, pc)
+}
+
+// add lets a viewer's connection carry a publisher's tracks.
+func (f *forwarder) add(pc *webrtc.PeerConnection, path string) error {
 	f.mu.Lock()
-	tracks := f.tracks[r.PathValue("path")]
+	tracks := f.tracks[path]
 	f.mu.Unlock()
 	for _, t := range tracks {
 		sender, err := pc.AddTrack(t)
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
+			return err
 		}
 		go func() { // drives the interceptors
 			b := make([]byte, 1500)
@@ -120,28 +133,42 @@ func (f *forwarder) watch(w http.ResponseWriter, r *http.Request) {
 			}
 		}()
 	}
-	f.answer(w, r, pc)
+	return nil
+}
+
+// accept makes the answer to an offer.
+func accept(pc *webrtc.PeerConnection, offer string) (string, error) {
+	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer}); err != nil {
+		return "", err
+	}
+	answer, err := pc.CreateAnswer(nil)
+	if err != nil {
+		return "", err
+	}
+	return settle(pc, answer)
+}
+
+// settle sets a description of the server's, and gives it with its candidates.
+func settle(pc *webrtc.PeerConnection, d webrtc.SessionDescription) (string, error) {
+	gathered := webrtc.GatheringCompletePromise(pc)
+	if err := pc.SetLocalDescription(d); err != nil {
+		return "", err
+	}
+	<-gathered
+	return pc.LocalDescription().SDP, nil
 }
 
 func (f *forwarder) answer(w http.ResponseWriter, r *http.Request, pc *webrtc.PeerConnection) {
 	offer, err := io.ReadAll(r.Body)
+	var answer string
 	if err == nil {
-		err = pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: string(offer)})
-	}
-	var answer webrtc.SessionDescription
-	if err == nil {
-		answer, err = pc.CreateAnswer(nil)
-	}
-	gathered := webrtc.GatheringCompletePromise(pc)
-	if err == nil {
-		err = pc.SetLocalDescription(answer)
+		answer, err = accept(pc, string(offer))
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	<-gathered
 	w.Header().Set("Content-Type", "application/sdp")
 	w.WriteHeader(http.StatusCreated)
-	io.WriteString(w, pc.LocalDescription().SDP)
+	io.WriteString(w, answer)
 }
