@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,12 +26,16 @@ type DemoConfig struct {
 	Channels                     media.Channels // who is there, for the page's event stream
 	OriginRTMP                   string         // where mixes are pushed: rtmp://host:port
 	OriginHTTP                   string         // where they are played: http://host:port; empty: where the page came from
-	Log                          *slog.Logger   // nil: silent
+	// SignPlay makes an address, or a path, one that a mix can be played at for a while,
+	// where the origin wants that; its answers change seldom. nil: it wants nothing.
+	SignPlay func(ctx context.Context, address string) string
+	Log      *slog.Logger // nil: silent
 }
 
 // Demo is the page's backend. A customer's own server would look like it: it
 // knows the AppKey and the access key, hands tokens to its users and starts and
-// stops mixes. It asks nobody for a password: whoever reaches /demo/ may join.
+// stops mixes. It asks nobody for a password: whoever reaches /demo/ may join, and
+// watch the mixes of its channels.
 type Demo struct {
 	cfg    DemoConfig
 	routes http.Handler
@@ -46,6 +51,9 @@ type Demo struct {
 func NewDemo(cfg DemoConfig) *Demo {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.SignPlay == nil {
+		cfg.SignPlay = func(_ context.Context, address string) string { return address }
 	}
 	d := &Demo{cfg: cfg, layouts: map[string]string{}, changed: make(chan struct{})}
 	mux := http.NewServeMux()
@@ -63,8 +71,6 @@ func NewDemo(cfg DemoConfig) *Demo {
 }
 
 func (d *Demo) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.routes.ServeHTTP(w, r) }
-
-// identifier is what the OpenAPI accepts as a channel or user id.
 
 // tokenLife is how long a page may stay open before it must join again.
 const tokenLife = 12 * time.Hour

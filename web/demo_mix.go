@@ -257,12 +257,15 @@ func (d *Demo) running(ctx context.Context, channel string) (pushURL string, err
 // describe gives the addresses under which a mix is played.
 func (d *Demo) describe(r *http.Request, channel, pushURL, layout string) *mixJSON {
 	name := strings.TrimPrefix(pushURL, d.cfg.OriginRTMP)
+	address := func(base, ending string) string {
+		return d.cfg.SignPlay(r.Context(), reachable(base, r.Host)+name+ending)
+	}
 	return &mixJSON{
 		Layout: layout,
 		Task:   taskID(channel),
-		RTMP:   reachable(d.cfg.OriginRTMP, r.Host) + name,
-		FLV:    reachable(d.cfg.OriginHTTP, r.Host) + name + ".flv",
-		HLS:    reachable(d.cfg.OriginHTTP, r.Host) + name + ".m3u8",
+		RTMP:   address(d.cfg.OriginRTMP, ""),
+		FLV:    address(d.cfg.OriginHTTP, ".flv"),
+		HLS:    address(d.cfg.OriginHTTP, ".m3u8"),
 	}
 }
 

@@ -64,6 +64,13 @@ type tasks struct {
 	starts  int
 	fail    error
 	resting string // URL that may not be used now
+	sign    string // what play addresses have behind them
+}
+
+func (f *tasks) signPlay(_ context.Context, address string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return address + f.sign
 }
 
 func (f *tasks) Start(_ context.Context, s *relay.Spec) error {
@@ -135,7 +142,7 @@ func start(t *testing.T) (base string, r *room, f *tasks) {
 	f = &tasks{live: map[string]*relay.Spec{}}
 	api := artc.New(artc.Config{Keys: one{}, Apps: one{}, Tasks: f, Channels: r})
 	server := httptest.NewServer(NewDemo(DemoConfig{App: "app", AppKey: func(string) string { return "appkey" }, AccessKeyID: "key", AccessKeySecret: "secret",
-		API: api, Channels: r, OriginRTMP: "rtmp://127.0.0.1:1935"}))
+		API: api, Channels: r, OriginRTMP: "rtmp://127.0.0.1:1935", SignPlay: f.signPlay}))
 	t.Cleanup(server.Close)
 	return server.URL, r, f
 }
@@ -216,6 +223,13 @@ func TestMixStartsChangesAndStops(t *testing.T) {
 	}
 	if _, body := send(t, "GET", base+"/demo/mix?channel=demo", ""); !strings.Contains(body, `"layout":"speaker"`) || !strings.Contains(body, `"flv":"/live/app_demo_mix.flv"`) {
 		t.Errorf("state: %s", body)
+	}
+	f.mu.Lock()
+	f.sign = "?signed"
+	f.mu.Unlock()
+	if _, body := send(t, "GET", base+"/demo/mix?channel=demo", ""); !strings.Contains(body,
+		`"rtmp":"rtmp://127.0.0.1:1935/live/app_demo_mix?signed","flv":"/live/app_demo_mix.flv?signed","hls":"/live/app_demo_mix.m3u8?signed"`) {
+		t.Errorf("state where the origin wants signatures: %s", body)
 	}
 	if status, body := send(t, "DELETE", base+"/demo/mix?channel=demo", ""); status != 204 || len(f.live) != 0 {
 		t.Errorf("stop: %d %s, %d tasks", status, body, len(f.live))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"braid/media/rtmp"
 	"braid/origin"
 	"braid/relay"
+	"braid/signaling/admin"
 	"braid/store"
 )
 
@@ -26,17 +28,21 @@ const (
 	// relayValidity is how long a push of the relay may take from its signature to
 	// the origin, which is in the same process.
 	relayValidity = time.Minute
+	// playValidity is how long an address opens a connection that the server itself
+	// hands out to its own pages. It has a new signature each playStep, so that what a
+	// page is told stays the same meanwhile.
+	playValidity, playStep = 2 * time.Minute, time.Minute
 )
 
 // domains decides who may publish to and play from the origin: it finds the
 // streaming domain that a request's host belongs to and checks the request with the
 // domain's key. doc/origin.md has the rules in words.
 type domains struct {
-	db       *store.DB
-	own      originConfig // the origin's own domain, ""
-	relayKey string       // signs the relay's pushes to the origin
-	log      *slog.Logger
-	now      func() time.Time
+	db     *store.DB
+	own    originConfig // the origin's own domain, ""
+	ownKey string       // of this process: signs the relay's pushes, and what the demo plays
+	log    *slog.Logger
+	now    func() time.Time
 
 	mu   sync.Mutex // held while reading: the others wait for the same answer
 	set  *domainSet // as last read; nil before
@@ -47,11 +53,11 @@ type domains struct {
 type domainSet struct {
 	byHost map[string]string // host to domain
 	byName map[string]store.Domain
-	keyed  bool // one has a key
+	keyed  string // one that has a key, "": none has
 }
 
-func newDomains(db *store.DB, own originConfig, relayKey string, log *slog.Logger) *domains {
-	return &domains{db: db, own: own, relayKey: relayKey, log: log, now: time.Now}
+func newDomains(db *store.DB, own originConfig, ownKey string, log *slog.Logger) *domains {
+	return &domains{db: db, own: own, ownKey: ownKey, log: log, now: time.Now}
 }
 
 // changed makes the next request read the domains anew.
@@ -84,7 +90,7 @@ func (d *domains) all(ctx context.Context) (*domainSet, error) {
 	})
 	switch {
 	case err == nil:
-		d.set = newDomainSet(rows)
+		d.replaceLocked(newDomainSet(rows))
 	case d.set == nil:
 		return nil, err
 	default:
@@ -92,6 +98,19 @@ func (d *domains) all(ctx context.Context) (*domainSet, error) {
 	}
 	d.read = d.now()
 	return d.set, nil
+}
+
+// replaceLocked takes domains that were read, and says when that closes hosts or opens
+// them: whoever gave another domain a key may not have thought of them.
+func (d *domains) replaceLocked(set *domainSet) {
+	was := d.set != nil && d.locked(d.set, "")
+	d.set = set
+	switch is := d.locked(set, ""); {
+	case is && !was:
+		d.log.Warn("hosts that no streaming domain names are closed, since a domain has an auth_key; origin.auth_key in the config signs their addresses, origin.open opens them", "domain", set.keyed)
+	case was && !is:
+		d.log.Info("hosts that no streaming domain names are open again: no domain has an auth_key")
+	}
 }
 
 // newDomainSet orders domains by their hosts. Where two claim one, a domain's name
@@ -106,7 +125,9 @@ func newDomainSet(rows []store.Domain) *domainSet {
 	}
 	for _, d := range rows {
 		set.byName[d.Name] = d
-		set.keyed = set.keyed || d.AuthKey != ""
+		if d.AuthKey != "" && set.keyed == "" {
+			set.keyed = d.Name
+		}
 		claim(strings.ToLower(d.Name), d.Name)
 	}
 	for _, d := range rows {
@@ -135,8 +156,8 @@ func (d *domains) access(ctx context.Context, r origin.Request) (origin.Grant, e
 	name := set.byHost[r.Host]
 	query, _ := url.ParseQuery(r.Query) // of a bad one, the good parts
 	value := query.Get("auth_key")
-	if r.Publish && relay.CheckAuthKey(r.Path, value, d.relayKey, d.now(), relayValidity) == nil {
-		return origin.Grant{Domain: name}, nil
+	if d.isOwn(r, value) {
+		return origin.Grant{Domain: name, Keyed: !r.Publish}, nil
 	}
 	if r.App == cloudApp { // also with a domain's key, and where there is none
 		return origin.Grant{}, denied("streams of " + cloudApp + " are there for cloud recordings alone")
@@ -151,7 +172,8 @@ func (d *domains) access(ctx context.Context, r origin.Request) (origin.Grant, e
 			return origin.Grant{}, denied("the auth_key is for playing alone")
 		}
 	case d.locked(set, name):
-		return origin.Grant{}, denied("the host in the address is that of no streaming domain")
+		return origin.Grant{}, denied(fmt.Sprintf("the host %.255q in the address is that of no streaming domain, and a domain has an auth_key: "+
+			"add the host to a domain, or set origin.auth_key or origin.open in the config", r.Host))
 	}
 	if !r.Publish && r.OnAir && r.Domain != name {
 		// A stream of a domain with a key is had by that key alone; one of the origin's
@@ -163,6 +185,25 @@ func (d *domains) access(ctx context.Context, r origin.Request) (origin.Grant, e
 		}
 	}
 	return origin.Grant{Domain: name, Keyed: key != ""}, nil
+}
+
+// isOwn tells whether the server itself signed an address for what is asked.
+func (d *domains) isOwn(r origin.Request, value string) bool {
+	holds := playValidity
+	if r.Publish {
+		holds = relayValidity
+	}
+	return r.Publish != relay.PlayOnly(value) && relay.CheckAuthKey(r.Path, value, d.ownKey, d.now(), holds) == nil
+}
+
+// signPlay makes an address, or a path, with which a page of this server can play a
+// stream at whatever host and of whatever domain; it holds for playValidity less
+// playStep at least. Where nothing is signed it stays as it is.
+func (d *domains) signPlay(ctx context.Context, address string) string {
+	if set, err := d.all(ctx); err == nil && set.keyed == "" && d.own.AuthKey == "" {
+		return address
+	}
+	return relay.SignPlayURL(address, d.ownKey, d.now().Truncate(playStep))
 }
 
 // keyOf is the key of a domain, "" for none.
@@ -177,12 +218,21 @@ func (d *domains) keyOf(set *domainSet, name string) (key string, validity time.
 // locked tells whether a domain without a key is closed to clients: the origin's own
 // is as soon as another one has a key.
 func (d *domains) locked(set *domainSet, name string) bool {
-	return name == "" && d.own.AuthKey == "" && !d.own.Open && set.keyed
+	return name == "" && d.own.AuthKey == "" && !d.own.Open && set.keyed != ""
 }
 
 func denied(words string) error { return &rtmp.Refusal{Words: words, Err: origin.ErrDenied} }
 
-// ownDomain is the origin's own streaming domain, as whoever sent a request reaches it.
-func (s *server) ownDomain(r *http.Request) store.Domain {
-	return store.Domain{Ingest: s.publicRTMP(r), Play: s.publicHTTP(r), AuthKey: s.cfg.Origin.AuthKey, Validity: s.cfg.Origin.Validity}
+// ownDomain is admin.Config.OwnDomain.
+func (s *server) ownDomain(r *http.Request) (admin.Own, error) {
+	set, err := s.domains.all(r.Context())
+	if err != nil {
+		return admin.Own{}, err
+	}
+	own := admin.Own{
+		Domain: store.Domain{Ingest: s.publicRTMP(r), Play: s.publicHTTP(r), AuthKey: s.cfg.Origin.AuthKey, Validity: s.cfg.Origin.Validity},
+		Open:   s.cfg.Origin.Open, Closed: s.domains.locked(set, ""),
+	}
+	own.HostOf = cmp.Or(set.byHost[hostOfURL(own.Ingest)], set.byHost[hostOfURL(own.Play)])
+	return own, nil
 }

@@ -70,6 +70,9 @@ func TestDomainAccess(t *testing.T) {
 	}
 
 	expect("no domain is there", origin.Request{Host: "10.0.0.1", Publish: true}, " keyed false")
+	if got := d.signPlay(ctx, "/live/cam.flv"); got != "/live/cam.flv" {
+		t.Errorf("nothing is signed, but for a page of the server's own: %s", got)
+	}
 	add(store.Domain{Name: "open.example.com", Ingest: "rtmp://push.example.com:1936", Play: "https://CDN.example.com/x", Validity: time.Hour})
 	for host, want := range map[string]string{"open.example.com": "open.example.com", "push.example.com": "open.example.com", "cdn.example.com": "open.example.com", "else.example.com": ""} {
 		expect(host, origin.Request{Host: host}, want+" keyed false")
@@ -86,10 +89,26 @@ func TestDomainAccess(t *testing.T) {
 	expect("of the other form", origin.Request{Host: gold, Path: "/live/cam.flv", Query: key("/live/cam", "goldgold", now)}, "the auth_key is not right for this address")
 	expect("expired", origin.Request{Host: gold, Query: key("/live/cam", "goldgold", now.Add(-time.Minute))}, "the auth_key has expired")
 	expect("unreadable", origin.Request{Host: gold, Query: "auth_key=1"}, "the auth_key is not timestamp-rand-uid-md5")
-	expect("a host of no domain", origin.Request{Host: "10.0.0.1"}, "the host in the address is that of no streaming domain")
-	expect("no host", origin.Request{Publish: true}, "the host in the address is that of no streaming domain")
+	shut := func(host string) string {
+		return `the host "` + host + `" in the address is that of no streaming domain, and a domain has an auth_key: ` +
+			"add the host to a domain, or set origin.auth_key or origin.open in the config"
+	}
+	expect("a host of no domain", origin.Request{Host: "10.0.0.1"}, shut("10.0.0.1"))
+	expect("no host", origin.Request{Publish: true}, shut(""))
+	expect("a long host", origin.Request{Host: strings.Repeat("x", 9999) + ".example.com"}, shut(strings.Repeat("x", 255)))
 	expect("the relay", origin.Request{Host: "127.0.0.1", Publish: true, Query: key("/live/cam", "relay-key", now)}, " keyed false")
-	expect("the relay's key plays nothing", origin.Request{Host: "127.0.0.1", Query: key("/live/cam", "relay-key", now)}, "the host in the address is that of no streaming domain")
+	expect("what the relay signs plays nothing", origin.Request{Host: "127.0.0.1", Query: key("/live/cam", "relay-key", now)}, shut("127.0.0.1"))
+	signed := func(path string) string { _, query, _ := strings.Cut(d.signPlay(ctx, path), "?"); return query }
+	for _, host := range []string{"127.0.0.1", gold, "open.example.com", "x"} {
+		expect("the server's own page at "+host, origin.Request{Host: host, OnAir: true, Domain: gold, Query: signed("/live/cam")}, d.hostDomain(host)+" keyed true")
+	}
+	expect("its address cannot be published to", origin.Request{Host: "127.0.0.1", Publish: true, Query: signed("/live/cam")}, shut("127.0.0.1"))
+	expect("nor is it good for another path", origin.Request{Host: "127.0.0.1", Path: "/live/cam.flv", Query: signed("/live/cam")}, shut("127.0.0.1"))
+	given := signed("/live/cam")
+	now = now.Add(playValidity - playStep - time.Second)
+	expect("a while later", origin.Request{Host: "127.0.0.1", Query: given}, " keyed true")
+	now = now.Add(playStep + time.Second)
+	expect("too late", origin.Request{Host: "127.0.0.1", Query: given}, shut("127.0.0.1"))
 	expect("a domain without a key stays open", origin.Request{Host: "open.example.com", OnAir: true, Domain: "open.example.com"}, "open.example.com keyed false")
 	expect("a stream of gold through it", origin.Request{Host: "open.example.com", OnAir: true, Domain: gold}, "nobody publishes this stream at this host")
 	expect("a stream of the origin's own through it", origin.Request{Host: "open.example.com", OnAir: true}, "nobody publishes this stream at this host")
@@ -105,6 +124,63 @@ func TestDomainAccess(t *testing.T) {
 	d.own = originConfig{Open: true}
 	expect("open", origin.Request{Host: "10.0.0.1", OnAir: true}, " keyed false")
 	expect("open, gold's stream", origin.Request{Host: "10.0.0.1", OnAir: true, Domain: gold}, "nobody publishes this stream at this host")
+}
+
+// hostDomain is the domain of a host as last read.
+func (d *domains) hostDomain(host string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.set.byHost[host]
+}
+
+// TestClosedHostsAreSaid: whoever gives a domain a key reads in the log whom that
+// shuts out, once, at a start, too.
+func TestClosedHostsAreSaid(t *testing.T) {
+	ctx := t.Context()
+	db, err := store.Open(ctx, store.Config{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var out strings.Builder
+	log := slog.New(slog.NewTextHandler(&out, nil))
+	d := newDomains(db, originConfig{}, "k", log)
+	look := func(d *domains, want ...string) {
+		t.Helper()
+		d.changed()
+		out.Reset()
+		for range 2 {
+			if _, err := d.all(ctx); err != nil {
+				t.Fatal(err)
+			}
+			d.changed()
+		}
+		if lines := strings.Count(out.String(), "\n"); lines != min(1, len(want)) {
+			t.Errorf("the log has %d lines: %s", lines, out.String())
+		}
+		for _, w := range want {
+			if !strings.Contains(out.String(), w) {
+				t.Errorf("got %q, want %q", out.String(), w)
+			}
+		}
+	}
+	update := func(f func(*store.Tx) error) {
+		t.Helper()
+		if err := db.Update(ctx, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look(d)
+	update(func(tx *store.Tx) error {
+		return tx.CreateDomain(&store.Domain{Name: "a.example.com", AuthKey: "abcdef"})
+	})
+	look(d, "WARN", "are closed", "origin.auth_key", "origin.open", "domain=a.example.com")
+	look(d)
+	look(newDomains(db, originConfig{}, "k", log), "are closed")
+	look(newDomains(db, originConfig{Open: true}, "k", log))
+	look(newDomains(db, originConfig{AuthKey: "ownown"}, "k", log))
+	update(func(tx *store.Tx) error { return tx.DeleteDomain("a.example.com") })
+	look(d, "are open again")
 }
 
 // What another node has changed is seen in a while; a store that is away changes nothing.

@@ -76,7 +76,7 @@ func TestSignedAddresses(t *testing.T) {
 		{"publishes unsigned", push + "/live/new", "the address needs an auth_key"},
 		{"publishes with an old signature", sign(push+"/live/new", old), "the auth_key has expired"},
 		{"publishes with another stream's", push + "/live/new?" + after(urls.Ingest), "the auth_key is not right for this address"},
-		{"publishes at a host of no domain", s.rtmp + "/new", "the host in the address is that of no streaming domain"},
+		{"publishes at a host of no domain", s.rtmp + "/new", `the host "127.0.0.1" in the address is that of no streaming domain`},
 		{"publishes a name that is taken", urls.Ingest, "somebody publishes this stream already"},
 	} {
 		run(func() { refused(c.what, c.words, append(picture[:len(picture):len(picture)], c.url)...) })
@@ -95,7 +95,7 @@ func TestSignedAddresses(t *testing.T) {
 	for url, words := range map[string]string{
 		play + "/live/cam.flv":                          "the address needs an auth_key",
 		sign(play+"/live/cam.flv", old):                 "the auth_key has expired",
-		s.http + "/live/cam.flv":                        "the host in the address is that of no streaming domain",
+		s.http + "/live/cam.flv":                        `the host "127.0.0.1" in the address is that of no streaming domain`,
 		sign(play+"/live/cam.m3u8", old):                "the auth_key has expired",
 		play + "/live/cam/1.ts":                         "the address needs an auth_key",
 		play + "/live/cam/ll.m3u8?braid_session=NOTONE": "the session has ended",
@@ -118,13 +118,56 @@ func TestSignedAddresses(t *testing.T) {
 			})
 		}
 	}
+	var given struct{ Play []string } // on air: in every form
+	s.rest("GET", "/v1/domains/live.example.com/urls?stream=cam&expires_in=60", nil, &given)
+	if len(given.Play) != 6 {
+		t.Errorf("addresses: %v", given.Play)
+	}
+	for _, url := range given.Play {
+		run(func() {
+			if got := kindsOf(t, url); !slices.Equal(got, []string{"audio", "video"}) {
+				t.Errorf("%s: got %v", url, got)
+			}
+		})
+	}
 	all.Wait()
+	s.watchedThroughREST()
 	s.letInStays(play, sign(play+"/live/cam.m3u8", time.Now()))
 }
 
 func after(url string) string {
 	_, query, _ := strings.Cut(url, "?")
 	return query
+}
+
+// watchedThroughREST reads a stream of a domain with a key by the admin token alone.
+func (s *braidServer) watchedThroughREST() {
+	s.t.Helper()
+	get := func(token string) (*http.Response, error) {
+		req, err := http.NewRequestWithContext(s.t.Context(), "GET", s.http+"/v1/streams/live/cam/live.flv", nil)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		return http.DefaultClient.Do(req)
+	}
+	res, err := get(adminToken)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	head := make([]byte, 20_000) // more than headers: media
+	if _, err := io.ReadFull(res.Body, head); err != nil || string(head[:4]) != "FLV\x01" || res.Header.Get("Content-Type") != "video/x-flv" {
+		s.t.Errorf("through REST: %s, % x, %v", res.Status, head[:4], err)
+	}
+	no, err := get("not-an-admin-token")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	no.Body.Close()
+	if no.StatusCode != 401 {
+		s.t.Errorf("through REST without a right: %s", no.Status)
+	}
 }
 
 // kindsOf are the kinds of media that ffprobe finds at an address.
@@ -180,10 +223,10 @@ func TestRelayIsLetIn(t *testing.T) {
 	s.call("StartLiveMPUTask", singleParams("single", "room", "eve", s.rtmp+"/single"))
 	var urls struct{ Play []string }
 	s.rest("GET", "/v1/origin/urls?stream=single", nil, &urls)
-	if len(urls.Play) != 4 {
+	if len(urls.Play) != 6 {
 		t.Fatalf("addresses: %v", urls.Play)
 	}
-	rtmp := urls.Play[3]
+	rtmp := urls.Play[5]
 	eventually(t, 15*time.Second, "the relayed stream", func() (bool, string) {
 		_, stderr, err := tryCommand(10*time.Second, "ffmpeg", "-v", "error", "-nostdin", "-i", rtmp, "-t", "0.5", "-f", "null", "-")
 		return err == nil, tail(stderr, 300)

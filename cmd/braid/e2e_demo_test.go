@@ -58,8 +58,21 @@ func TestDemoPage(t *testing.T) {
 	a.until(15*time.Second, "has a mix of one", names+" === 'ada'")
 	eval[bool](a, `document.getElementById('mixer').click(); return true`)
 	a.until(10*time.Second, "has no mix", `document.getElementById('playing').hidden && document.getElementById('mixer').textContent === 'Start mix' && !document.getElementById('mixer').disabled`)
+	// A domain with a key closes the host that the page is at: the page's backend signs.
+	s.rest("POST", "/v1/domains", map[string]any{"name": "live.example.com", "ingest": "rtmp://push.example.com", "auth_key": "abcdef123456"}, nil)
 	eval[bool](a, `document.getElementById('mixer').click(); return true`)
 	a.until(20*time.Second, "mixes again at once", "await "+fmt.Sprintf(moves, `document.getElementById('mixed')`))
+	for _, c := range []struct {
+		what, address string
+		code          int
+	}{
+		{"HLS as the page has it", eval[string](a, `return [...document.querySelectorAll('#links code')].at(-1).textContent`), 200},
+		{"FLV without a signature", eval[string](a, `return document.querySelectorAll('#links code')[1].textContent.split('?')[0]`), 403},
+	} {
+		if code, body := getText(t, c.address); code != c.code {
+			t.Errorf("%s: %s: got %d %.300s, want %d", c.what, c.address, code, body, c.code)
+		}
+	}
 }
 
 // overlayIsInTime changes from "side", which is black at the top, to "speaker",

@@ -142,11 +142,14 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 		Program: program, MaxWidth: cfg.Mixer.MaxWidth, MaxHeight: cfg.Mixer.MaxHeight,
 		Fetch: newFetch(s.guard), Hold: cmp.Or(cfg.Mixer.Hold, -1), Slate: s.slate, Log: log.With("part", "mixer"),
 	})
-	relayKey := rand.Text()
-	s.domains = newDomains(s.store, cfg.Origin, relayKey, log.With("part", "domains"))
+	ownKey := rand.Text()
+	s.domains = newDomains(s.store, cfg.Origin, ownKey, log.With("part", "domains"))
+	if _, err := s.domains.all(context.Background()); err != nil { // it also says who is shut out
+		return nil, err
+	}
 	s.relay = relay.New(relay.Config{
 		Channels: s.sfu, Open: s.openChannels, Mixer: s.pool, Store: s.store, Control: s.guard.control,
-		Origin: "rtmp://" + reachable(s.RTMPAddr), OriginKey: relayKey, Log: log.With("part", "relay"),
+		Origin: "rtmp://" + reachable(s.RTMPAddr), OriginKey: ownKey, Log: log.With("part", "relay"),
 	})
 	s.thumbs = newThumbs(s.sfu, s.relay.Picture, s.pool.JPEG, log.With("part", "thumbnails"))
 	into := ingest.New(ingest.Config{Addresses: s.registry.address, SFU: s.sfu, Mixer: s.pool, Log: log.With("part", "ingest")})
@@ -218,7 +221,7 @@ func (s *server) serveHTTP() {
 	mux.Handle("/console/", s.accounts)
 	rest := admin.New(admin.Config{
 		Store: s.store, Callbacks: s.callbacks, SFU: s.sfu, Tasks: s.relay, Pictures: s.thumbs, Streams: s.studio, Recordings: s.recordings, Keys: keys, Node: s.node, Accounts: s.accounts, Live: live.New(s.sfu, s.relay),
-		OwnDomain: s.ownDomain, DomainsChanged: s.domains.changed, AdminTokens: s.cfg.AdminTokens, Log: s.log.With("part", "rest"),
+		OwnDomain: s.ownDomain, Watch: s.origin.ServeFLV, Snapshot: s.shelf.Latest, DomainsChanged: s.domains.changed, AdminTokens: s.cfg.AdminTokens, Log: s.log.With("part", "rest"),
 	})
 	mux.Handle("/v1/", rest)
 	mux.Handle("/v1/debug/", rest.Guard(s.debug()))
@@ -233,7 +236,7 @@ func (s *server) serveHTTP() {
 		key := s.cfg.AccessKeys[0]
 		demo := web.NewDemo(web.DemoConfig{
 			App: app, AppKey: s.appKey, AccessKeyID: key.ID, AccessKeySecret: key.Secret,
-			API: api, Channels: s.sfu, OriginRTMP: "rtmp://" + reachable(s.RTMPAddr), Log: s.log.With("part", "demo"),
+			API: api, Channels: s.sfu, OriginRTMP: "rtmp://" + reachable(s.RTMPAddr), SignPlay: s.domains.signPlay, Log: s.log.With("part", "demo"),
 		})
 		guarded := s.loopbackHost(demo)
 		mux.Handle("/demo", guarded)

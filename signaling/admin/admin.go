@@ -6,7 +6,8 @@
 //
 // It authenticates a request, checks its JSON and its If-Match, and writes the
 // store in one transaction; what must act on it (relay, SFU, callbacks) is told
-// afterwards through small interfaces. It starts no goroutine.
+// afterwards through small interfaces. It starts one goroutine for each stream that
+// somebody who is signed in to the console watches through it; it ends with that request.
 //
 //	request → credentials → route → body and query → audit log → transaction → hooks → result → JSON
 package admin
@@ -71,9 +72,15 @@ type Config struct {
 	Live       *live.Live
 	Pictures   Pictures  // nil: there are none
 	Keys       artc.Keys // whose signatures are taken
-	// OwnDomain is the origin's own streaming domain as whoever sent the request
-	// reaches it, without a Name; nil: there is no origin.
-	OwnDomain func(*http.Request) store.Domain
+	// OwnDomain is the origin's own streaming domain; nil: there is no origin.
+	OwnDomain func(*http.Request) (Own, error)
+	// Watch writes a stream of the origin as HTTP-FLV until it or the request's context
+	// ends; an error comes before anything was written, media.ErrNotFound when it is not
+	// on air. nil: there is no origin.
+	Watch func(w http.ResponseWriter, r *http.Request, appName, stream string) error
+	// Snapshot is the newest JPEG picture of a stream, as origin.Config.Picture; nil: there
+	// are none.
+	Snapshot func(appName, stream string) (file []byte, taken time.Time, ok bool)
 	// DomainsChanged is told after a streaming domain was made, changed or deleted;
 	// nil: nobody wants to know.
 	DomainsChanged func()
@@ -95,7 +102,10 @@ type Handler struct {
 	accounts  *console.Accounts
 	live      *live.Live
 	pictures  Pictures
-	own       func(*http.Request) store.Domain
+	own       func(*http.Request) (Own, error)
+	watch     func(http.ResponseWriter, *http.Request, string, string) error
+	snapshot  func(string, string) ([]byte, time.Time, bool)
+	recheck   time.Duration // recheckEvery
 	newDomain func()
 	node      func(*http.Request) Node
 	verifier  *artc.Verifier
@@ -110,7 +120,8 @@ type Handler struct {
 // of the last 15 minutes could be replayed once after a restart.
 func New(c Config) *Handler {
 	h := &Handler{store: c.Store, callbacks: c.Callbacks, rooms: c.SFU, tasks: c.Tasks, streams: c.Streams, recorded: c.Recordings, node: c.Node,
-		accounts: c.Accounts, live: c.Live, pictures: c.Pictures, own: c.OwnDomain, newDomain: c.DomainsChanged, log: c.Log}
+		accounts: c.Accounts, live: c.Live, pictures: c.Pictures, own: c.OwnDomain, newDomain: c.DomainsChanged, log: c.Log,
+		watch: c.Watch, snapshot: c.Snapshot, recheck: recheckEvery}
 	if h.newDomain == nil {
 		h.newDomain = func() {}
 	}

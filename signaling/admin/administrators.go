@@ -206,13 +206,5 @@ func (h *Handler) showLive(c *call) (*reply, error) {
 	if err := q.done(); err != nil {
 		return nil, err
 	}
-	var still func(context.Context) bool
-	if c.who.kind == "console" {
-		role := store.Admin
-		if c.who.viewer {
-			role = store.Viewer
-		}
-		still = func(ctx context.Context) bool { return h.accounts.Holds(ctx, c.who.login, role) }
-	}
-	return &reply{stream: func(w http.ResponseWriter) error { return h.live.Serve(w, c.r, f, still) }}, nil
+	return &reply{stream: func(w http.ResponseWriter) error { return h.live.Serve(w, c.r, f, h.stillIn(c)) }}, nil
 }

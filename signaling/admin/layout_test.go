@@ -76,27 +76,6 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-func TestDomainURLs(t *testing.T) {
-	s := start(t)
-	s.do("POST", "/v1/domains", `{"name":"signed","ingest":"rtmp://push","play":"https://play/x","auth_key":"abcdef","auth_validity_seconds":60}`).expect(201)
-	s.do("POST", "/v1/domains", `{"name":"plain","ingest":"rtmps://push:443","play":"rtmp://play"}`).expect(201)
-	s.do("POST", "/v1/domains", `{"name":"blind","ingest":"rtmp://push"}`).expect(201)
-
-	a := s.do("GET", "/v1/domains/signed/urls?stream=v_lobby_mix&app_name=show", nil).expect(200, `"expires":"2026-11-22T13:01:00Z"`)
-	now := time.UnixMilli(s.now.Load())
-	for _, u := range []string{"rtmp://push/show/v_lobby_mix", "https://play/x/show/v_lobby_mix.flv", "https://play/x/show/v_lobby_mix.m3u8"} {
-		if want := relay.SignURL(u, "abcdef", now); !strings.Contains(a.text, want) {
-			t.Errorf("got %s, want %s", a.text, want)
-		}
-	}
-	s.do("GET", "/v1/domains/plain/urls?stream=a", nil).expect(200, `"ingest":"rtmps://push:443/live/a","play":["rtmp://play/live/a"]}`)
-	s.do("GET", "/v1/domains/blind/urls?stream=a", nil).expect(200, `"play":[]`)
-	for _, c := range []struct{ field, query string }{{"stream", ""}, {"stream", "?stream=a%2Fb"}, {"app_name", "?stream=a&app_name=a%20b"}, {"x", "?stream=a&x=1"}} {
-		s.do("GET", "/v1/domains/plain/urls"+c.query, nil).field(c.field, "")
-	}
-	s.do("GET", "/v1/domains/other/urls?stream=a", nil).expect(404)
-}
-
 func TestNode(t *testing.T) {
 	s := start(t)
 	s.do("POST", "/v1/applications", `{"id":"voice","name":"Voice"}`).expect(201)

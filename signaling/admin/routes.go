@@ -31,6 +31,7 @@ func (h *Handler) table() []route {
 		{del, "domains/{domain}", noBody, h.deleteDomain},
 		{get, "domains/{domain}/key", noBody, secret(h.getDomainKey)},
 		{get, "domains/{domain}/urls", noBody, secret(h.getDomainURLs)},
+		{get, "origin", noBody, h.getOrigin},
 		{get, "origin/urls", noBody, secret(h.getOwnURLs)},
 
 		{get, app + "/templates", noBody, h.listTemplates},
@@ -39,6 +40,8 @@ func (h *Handler) table() []route {
 		{put, app + "/templates/{template}", needBody, h.putTemplate},
 		{del, app + "/templates/{template}", noBody, h.deleteTemplate},
 		{get, "streams", noBody, h.listStreams},
+		{get, "streams/{app_name}/{stream}/live.flv", noBody, h.watchStream},
+		{get, "streams/{app_name}/{stream}/snapshot.jpg", noBody, h.getSnapshot},
 		{get, "recordings", noBody, h.listRecordings},
 		{get, "recordings/{recording}", noBody, h.getRecording},
 		{get, "recordings/{recording}/content", noBody, h.getRecordingContent},

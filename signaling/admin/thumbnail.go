@@ -76,11 +76,16 @@ func (h *Handler) picture(get func(Pictures) ([]byte, time.Time, error)) (*reply
 	if err != nil {
 		return nil, err
 	}
+	return jpeg(file, taken), nil
+}
+
+// jpeg answers with a picture.
+func jpeg(file []byte, taken time.Time) *reply {
 	return &reply{stream: func(w http.ResponseWriter) error {
 		w.Header().Set("Content-Type", "image/jpeg")
 		// The header of ServeContent, without its ranges: nobody reads half a picture.
 		w.Header().Set("Last-Modified", taken.UTC().Format(http.TimeFormat))
 		_, _ = bytes.NewReader(file).WriteTo(w) // a client that has gone needs no answer
 		return nil
-	}}, nil
+	}}
 }

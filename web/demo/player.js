@@ -21,12 +21,12 @@ export class Player {
     });
   }
 
-  /** Plays url until stop, and tries again each second while the stream is not there. */
+  /** Plays url until stop, and tries again each second while the stream is not there. With a new signature it is the same stream: the next try takes it. */
   play(url) {
-    if (url === this.url) return;
-    this.stop();
+    const goes = this.url.split('?')[0] === url.split('?')[0];
+    if (!goes) this.stop();
     this.url = url;
-    this.open();
+    if (!goes) this.open();
   }
 
   stop() {
