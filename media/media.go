@@ -17,6 +17,7 @@ var (
 	ErrLimit    = errors.New("over the limit")
 	ErrInvalid  = errors.New("invalid")
 	ErrClosed   = errors.New("closed")
+	ErrStalled  = errors.New("the other side takes no data") // of a session that sends
 )
 
 // Codec names a coded format as SDP does (RFC 6184, 7741, 9628, 7798, 7587, and

@@ -90,6 +90,7 @@ type Push struct {
 // NewPush makes a push; Run starts it.
 func NewPush(cfg PushConfig) *Push {
 	p := &Push{cfg: cfg, queue: pushQueue{ready: make(chan struct{}, 1)}}
+	p.cfg.Dial.Control = guarded(cfg.Dial.Control)
 	p.to = destinationOf(&p.cfg)
 	p.state = PushState{Phase: PhaseConnecting, Since: time.Now()}
 	return p

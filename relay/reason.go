@@ -11,9 +11,28 @@ import (
 	"strings"
 	"syscall"
 
+	"braid/media"
 	"braid/media/rtmp"
 	"braid/media/srt"
 )
+
+// control is a net.Dialer's Control.
+type control = func(network, address string, c syscall.RawConn) error
+
+var errForbidden = errors.New("address not allowed")
+
+// guarded makes what a guard of addresses refuses known to reasonOf.
+func guarded(guard control) control {
+	if guard == nil {
+		return nil
+	}
+	return func(network, address string, c syscall.RawConn) error {
+		if err := guard(network, address, c); err != nil {
+			return fmt.Errorf("%w: %w", errForbidden, err)
+		}
+		return nil
+	}
+}
 
 // reasonOf puts an error in a word that a person can act on, with the other
 // side's own or the certificate's trouble in brackets.
@@ -29,13 +48,13 @@ func reasonOf(err error) string {
 		return "rejected"
 	case errors.As(err, &refused):
 		return fmt.Sprintf("rejected (%d %s)", refused.Code, refused.Reason)
-	case errors.Is(err, rtmp.ErrForbidden), errors.Is(err, srt.ErrForbidden):
+	case errors.Is(err, errForbidden):
 		return "forbidden"
 	case errors.As(err, &dns):
 		return "dns"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "refused"
-	case errors.Is(err, rtmp.ErrStalled), errors.Is(err, srt.ErrStalled), errors.Is(err, syscall.ETIMEDOUT),
+	case errors.Is(err, media.ErrStalled), errors.Is(err, syscall.ETIMEDOUT),
 		errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "stalled"
 	case errors.Is(err, rtmp.ErrTLS):

@@ -16,6 +16,7 @@ import (
 
 	gortmp "github.com/yutopp/go-rtmp/message"
 
+	"braid/media"
 	"braid/media/flv"
 )
 
@@ -67,15 +68,7 @@ func open(ctx context.Context, rawURL string, opt Options, publish bool) (c *cli
 }
 
 func dial(ctx context.Context, t *target, opt Options) (net.Conn, error) {
-	d := net.Dialer{}
-	if opt.Control != nil {
-		d.Control = func(network, address string, c syscall.RawConn) error {
-			if err := opt.Control(network, address, c); err != nil {
-				return fmt.Errorf("%w: %w", ErrForbidden, err)
-			}
-			return nil
-		}
-	}
+	d := net.Dialer{Control: opt.Control}
 	nc, err := d.DialContext(ctx, "tcp", t.addr)
 	if err != nil {
 		return nil, fmt.Errorf("rtmp: connect: %w", err)
@@ -267,7 +260,7 @@ type Publisher struct {
 // syscall.ECONNREFUSED and others of net through errors.As and Is, ctx's cause.
 // Two goroutines run until Close, or until the session is over: one reads, one
 // looks each second whether the origin still takes what is sent, and ends the
-// session with ErrStalled when for 6 s it has not.
+// session with media.ErrStalled when for 6 s it has not.
 func Dial(ctx context.Context, rawURL string, opt Options) (*Publisher, error) {
 	c, stop, err := open(ctx, rawURL, opt, true)
 	if err != nil {
@@ -297,7 +290,7 @@ func (c *client) publish() (err error) {
 
 // Write sends one tag. A script tag must begin with the string "onMetaData"; it goes
 // out as @setDataFrame. Timestamps should begin at 0 and run forward for each
-// type. It blocks while the origin is slower than the stream; ErrStalled after 5 s
+// type. It blocks while the origin is slower than the stream; media.ErrStalled after 5 s
 // in which nothing was taken. After an error the session is over. For one goroutine.
 func (p *Publisher) Write(t *flv.Tag) error {
 	select {
@@ -310,7 +303,7 @@ func (p *Publisher) Write(t *flv.Tag) error {
 		err = p.c.flush()
 	}
 	if err != nil {
-		if errors.Is(err, ErrStalled) {
+		if errors.Is(err, media.ErrStalled) {
 			p.stalled.Store(true)
 			resetOnClose(p.c.nc) // what waits in the socket is late; the origin should free the name
 		}
@@ -350,7 +343,7 @@ func (p *Publisher) readLoop() {
 				err = io.ErrUnexpectedEOF
 			}
 			if p.stalled.Load() {
-				err = ErrStalled
+				err = media.ErrStalled
 			}
 			p.err = fmt.Errorf("rtmp: receive: %w", err)
 			return

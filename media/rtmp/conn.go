@@ -16,6 +16,7 @@ import (
 	"github.com/yutopp/go-rtmp/handshake"
 	gortmp "github.com/yutopp/go-rtmp/message"
 
+	"braid/media"
 	"braid/media/flv"
 )
 
@@ -96,7 +97,7 @@ func (w *timedWriter) Write(b []byte) (int, error) {
 	n, err := w.nc.Write(b)
 	w.sent.Add(uint64(n))
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return n, ErrStalled
+		return n, media.ErrStalled
 	}
 	return n, err
 }

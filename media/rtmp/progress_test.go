@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"braid/media"
 	"braid/media/flv"
 )
 
@@ -20,7 +21,7 @@ func TestWriteSaysWhy(t *testing.T) {
 		}
 		p.stalled.Store(true) // as watch does it
 		bare(p.c.nc).Close()
-		if err := p.Write(&flv.Tag{Type: flv.Audio, Payload: []byte{0xaf, 0, 0x11, 0x90}}); !errors.Is(err, ErrStalled) {
+		if err := p.Write(&flv.Tag{Type: flv.Audio, Payload: []byte{0xaf, 0, 0x11, 0x90}}); !errors.Is(err, media.ErrStalled) {
 			t.Errorf("got %v", err)
 		}
 		p.Close()

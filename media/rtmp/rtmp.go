@@ -21,14 +21,8 @@ import (
 // ErrTLS wraps what went wrong while the TLS session of rtmps was set up.
 var ErrTLS = errors.New("tls")
 
-// ErrForbidden wraps the error of Options.Control: the address may not be used.
-var ErrForbidden = errors.New("address not allowed")
-
 // ErrProtocol wraps what the other side did against RTMP or over a limit.
 var ErrProtocol = errors.New("rtmp protocol")
-
-// ErrStalled is returned when the other side has stopped taking what is sent.
-var ErrStalled = errors.New("rtmp: the other side takes no data")
 
 // RejectedError says that the origin refused, with its words. Stream name and
 // query are cut out of the description.

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"braid/media"
 )
 
 // freePort is a UDP port that was free a moment ago.
@@ -148,7 +150,7 @@ func TestFFmpegStopsAndDies(t *testing.T) {
 		want error
 	}{
 		{"killed", syscall.SIGKILL, nil},
-		{"stopped", syscall.SIGSTOP, ErrStalled},
+		{"stopped", syscall.SIGSTOP, media.ErrStalled},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			checkLeaks(t)

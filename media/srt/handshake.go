@@ -72,22 +72,14 @@ type caller struct {
 // has agreed. ctx bounds the setup alone.
 //
 // Errors: *RejectedError when the listener refuses, *net.DNSError,
-// syscall.ECONNREFUSED and others of net through errors.As and Is, ErrForbidden,
+// syscall.ECONNREFUSED and others of net through errors.As and Is,
 // ctx's cause. One goroutine reads until Close, or until Done is closed.
 func Dial(ctx context.Context, rawURL string, opt Options) (*Publisher, error) {
 	t, err := parseURL(rawURL)
 	if err != nil {
 		return nil, err
 	}
-	d := net.Dialer{}
-	if opt.Control != nil {
-		d.Control = func(network, address string, c syscall.RawConn) error {
-			if err := opt.Control(network, address, c); err != nil {
-				return fmt.Errorf("%w: %w", ErrForbidden, err)
-			}
-			return nil
-		}
-	}
+	d := net.Dialer{Control: opt.Control}
 	nc, err := d.DialContext(ctx, "udp", t.addr)
 	if err != nil {
 		return nil, fmt.Errorf("srt: connect: %w", err)

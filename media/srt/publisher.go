@@ -11,6 +11,8 @@ import (
 
 	"github.com/datarhei/gosrt/crypto"
 	"github.com/datarhei/gosrt/packet"
+
+	"braid/media"
 )
 
 const (
@@ -194,7 +196,7 @@ func (p *Publisher) because(err error) error {
 	if p.failure != nil {
 		return p.failure
 	}
-	if errors.Is(err, ErrStalled) || errors.Is(err, ErrProtocol) {
+	if errors.Is(err, media.ErrStalled) || errors.Is(err, ErrProtocol) {
 		return err
 	}
 	return fmt.Errorf("srt: receive: %v", err)
@@ -277,7 +279,7 @@ func (p *Publisher) tick(now, heard time.Time) error {
 	defer p.mu.Unlock()
 	waiting := len(p.flight.packets) > 0
 	if now.Sub(heard) > silence || waiting && now.Sub(p.moved) > silence {
-		return ErrStalled
+		return fmt.Errorf("srt: %w", media.ErrStalled)
 	}
 	if waiting {
 		oldest := p.flight.packets[0].seq
@@ -311,7 +313,8 @@ func (p *Publisher) controlLocked(typ packet.CtrlType, number uint32, now time.T
 // Done is closed when the session is over.
 func (p *Publisher) Done() <-chan struct{} { return p.done }
 
-// Err says why the session is over; nil while it is not.
+// Err says why the session is over; nil while it is not. It wraps media.ErrStalled
+// when the other side has gone silent, or has taken nothing for 5 s of what was sent.
 func (p *Publisher) Err() error {
 	select {
 	case <-p.done:

@@ -22,15 +22,8 @@ import (
 	"time"
 )
 
-// ErrForbidden wraps the error of Options.Control: the address may not be used.
-var ErrForbidden = errors.New("address not allowed")
-
 // ErrProtocol wraps what the other side did against SRT.
 var ErrProtocol = errors.New("srt protocol")
-
-// ErrStalled is returned when the other side has gone silent, or has taken
-// nothing for 5 s of what was sent.
-var ErrStalled = errors.New("srt: the other side takes no data")
 
 // RejectedError says that the listener refused.
 type RejectedError struct {
