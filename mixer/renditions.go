@@ -9,9 +9,10 @@ import (
 // its timestamps, and where it has a key frame so have they. It is a media.Sink.
 type Renditions struct {
 	pool    *Pool
+	cfg     RenditionsConfig
 	w       *worker
 	input   uint32
-	outputs []uint32 // 0: dropped; owned by the caller
+	outputs []uint32 // 0: does not run; owned by the caller
 }
 
 // RenditionsConfig is what NewRenditions needs.
@@ -19,7 +20,7 @@ type RenditionsConfig struct {
 	Worker  string // workers are shared by key
 	Codec   media.Codec
 	Feed    bool          // as in wire.OpenInput
-	Encodes []wire.Encode // Follow is set by NewRenditions
+	Encodes []wire.Encode // Follow is set by Add
 	// NeedKey is called, from any goroutine, when decoding waits for a key frame.
 	NeedKey func()
 	// Emit gets the pictures of each of Encodes, Failed why there are none: of one, or
@@ -29,17 +30,21 @@ type RenditionsConfig struct {
 	Failed func(i int, reason string)
 }
 
-// NewRenditions starts them; Close ends them.
+// NewRenditions starts the decoder, Add each of them; Close ends all.
 func (p *Pool) NewRenditions(c RenditionsConfig) *Renditions {
-	r := &Renditions{pool: p, w: p.acquire(c.Worker, pictureGather)}
+	r := &Renditions{pool: p, cfg: c, w: p.acquire(c.Worker, pictureGather), outputs: make([]uint32, len(c.Encodes))}
 	r.input = r.w.openInputTold(wire.OpenInput{Codec: c.Codec, Feed: c.Feed}, c.NeedKey, func(reason string) { c.Failed(-1, reason) })
-	for i, e := range c.Encodes {
-		e.Follow = true
-		r.outputs = append(r.outputs, r.w.openOutput(func(id uint32) any {
-			return &wire.OpenTranscode{Output: id, Input: r.input, Encode: e}
-		}, func(o *wire.Output) { c.Emit(i, accessUnit(o)) }, func(reason string) { c.Failed(i, reason) }))
-	}
 	return r
+}
+
+// Add starts one of Encodes that does not run. Its first picture is a key frame,
+// whatever the source's is.
+func (r *Renditions) Add(i int) {
+	e := r.cfg.Encodes[i]
+	e.Follow = true
+	r.outputs[i] = r.w.openOutput(func(id uint32) any {
+		return &wire.OpenTranscode{Output: id, Input: r.input, Encode: e}
+	}, func(o *wire.Output) { r.cfg.Emit(i, accessUnit(o)) }, func(reason string) { r.cfg.Failed(i, reason) })
 }
 
 // Write hands over one picture and never blocks.

@@ -68,43 +68,70 @@ func keyTimes(packets []string) (times []string) {
 // What the pictures of pushSizes say in each key frame.
 const saidID, saidWords = "086f3693b7b34f2c965321492feee5b8", "said in each key frame"
 
-// pushSizes pushes with ffmpeg, B-frames and all, what a template wants two renditions
-// of, and returns when they are on air.
-func (s *braidServer) pushSizes() {
+// wantSizes makes the template of two renditions.
+func (s *braidServer) wantSizes() {
 	s.t.Helper()
 	need(s.t, "ffmpeg", "ffprobe")
 	s.rest("POST", "/v1/applications/"+testApp+"/templates", map[string]any{"id": "sizes", "kind": "transcode", "transcode": map[string]any{
 		"renditions": []map[string]any{{"name": "240p", "height": 240, "bitrate": 400}, {"name": "120p", "height": 120, "bitrate": 150, "fps": 15}}}}, nil)
+}
+
+// pushSizes pushes a stream with ffmpeg, B-frames and all.
+func (s *braidServer) pushSizes(name string) (end func()) {
 	ended := make(chan struct{})
 	ctx, stop := context.WithCancel(s.t.Context())
-	s.t.Cleanup(func() { stop(); <-ended })
+	end = func() { stop(); <-ended }
+	s.t.Cleanup(end)
 	go func() {
 		defer close(ended)
 		cmd := exec.CommandContext(ctx, "ffmpeg", "-nostdin", "-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30",
 			"-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", "120", "-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-threads", "1",
 			"-pix_fmt", "yuv420p", "-g", "30", "-keyint_min", "30", "-sc_threshold", "0", "-b:v", "900k", "-bsf:v", "h264_metadata=sei_user_data="+saidID+"+"+saidWords,
-			"-c:a", "aac", "-b:a", "64k", "-f", "flv", s.rtmp+"/cam")
+			"-c:a", "aac", "-b:a", "64k", "-f", "flv", s.rtmp+"/"+name)
 		_ = cmd.Run() // ended by the test
 	}()
-	var on struct {
-		Items []struct {
-			Name string
-			Jobs []struct{ Error string }
+	return end
+}
+
+// onAir waits until these streams are, and what their jobs say holds some words (all of
+// them are silent: "").
+func (s *braidServer) onAir(words string, names ...string) {
+	s.t.Helper()
+	eventually(s.t, 30*time.Second, fmt.Sprintf("%v are on air, %q is said", names, words), func() (bool, string) {
+		var on struct {
+			Items []struct {
+				Name string
+				Jobs []struct{ Error string }
+			}
 		}
-	}
-	eventually(s.t, 30*time.Second, "both renditions are on air", func() (bool, string) {
 		s.rest("GET", "/v1/streams", nil, &on)
-		return len(on.Items) == 3, fmt.Sprint(on)
+		var there []string
+		said := ""
+		for _, item := range on.Items {
+			there = append(there, item.Name)
+			for _, job := range item.Jobs {
+				said += job.Error
+			}
+		}
+		slices.Sort(there)
+		return slices.Equal(there, names) && (words == "" && said == "" || words != "" && strings.Contains(said, words)), fmt.Sprint(on)
 	})
 }
 
 // TestTranscode pushes with ffmpeg, B-frames and all, into the origin, where a template
 // wants two renditions: they have the sizes and rates asked for, the source's key frames
 // at the source's times, its sound byte by byte, its SEI; and the master playlist leads
-// to them.
+// to them. There is room for them only when another stream has ended, and first for the
+// smaller one.
 func TestTranscode(t *testing.T) {
-	s := startBraid(t)
-	s.pushSizes()
+	s := startBraid(t, func(c *config) { c.Transcode.Cores = 0.06 })
+	s.wantSizes()
+	end := s.pushSizes("before")
+	s.onAir("", "before", "before_120p", "before_240p")
+	s.pushSizes("cam")
+	s.onAir("no room", "before", "before_120p", "before_240p", "cam")
+	end()
+	s.onAir("", "cam", "cam_120p", "cam_240p")
 	files := make(map[string]string)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -215,7 +242,9 @@ func (s *braidServer) checkMaster() {
 // master playlist: each shows its own size, and the play goes on without a stall.
 func TestTranscodeSwitches(t *testing.T) {
 	s := startBraid(t)
-	s.pushSizes()
+	s.wantSizes()
+	s.pushSizes("cam")
+	s.onAir("", "cam", "cam_120p", "cam_240p")
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/hls.light.min.js" {
 			http.ServeFile(w, r, "testdata/players/hls.light.min.js")

@@ -18,20 +18,17 @@ type Budget struct {
 	used float64
 }
 
-// take reserves some cores; what is given back goes to who asks next.
-func (b *Budget) take(cores float64) (release func(), free float64, ok bool) {
+// resize makes a reservation of some cores one of others, if there is room for it, and
+// says what was free besides the old one. What is given back goes to who asks next.
+func (b *Budget) resize(from, to float64) (free float64, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	free = b.Cores - b.used
-	if cores > free {
-		return nil, free, false
+	free = b.Cores - b.used + from
+	if to > free && to > from {
+		return free, false
 	}
-	b.used += cores
-	return sync.OnceFunc(func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.used -= cores
-	}), free, true
+	b.used += to - from
+	return free, true
 }
 
 // decodeCost is that of a source, encodeCost that of a rendition of it, in cores.

@@ -56,15 +56,15 @@ func (r *rendition) rate(fps int) {
 func (r *rendition) sound(t *flv.Tag, form flv.AudioConfig) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
-		return
-	}
 	r.audio = form
 	if flv.IsSequenceHeader(t) {
 		r.header = t
 		if r.in == nil {
 			return
 		}
+	}
+	if r.closed {
+		return
 	}
 	now := time.Now()
 	r.queue = append(r.queue, waiting{t, now})
@@ -189,6 +189,13 @@ func (r *rendition) behind(now time.Time) time.Duration {
 		last = -1 << 62
 	}
 	return r.job.oldest(last, now)
+}
+
+// open takes pictures again that were left out, from the source's key frame of a time on.
+func (r *rendition) open(from time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed, r.mux, r.last, r.some, r.out = false, nil, from-1, true, time.Time{}
 }
 
 func (r *rendition) close() {

@@ -10,7 +10,7 @@
 //	                    └─ sound ─────────────────────┘ waits for its picture
 //
 // A machine that cannot keep up drops the biggest rendition and says so, rather than
-// let all of them stutter.
+// let all of them stutter; it is tried again later.
 package transcode
 
 import (
@@ -79,10 +79,14 @@ type Encode struct {
 	MostFPS      int // pictures above so many a second are left out; 0: none
 }
 
-// Encoder is at work until Close. It is called from one goroutine.
+// Encoder is at work until Close. It is called from one goroutine. It begins without
+// outputs.
 type Encoder interface {
 	Write(*media.AccessUnit) // never blocks
-	Drop(i int)              // ends one output
+	// Add starts the output of Spec.Encodes[i], which does not run; its first picture,
+	// which may be any, is a key frame.
+	Add(i int)
+	Drop(i int) // ends one output
 	Close()
 }
 

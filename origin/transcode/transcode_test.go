@@ -29,21 +29,23 @@ var (
 type coder struct {
 	spec Spec
 	bear int // outputs; 0: any
+	dumb int // the output, from 1, that gives nothing; 0: none
 	pace int // of so many pictures one comes out while there are more outputs
 
 	mu     sync.Mutex
-	on     map[int]bool
+	on     map[int]bool // true once it has given a picture
+	adds   []int
 	held   []*media.AccessUnit
 	calls  int
 	closed bool
 }
 
-func newCoder(spec Spec) *coder {
-	c := &coder{spec: spec, on: make(map[int]bool)}
-	for i := range spec.Encodes {
-		c.on[i] = true
-	}
-	return c
+func newCoder(spec Spec) *coder { return &coder{spec: spec, on: make(map[int]bool)} }
+
+func (c *coder) Add(i int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.on[i], c.adds = false, append(c.adds, i)
 }
 
 func (c *coder) Write(au *media.AccessUnit) {
@@ -60,11 +62,17 @@ func (c *coder) Write(au *media.AccessUnit) {
 	c.mu.Unlock()
 	for _, au := range out {
 		for i := range c.spec.Encodes {
-			if !c.on[i] {
+			c.mu.Lock()
+			begun, on := c.on[i]
+			if on {
+				c.on[i] = true
+			}
+			c.mu.Unlock()
+			if !on || c.dumb == i+1 {
 				continue
 			}
-			coded := &media.AccessUnit{Codec: media.H264, PTS: au.PTS, Key: au.Key, Units: [][]byte{{0x41, byte(i)}}}
-			if au.Key {
+			coded := &media.AccessUnit{Codec: media.H264, PTS: au.PTS, Key: au.Key || !begun, Units: [][]byte{{0x41, byte(i)}}}
+			if coded.Key {
 				coded.Units = [][]byte{sps, pps, {0x65, byte(i)}}
 			}
 			c.spec.Emit(i, coded)
@@ -236,7 +244,7 @@ func checkTags(t *testing.T, tags []*origin.Tag) {
 			if int32(tag.Timestamp-last) > 40 {
 				t.Errorf("sound of %d ms comes behind the picture of %d ms", tag.Timestamp, last)
 			}
-			if at := uint32(tag.Payload[2])<<8 | uint32(tag.Payload[3]); at+7 != tag.Timestamp {
+			if at := uint32(tag.Payload[2])<<8 | uint32(tag.Payload[3]); uint16(at+7) != uint16(tag.Timestamp) {
 				t.Errorf("sound of %d ms comes at %d", at+7, tag.Timestamp)
 			}
 		default:
@@ -280,6 +288,85 @@ func TestOverload(t *testing.T) {
 		}
 		if left := len(r.coders[0].held); left > 0 {
 			t.Errorf("%d pictures are still held back", left)
+		}
+		r.end()
+	})
+}
+
+// A rendition that was dropped comes back after a minute, with a key frame of the
+// source and its sound, and after two when that did not last; when it has, after one.
+func TestComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, nil, func(s Spec) *coder {
+			c := newCoder(s)
+			c.bear, c.pace = 2, 2
+			return c
+		})
+		bear := func(n int) {
+			c := r.coders[0]
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.bear = n
+		}
+		const all, less = "cam cam_180p cam_360p cam_720p", "cam cam_180p cam_360p"
+		see := func(want string, within time.Duration) (after time.Duration) {
+			t.Helper()
+			begin := time.Now()
+			for r.onAir() != want {
+				if r.play(time.Second); time.Since(begin) > within {
+					t.Fatalf("on air after %v: %s, want %s; told %q", within, r.onAir(), want, r.said)
+				}
+			}
+			return time.Since(begin)
+		}
+		r.open()
+		see(all, 2*time.Second)
+		see(less, 15*time.Second)
+		if took := see(all, 70*time.Second); took < 50*time.Second {
+			t.Errorf("it came back after %v, want a minute", took)
+		}
+		if last := r.said[len(r.said)-1]; last != "" {
+			t.Errorf("it is back, and the last word is %q", last)
+		}
+		see(less, 15*time.Second)
+		if took := see(all, 130*time.Second); took < 110*time.Second {
+			t.Errorf("it came back after %v, want two minutes", took)
+		}
+		bear(0)
+		v, err := r.hub.Play("live", "cam_720p")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.play(3 * time.Second)
+		checkTags(t, r.watch(v))
+		r.play(backGood)
+		bear(2)
+		see(less, 15*time.Second)
+		if took := see(all, 70*time.Second); took < 50*time.Second {
+			t.Errorf("it had lasted, and came back after %v, want a minute", took)
+		}
+		if n := len(r.coders); n != 1 {
+			t.Errorf("%d encoders were opened, want one", n)
+		}
+		r.end()
+	})
+}
+
+// An encoder that gives nothing costs the others nothing: it is the one that is dropped.
+func TestDumbEncoder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, nil, func(s Spec) *coder {
+			c := newCoder(s)
+			c.dumb = 1
+			return c
+		})
+		r.open()
+		r.play(20 * time.Second)
+		if got := r.onAir(); got != "cam cam_180p cam_720p" {
+			t.Errorf("on air: %s", got)
+		}
+		if len(r.said) != 1 || !strings.Contains(r.said[0], "360p is left out: nothing has come from its encoder") {
+			t.Errorf("told %q", r.said)
 		}
 		r.end()
 	})
@@ -336,7 +423,7 @@ func TestBudget(t *testing.T) {
 			t.Fatalf("without room: on air %s, told %q, %.3f cores used", got, other.said, b.used)
 		}
 		r.end()
-		if b.used != 0 {
+		if b.used > 1e-9 {
 			t.Errorf("%g of %g cores are not given back", b.used, used)
 		}
 		n := len(other.said)
@@ -345,6 +432,42 @@ func TestBudget(t *testing.T) {
 			t.Errorf("when there is room again: on air %s, told %q", got, other.said[n:])
 		}
 		other.end()
+		if b.used > 1e-9 {
+			t.Errorf("%g cores are not given back", b.used)
+		}
+	})
+}
+
+// What was left out because others had the budget comes back when they have ended.
+func TestBudgetIsFreeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, h := sizeOf(&media.AccessUnit{Codec: media.H264, Units: [][]byte{sps}})
+		full := decodeCost(w, h, 25)
+		for _, s := range sizes {
+			full += encodeCost(w, h, 25, s)
+		}
+		b := &Budget{Cores: full * 1.6}
+		first := start(t, func(c *Config) { c.Budget = b }, nil)
+		first.open()
+		first.play(2 * time.Second)
+		r := start(t, func(c *Config) { c.Budget = b }, nil)
+		r.open()
+		r.play(3 * time.Second)
+		if got := r.onAir(); got == "cam cam_180p cam_360p cam_720p" || len(r.said) == 0 {
+			t.Fatalf("on air: %s, told %q", got, r.said)
+		}
+		first.end()
+		r.play(4 * time.Second)
+		if got := r.onAir(); got != "cam cam_180p cam_360p cam_720p" || r.said[len(r.said)-1] != "" {
+			t.Errorf("when there is room again: on air %s, told %q", got, r.said)
+		}
+		if b.used > full*1.001 || b.used < full*0.999 {
+			t.Errorf("%g cores are reserved, want %g", b.used, full)
+		}
+		r.end()
+		if b.used > 1e-9 {
+			t.Errorf("%g cores are not given back", b.used)
+		}
 	})
 }
 
@@ -395,6 +518,10 @@ func TestChanges(t *testing.T) {
 			t.Errorf("pictures come again, and the last word is %q", last)
 		}
 		taken.Close()
+		r.play(2 * time.Minute)
+		if got := r.onAir(); got != "cam cam_180p cam_360p cam_720p" || r.said[len(r.said)-1] != "" {
+			t.Errorf("the name is free: on air %s, told %q", got, r.said)
+		}
 		r.end()
 	})
 }
