@@ -52,9 +52,9 @@ bench-sfu: build
 impair: setup-test
 	BRAID_IMPAIR=1 go test -count=1 -run '^TestImpairmentTable$$' -timeout 90m -v ./cmd/braid
 
-# Pushes over broken ways to their origins, two minutes (doc/relay.md).
+# Pushes over broken ways to their origins, a minute (doc/relay.md).
 faults:
-	go test -count=1 -run '^TestFaults$$' -timeout $(TIMEOUT) -v ./relay
+	go test -count=1 -parallel 8 -run '^TestFaults$$' -timeout $(TIMEOUT) -v ./relay
 
 # Without the race detector, whose own memory grows; with Go's search for
 # goroutines that are blocked for good. make test has 20 seconds of it, with -race.
