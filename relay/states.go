@@ -15,14 +15,16 @@ type TaskState struct {
 	URLs               []URLState // in the order of the task's URLs
 }
 
-// URLState is how one URL of a task does.
+// URLState is how one URL of a task does, as APIs write it too.
 type URLState struct {
-	URL    string // without what may be secret: Redact
-	State  string // "connecting", "playing", "waiting" for the next try, "failed"
-	Reason string // a word as in PushState; "" when nothing went wrong
-	Since  time.Time
+	URL    string    `json:"url"`            // without what may be secret: Redact
+	State  string    `json:"state"`          // "connecting", "playing", "waiting" for the next try, "failed"
+	Reason string    `json:"reason"`         // a word as in PushState; "" when nothing went wrong
+	Since  time.Time `json:"since,omitzero"` // UTC; zero: there is no stream yet
 	// Of the present push, which begins anew when the stream's form changes.
-	Bytes, Dropped, Reconnects uint64
+	Bytes      uint64 `json:"bytes"`
+	Dropped    uint64 `json:"dropped"`
+	Reconnects uint64 `json:"reconnects"`
 }
 
 // States lists all tasks, by application and name.
@@ -60,7 +62,7 @@ func (o *outlet) states(urls []string) []URLState {
 			continue
 		}
 		p := r.push.State()
-		all[i].Reason, all[i].Since, all[i].Bytes, all[i].Dropped, all[i].Reconnects = p.Reason, p.Since, p.Bytes, p.Dropped, p.Reconnects
+		all[i].Reason, all[i].Since, all[i].Bytes, all[i].Dropped, all[i].Reconnects = p.Reason, p.Since.UTC(), p.Bytes, p.Dropped, p.Reconnects
 		switch p.Phase {
 		case PhaseLive:
 			all[i].State, all[i].Reason = "playing", ""

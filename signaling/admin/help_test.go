@@ -139,7 +139,7 @@ func (r *tasks) Update(ctx context.Context, s *relay.Spec) error {
 }
 func (r *tasks) States() []relay.TaskState {
 	return []relay.TaskState{{App: "app1", Task: "t3", URLs: []relay.URLState{
-		{URL: "rtmp://h:1935/live/***", State: "waiting", Reason: "rejected (NetStream.Publish.BadName)", Since: time.Unix(1700000000, 0), Bytes: 7, Dropped: 8, Reconnects: 9},
+		{URL: "rtmp://h:1935/live/***", State: "waiting", Reason: "rejected (NetStream.Publish.BadName)", Since: time.Unix(1700000000, 0).UTC(), Bytes: 7, Dropped: 8, Reconnects: 9},
 	}}, {App: "app2", Task: "t1"}}
 }
 func (r *tasks) StopApp(app string)         { r.note("stop all of " + app) }

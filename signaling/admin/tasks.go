@@ -23,30 +23,7 @@ type task struct {
 	Created time.Time      `json:"created"`
 	Updated time.Time      `json:"updated"`
 
-	Destinations []destination `json:"destinations,omitempty"` // in the order of URLs; none: the task does not run
-}
-
-// destination is how one URL of a task does right now.
-type destination struct {
-	URL        string     `json:"url"` // without what may be secret
-	State      string     `json:"state"`
-	Reason     string     `json:"reason"`
-	Since      *time.Time `json:"since,omitempty"`
-	Bytes      uint64     `json:"bytes"`
-	Dropped    uint64     `json:"dropped"`
-	Reconnects uint64     `json:"reconnects"`
-}
-
-func showDestinations(urls []relay.URLState) (all []destination) {
-	for _, u := range urls {
-		d := destination{URL: u.URL, State: u.State, Reason: u.Reason, Bytes: u.Bytes, Dropped: u.Dropped, Reconnects: u.Reconnects}
-		if !u.Since.IsZero() {
-			at := u.Since.UTC()
-			d.Since = &at
-		}
-		all = append(all, d)
-	}
-	return all
+	Destinations []relay.URLState `json:"destinations,omitempty"` // in the order of URLs; none: the task does not run
 }
 
 func showTask(t store.Task) (task, error) {
@@ -121,7 +98,7 @@ func (h *Handler) listTasks(c *call) (*reply, error) {
 	var wrong error
 	p := newPage(rows, limit, "tasks", taskCursor, func(t store.Task) task {
 		out, err := showTask(t)
-		out.Destinations = showDestinations(doing[t.ID])
+		out.Destinations = doing[t.ID]
 		if c.who.viewer {
 			out.veil()
 		}

@@ -74,21 +74,11 @@ type quality struct {
 
 type task struct {
 	place
-	Channel string    `json:"channel"`
-	Auto    bool      `json:"auto"`
-	Mode    string    `json:"mode"`
-	Created time.Time `json:"created"`
-	URLs    []taskURL `json:"urls"`
-}
-
-type taskURL struct {
-	URL        string     `json:"url"`
-	State      string     `json:"state"`
-	Reason     string     `json:"reason"`
-	Since      *time.Time `json:"since,omitempty"`
-	Bytes      uint64     `json:"bytes"`
-	Dropped    uint64     `json:"dropped"`
-	Reconnects uint64     `json:"reconnects"`
+	Channel string           `json:"channel"`
+	Auto    bool             `json:"auto"`
+	Mode    string           `json:"mode"`
+	Created time.Time        `json:"created"`
+	URLs    []relay.URLState `json:"urls"`
 }
 
 // view is everything at one moment. It is immutable.
@@ -169,17 +159,10 @@ func round(bits int) int {
 }
 
 func showTask(t relay.TaskState) task {
-	out := task{place: place{t.App, t.Task}, Channel: t.Channel, Auto: t.Auto, Mode: "mix", Created: t.Created.UTC(), URLs: []taskURL{}}
+	out := task{place: place{t.App, t.Task}, Channel: t.Channel, Auto: t.Auto, Mode: "mix", Created: t.Created.UTC(),
+		URLs: append([]relay.URLState{}, t.URLs...)}
 	if t.Mode == relay.Single {
 		out.Mode = "single"
-	}
-	for _, u := range t.URLs {
-		shown := taskURL{URL: u.URL, State: u.State, Reason: u.Reason, Bytes: u.Bytes, Dropped: u.Dropped, Reconnects: u.Reconnects}
-		if !u.Since.IsZero() {
-			at := u.Since.UTC()
-			shown.Since = &at
-		}
-		out.URLs = append(out.URLs, shown)
 	}
 	return out
 }
