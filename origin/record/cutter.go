@@ -47,6 +47,7 @@ type fragment struct {
 	first        *forms        // what the file holds, with its first fragment; else nil
 	arrived      time.Time     // of the file's first sample
 	start, end   time.Duration // since the file's begin
+	slice        bool          // an HLS slice begins with it
 	video, audio []sample
 }
 
@@ -59,6 +60,7 @@ type fragment struct {
 //	   └──────── a jump, drop ────────┘  └───── key frame ──────┘
 type cutter struct {
 	segment time.Duration
+	slice   time.Duration   // of HLS; 0: none
 	write   func(*fragment) // a file's next one, its first has forms
 	end     func()          // of the file
 	problem error           // why tags were left out, nil if none was
@@ -82,6 +84,8 @@ type cutter struct {
 	video, audio track
 	picture      time.Duration // decoding time of the newest one
 	renew        bool          // the next key frame begins a file
+	sliced       time.Duration // when the newest slice began
+	slices       bool          // one begins with the next fragment
 }
 
 // track collects the samples of one kind.
@@ -181,8 +185,9 @@ func (c *cutter) addPicture(t *origin.Tag, s *sample, au *media.AccessUnit) {
 	joins := c.file.video == nil // its fragment has to have it
 	c.file.video = v
 	c.video.close(s, time.Second/90000)
-	if span := s.dts - c.begin; !joins && (s.key && span >= fragmentLeast || c.full(span)) {
-		c.flush(s.dts)
+	due := s.key && c.sliceDue(s.dts)
+	if span := s.dts - c.begin; !joins && (s.key && span >= fragmentLeast || due || c.full(span)) {
+		c.flush(s.dts, due)
 	}
 	if !c.in { // it could not be written
 		return
@@ -234,8 +239,8 @@ func (c *cutter) addSound(t *origin.Tag, s *sample) {
 		return
 	}
 	c.audio.close(s, time.Second/time.Duration(c.forms.audio.rate))
-	if c.full(s.dts - c.begin) {
-		c.flush(s.dts)
+	if due := c.sliceDue(s.dts) && c.alone(s.dts); due || c.full(s.dts-c.begin) {
+		c.flush(s.dts, due)
 	}
 	if !c.in {
 		return
@@ -266,6 +271,7 @@ func (c *cutter) start(t *origin.Tag, dts time.Duration) {
 		c.base = a
 	}
 	c.in, c.written, c.renew = true, false, false
+	c.sliced, c.slices = c.base, true
 	c.file = forms{audio: c.forms.audio}
 	c.arrived = t.Arrived.Round(0).UTC()
 	c.begin, c.newest, c.picture, c.bytes, c.heard = c.base, c.base, dts, 0, 0
@@ -276,6 +282,8 @@ func (c *cutter) count(s *sample) {
 	c.bytes += s.size
 	c.newest = max(c.newest, s.dts)
 }
+
+func (c *cutter) sliceDue(dts time.Duration) bool { return c.slice != 0 && dts-c.sliced >= c.slice }
 
 func (c *cutter) full(span time.Duration) bool {
 	return span >= fragmentMost || c.bytes >= fragmentBytes
@@ -326,8 +334,13 @@ func (t *track) take(base time.Duration, guess time.Duration, all bool) []sample
 	return taken
 }
 
-// flush hands the fragment out that ends at a time.
-func (c *cutter) flush(end time.Duration) { c.hand(end, false) }
+// flush hands the fragment out that ends at a time, at which a slice may begin.
+func (c *cutter) flush(end time.Duration, slice bool) {
+	c.hand(end, false)
+	if slice {
+		c.sliced, c.slices = end, true
+	}
+}
 
 func (c *cutter) hand(end time.Duration, all bool) {
 	f := &fragment{start: c.begin - c.base, end: end - c.base, arrived: c.arrived}
@@ -355,6 +368,7 @@ func (c *cutter) hand(end time.Duration, all bool) {
 		}
 		f.first = &forms{video: c.file.video, audio: c.file.audio}
 	}
+	f.slice, c.slices = c.slices, false
 	c.write(f)
 }
 

@@ -18,7 +18,8 @@ const (
 	gone State = "gone" // only in the index's log: there is no such file any more
 )
 
-// File is one file that a recording made.
+// File is one file that a recording made. Of an open one, List and Get give the
+// Duration and Size of what is written so far.
 type File struct {
 	ID        string `json:"id"`
 	Recording string `json:"recording"` // one for each Run
@@ -34,12 +35,15 @@ type File struct {
 
 	Name    string `json:"name"`              // with slashes; what it is kept under
 	Storage string `json:"storage,omitempty"` // name of the storage that it belongs to; "": the index's directory
-	Format  string `json:"format"`            // FMP4 or TS
+	Format  string `json:"format"`            // FMP4, TS or HLS
+
+	Playlist string `json:"playlist,omitempty"` // id of the HLS file whose slice it is; it goes with that
+	Slice    int    `json:"slice,omitempty"`    // number in the playlist, from 1
 
 	Begin    time.Time   `json:"begin"`        // when its first picture or sound arrived
 	End      time.Time   `json:"end,omitzero"` // Begin and Duration; zero while it is open
 	Duration Millis      `json:"duration"`     // of what can be played
-	Size     int64       `json:"size"`         // bytes; 0 while it is open
+	Size     int64       `json:"size"`         // bytes; of HLS with its slices
 	Video    media.Codec `json:"video,omitempty"`
 	Audio    media.Codec `json:"audio,omitempty"`
 	Width    int         `json:"width,omitempty"`
@@ -53,8 +57,11 @@ type File struct {
 
 // ContentType is the file's media type.
 func (f *File) ContentType() string {
-	if f.Format == TS {
+	switch {
+	case f.Format == TS:
 		return "video/mp2t"
+	case f.Format == HLS:
+		return "application/vnd.apple.mpegurl"
 	}
 	if f.Video == "" {
 		return "audio/mp4"
@@ -83,7 +90,7 @@ func (m *Millis) UnmarshalJSON(b []byte) error {
 func (f *File) usable() bool {
 	switch f.State {
 	case Open, Done, Kept, gone:
-		return f.ID != "" && storage.CheckName(f.Name) == nil && (f.Format == FMP4 || f.Format == TS)
+		return f.ID != "" && storage.CheckName(f.Name) == nil && (f.Format == FMP4 || f.Format == TS || f.Format == HLS)
 	}
 	return false
 }

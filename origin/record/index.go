@@ -42,14 +42,17 @@ type Index struct {
 	lock     *os.File
 	wake     chan struct{} // holds one: there is something for Run to do
 
-	mu    sync.Mutex
-	files map[string]*File    // by id; immutable, swapped
-	order []*File             // by begin and id
-	names map[string]struct{} // taken, also of files that were uploaded: they keep them there
-	lines *journal
-	dirty map[string]*File // newest states that the journal lacks, by id
-	news  []string         // ids of files whose Filed event is to be handed out
-	told  []telling        // those that were, and are not noted yet, oldest first
+	mu      sync.Mutex
+	files   map[string]*File            // by id; immutable, swapped
+	order   []*File                     // by begin and id
+	slices  map[string]map[string]*File // of playlists, by its id and theirs
+	grown   map[string]growth           // of open files, by id
+	unended []*File                     // playlists whose end could not be written
+	names   map[string]struct{}         // taken, also of files that were uploaded: they keep them there
+	lines   *journal
+	dirty   map[string]*File // newest states that the journal lacks, by id
+	news    []string         // ids of files whose Filed event is to be handed out
+	told    []telling        // those that were, and are not noted yet, oldest first
 
 	telling sync.Mutex // held while events of files are handed out, so that they keep their order; taken before mu
 }
@@ -77,7 +80,8 @@ func openIndex(cfg IndexConfig) (_ *Index, err error) {
 		return nil, err
 	}
 	x := &Index{cfg: cfg, log: cfg.Log, storages: cfg.Storages, wake: make(chan struct{}, 1),
-		files: make(map[string]*File), names: make(map[string]struct{}), dirty: make(map[string]*File)}
+		files: make(map[string]*File), names: make(map[string]struct{}), dirty: make(map[string]*File),
+		slices: make(map[string]map[string]*File), grown: make(map[string]growth)}
 	defer func() {
 		if err != nil {
 			x.Close()
@@ -120,6 +124,7 @@ func (x *Index) Close() error {
 type Query struct {
 	Owner, Template, Recording string
 	Domain, App, Stream        string
+	Playlist                   string  // the slices of that playlist; "": files that are no slices
 	Storage                    *string // nil: wherever they are
 	State                      State
 	From, To                   time.Time // files that hold something from From up to, without, To
@@ -155,7 +160,7 @@ func (x *Index) List(q Query) (files []File, next string, err error) {
 			last := &files[len(files)-1]
 			return files, writeCursor(last), nil
 		}
-		files = append(files, *f)
+		files = append(files, x.viewLocked(f))
 	}
 	return files, "", nil
 }
@@ -168,6 +173,8 @@ func (q *Query) match(f *File) bool {
 		}
 	}
 	switch {
+	case q.Playlist != f.Playlist:
+		return false
 	case q.Storage != nil && *q.Storage != f.Storage,
 		!q.To.IsZero() && !f.Begin.Before(q.To),
 		!q.From.IsZero() && f.State != Open && !f.End.After(q.From):
@@ -205,7 +212,36 @@ func (x *Index) Get(id string) (File, error) {
 	if f == nil {
 		return File{}, fmt.Errorf("record: file %.40q: %w", id, media.ErrNotFound)
 	}
-	return *f, nil
+	return x.viewLocked(f), nil
+}
+
+// growth is how far an open file has come.
+type growth struct {
+	size int64
+	end  time.Duration
+}
+
+// grow notes what is written of an open file.
+func (x *Index) grow(id string, size int64, end time.Duration) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if f := x.files[id]; f != nil && f.State == Open {
+		x.grown[id] = growth{size, end}
+	}
+}
+
+// viewLocked is a file with what is known of it while it is open.
+func (x *Index) viewLocked(f *File) File {
+	g := *f
+	if f.State != Open {
+		return g
+	}
+	size, end := x.grown[f.ID].size, x.grown[f.ID].end
+	if f.Format == HLS {
+		size, end = x.slicedLocked(f.ID)
+	}
+	g.Size, g.Duration = size, Millis(end)
+	return g
 }
 
 // Read opens a file's bytes, wherever it is. Of one that is being written they
@@ -233,8 +269,9 @@ func (x *Index) Read(ctx context.Context, id string) (storage.Reader, File, erro
 	return r, f, nil
 }
 
-// Delete removes a file, wherever it is. It fails with media.ErrNotFound, and
-// with media.ErrExists while the file is being written.
+// Delete removes a file, wherever it is, and a playlist's slices with it. It fails
+// with media.ErrNotFound, and with media.ErrExists while the file is being written,
+// and for a slice.
 func (x *Index) Delete(ctx context.Context, id string) error {
 	for {
 		f, err := x.Get(id)
@@ -243,6 +280,9 @@ func (x *Index) Delete(ctx context.Context, id string) error {
 		}
 		if f.State == Open {
 			return fmt.Errorf("record: file %s is being recorded: %w", id, media.ErrExists)
+		}
+		if f.Playlist != "" {
+			return fmt.Errorf("record: file %s is a slice of the playlist %s: %w", id, f.Playlist, media.ErrExists)
 		}
 		if err := x.remove(ctx, &f); !errors.Is(err, errMoved) {
 			return err
@@ -253,8 +293,16 @@ func (x *Index) Delete(ctx context.Context, id string) error {
 // errMoved says that a file was uploaded, or deleted, by somebody else meanwhile.
 var errMoved = errors.New("record: the file is elsewhere by now")
 
-// remove removes a file from where f has it.
+// remove removes a file from where f has it, after its slices.
 func (x *Index) remove(ctx context.Context, f *File) error {
+	x.mu.Lock()
+	parts := x.slicesLocked(f.ID)
+	x.mu.Unlock()
+	for _, s := range parts {
+		if err := x.remove(ctx, s); err != nil {
+			return err
+		}
+	}
 	if f.Storage != "" && f.State == Kept {
 		s := x.storages[f.Storage]
 		if s == nil {
@@ -383,6 +431,13 @@ func (x *Index) putLocked(f *File) {
 		}
 		delete(x.files, f.ID)
 		delete(x.names, old.Name)
+		delete(x.slices[old.Playlist], f.ID)
+		if len(x.slices[old.Playlist]) == 0 {
+			delete(x.slices, old.Playlist)
+		}
+	}
+	if f.State != Open {
+		delete(x.grown, f.ID)
 	}
 	if f.State == gone {
 		return
@@ -391,6 +446,12 @@ func (x *Index) putLocked(f *File) {
 	x.order = slices.Insert(x.order, i, f)
 	x.files[f.ID] = f
 	x.names[f.Name] = struct{}{}
+	if f.Playlist != "" {
+		if x.slices[f.Playlist] == nil {
+			x.slices[f.Playlist] = make(map[string]*File)
+		}
+		x.slices[f.Playlist][f.ID] = f
+	}
 	if f.State == Kept && !f.Told {
 		x.news = append(x.news, f.ID)
 	}

@@ -41,6 +41,7 @@ func (x *Index) Run(ctx context.Context) {
 	tick := time.NewTicker(noteAfter)
 	defer tick.Stop()
 	for {
+		x.endPlaylists()
 		x.tell()
 		x.note(time.Now().Add(-noteAfter))
 		for _, wake := range uploads {
@@ -150,7 +151,7 @@ func (x *Index) expired(name string, now time.Time) (files []*File) {
 		if x.storages[at] == nil {
 			at = ""
 		}
-		if at == name && f.State == Kept && !f.Expires.IsZero() && f.Expires.Before(now) {
+		if at == name && f.Playlist == "" && f.State == Kept && !f.Expires.IsZero() && f.Expires.Before(now) {
 			files = append(files, f)
 		}
 	}
@@ -202,7 +203,7 @@ func (x *Index) toUpload(name string, last *File) (first *File) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, f := range x.order {
-		if f.State != Done || f.Storage != name {
+		if f.State != Done || f.Storage != name || x.waitsLocked(f) {
 			continue
 		}
 		if last == nil || older(f, last) > 0 {
@@ -213,6 +214,16 @@ func (x *Index) toUpload(name string, last *File) (first *File) {
 		}
 	}
 	return first
+}
+
+// waitsLocked tells whether a playlist's slices are not all uploaded: it comes last.
+func (x *Index) waitsLocked(f *File) bool {
+	for _, s := range x.slices[f.ID] {
+		if s.State != Kept {
+			return true
+		}
+	}
+	return false
 }
 
 // upload takes one file to its storage. The local one is removed once the journal

@@ -45,7 +45,7 @@ func recorderProcess(dir string) {
 		}
 	}()
 	check(Run(context.Background(), Config{Tags: viewer, Index: x, App: "live", Stream: "cam",
-		Formats: []string{FMP4, TS}, Segment: MinSegment, Log: log}))
+		Formats: []string{FMP4, TS, HLS}, Segment: MinSegment, Slice: 3 * time.Second, Slices: "slices/{sequence}", Log: log}))
 }
 
 // kill runs a recorder in a directory, gives it a stream at twelve times its
@@ -158,6 +158,7 @@ func checkKilled(t *testing.T, dir string, after time.Duration) (recovered, whol
 	if told := events.list(); count(told, Filed) != len(files) || len(told) != len(files) {
 		t.Errorf("after %v: told %q of %d files", after, events.kinds(), len(files))
 	}
+	total := map[string]int{} // packets of a format
 	for i := range files {
 		f := &files[i]
 		name := filepath.Join(dir, filepath.FromSlash(f.Name))
@@ -165,6 +166,10 @@ func checkKilled(t *testing.T, dir string, after time.Duration) (recovered, whol
 		p := inspect(t, name)
 		if d := p.duration(t); f.State != Kept || !near(d, time.Duration(f.Duration), 150*time.Millisecond) {
 			t.Errorf("after %v: %s is %s and %v long, by ffprobe %v", after, f.Name, f.State, time.Duration(f.Duration), d)
+		}
+		total[f.Format] += len(p.Packets)
+		if f.Format == HLS { // it was open, and players would wait for more
+			left[name] = len(p.Packets)
 		}
 		// At most the fragment that was being written is missing: 2 s of pictures and sound.
 		if n, had := len(p.Packets), left[name]; n > had || n < had-2*(25+47)-5 {
@@ -176,6 +181,9 @@ func checkKilled(t *testing.T, dir string, after time.Duration) (recovered, whol
 			whole++
 		}
 		delete(left, name)
+	}
+	if a, b := total[TS], total[HLS]; max(a, b)-min(a, b) > 2*(25+47)+5 {
+		t.Errorf("after %v: TS files have %d packets, playlists %d", after, a, b)
 	}
 	for name := range left {
 		if _, err := os.Stat(name); err == nil {

@@ -17,7 +17,8 @@ const syncEvery = 10 * time.Second
 // output is one file that is being written.
 type output struct {
 	file   *os.File
-	entry  File // as noted in the index
+	entry  File          // as noted in the index
+	base   time.Duration // of an HLS slice: when it begins, since the playlist's begin
 	size   int64
 	end    time.Duration // of the last whole fragment
 	next   time.Duration // of the one in buf
@@ -63,8 +64,8 @@ func (o *output) begin(f *fragment, segment time.Duration) (head []byte, err err
 // fragment makes a fragment's bytes, behind what is in buf.
 func (o *output) fragment(f *fragment) (err error) {
 	if o.ts != nil {
-		o.buf, err = o.ts.fragment(f, o.size)
-		o.next = f.end
+		o.next = f.end - o.base
+		o.buf, err = o.ts.fragment(f, o.size, o.next)
 		return err
 	}
 	var ref reference
@@ -142,7 +143,7 @@ func recoverFile(file medium, length int64, format string) (size int64, duration
 
 // carries tells whether a format has a place for anything of a stream.
 func carries(format string, f *forms) error {
-	if format != TS || f.video != nil && (f.video.codec == media.H264 || f.video.codec == media.H265) || f.audio != nil && f.audio.codec == media.AAC {
+	if format == FMP4 || f.video != nil && (f.video.codec == media.H264 || f.video.codec == media.H265) || f.audio != nil && f.audio.codec == media.AAC {
 		return nil
 	}
 	return fmt.Errorf("MPEG-TS files have H.264, H.265 and AAC, and the stream has none of them: %w", media.ErrInvalid)

@@ -1,5 +1,5 @@
-// Package record writes streams of the origin into files: fragmented MP4 and
-// MPEG-TS, in pieces that begin with a key frame. A fragment of at most about
+// Package record writes streams of the origin into files: fragmented MP4,
+// MPEG-TS and HLS, in pieces that begin with a key frame. A fragment of at most about
 // two seconds is written at once, so whatever ends the process, a file plays to
 // its last whole fragment. An Index beside the files knows all of them: it
 // finishes what a killed process left open, uploads what belongs elsewhere, and
@@ -27,6 +27,7 @@ import (
 const (
 	FMP4 = "fmp4"
 	TS   = "ts"
+	HLS  = "hls" // a playlist and its MPEG-TS segments, called slices here
 )
 
 // Limits and defaults of Config.
@@ -35,6 +36,9 @@ const (
 	MaxSegment     = 2 * time.Hour
 	DefaultSegment = 30 * time.Minute
 	DefaultName    = "{domain}/{app}/{stream}/{start}_{sequence}"
+	MinSlice       = 2 * time.Second
+	MaxSlice       = time.Minute
+	DefaultSlice   = 30 * time.Second
 )
 
 // Tags is what is recorded: an *origin.Viewer. See origin.Viewer.Next.
@@ -52,10 +56,12 @@ type Config struct {
 	Owner               string    // the braid application that is told of it; kept with each file
 	Template            string    // what asked for the recording; kept with each file
 
-	Formats []string      // FMP4, TS or both, each once; empty: FMP4
+	Formats []string      // FMP4, TS, HLS, each once; empty: FMP4
 	Segment time.Duration // a file ends at the first key frame after it, MinSegment..MaxSegment; 0: DefaultSegment
 	Name    string        // pattern of the files' names, see CheckPattern; "": DefaultName
 	Keep    time.Duration // a file is removed this long after its end; 0: never
+	Slice   time.Duration // HLS: a slice ends at the first key frame after it, MinSlice..MaxSlice; 0: DefaultSlice
+	Slices  string        // HLS: pattern of the slices' names, whose {sequence} counts slices; "": Name
 	Storage string        // name of one of the index's storages that takes the finished files; "": they stay
 
 	Notice func(Event) // told of this recording's Started, Failed and Ended beside the index's Events; it must not block; nil: nobody is
@@ -81,8 +87,9 @@ type Event struct {
 	Domain, App, Stream string
 	Since               time.Time // when the stream came on air
 	Owner, Template     string
-	File                File   // of Filed
-	Reason              string // of Failed, for people
+	File                File     // of Filed
+	Reason              string   // of Failed, for people
+	Formats             []string // of the recording; of Filed see File
 }
 
 // check fills in defaults and names the first field that cannot be used.
@@ -95,8 +102,8 @@ func (c *Config) check() error {
 	}
 	seen := map[string]bool{}
 	for _, f := range c.Formats {
-		if f != FMP4 && f != TS || seen[f] {
-			return bad("format %q is not fmp4 or ts, each once", f)
+		if f != FMP4 && f != TS && f != HLS || seen[f] {
+			return bad("format %q is not fmp4, ts or hls, each once", f)
 		}
 		seen[f] = true
 	}
@@ -106,14 +113,25 @@ func (c *Config) check() error {
 	if c.Segment < MinSegment || c.Segment > MaxSegment {
 		return bad("segment length %v is not from %v to %v", c.Segment, MinSegment, MaxSegment)
 	}
+	if c.Slice == 0 {
+		c.Slice = DefaultSlice
+	}
+	if c.Slice < MinSlice || c.Slice > MaxSlice {
+		return bad("slice length %v is not from %v to %v", c.Slice, MinSlice, MaxSlice)
+	}
 	if c.Keep < 0 {
 		return bad("keeping %v is negative", c.Keep)
 	}
 	if c.Name == "" {
 		c.Name = DefaultName
 	}
-	if err := CheckPattern(c.Name); err != nil {
-		return err
+	if c.Slices == "" {
+		c.Slices = c.Name
+	}
+	for _, pattern := range []string{c.Name, c.Slices} {
+		if err := CheckPattern(pattern); err != nil {
+			return err
+		}
 	}
 	if c.Storage != "" && c.Index.storages[c.Storage] == nil {
 		return bad("storage %q is not configured", c.Storage)
@@ -133,7 +151,7 @@ type names struct {
 // characters of A-Z a-z 0-9 - _ = . / and the variables {domain}, {app},
 // {stream}, {start} (of the recording, 20060102T150405Z), {sequence} (of the
 // file, from 00001), {date} (of the file, 2006-01-02) and {time} (150405); times
-// are UTC. The suffix .mp4 or .ts is added. No part between slashes may be empty
+// are UTC. The suffix .mp4, .ts or .m3u8 is added. No part between slashes may be empty
 // or begin with a dot.
 func CheckPattern(pattern string) error {
 	if len(pattern) > 512 {

@@ -1,9 +1,11 @@
 package record
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 )
 
@@ -11,7 +13,11 @@ func notExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
 // recoverAll finishes what an ended process left open.
 func (x *Index) recoverAll() {
-	for _, f := range x.open() {
+	open := x.open()
+	slices.SortStableFunc(open, func(a, b *File) int { // playlists after their slices
+		return cmp.Compare(b.Playlist, a.Playlist)
+	})
+	for _, f := range open {
 		g, err := x.recover(f)
 		switch {
 		case err != nil: // the next start tries again
@@ -39,6 +45,9 @@ func (x *Index) open() (files []*File) {
 
 // recover cuts a file to its last whole fragment and finishes it.
 func (x *Index) recover(f *File) (*File, error) {
+	if f.Format == HLS {
+		return x.recoverPlaylist(f)
+	}
 	g := *f
 	file, err := x.root.OpenFile(f.Name, 2, 0) // read and write
 	if notExist(err) {
@@ -63,6 +72,23 @@ func (x *Index) recover(f *File) (*File, error) {
 		}
 		g.State = gone
 		return &g, nil
+	}
+	g.finish(size, duration)
+	g.Recovered = true
+	return &g, nil
+}
+
+// recoverPlaylist ends a playlist at the slices that there are.
+func (x *Index) recoverPlaylist(f *File) (*File, error) {
+	g := *f
+	size, duration := x.sliced(f.ID)
+	if duration == 0 {
+		g.State = gone
+		x.root.Remove(unfinished(f))
+		return &g, x.removeLocal(f.Name)
+	}
+	if err := x.writePlaylist(f, true); err != nil {
+		return nil, err
 	}
 	g.finish(size, duration)
 	g.Recovered = true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"braid/media"
@@ -37,6 +38,9 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	r.cut = cutter{segment: cfg.Segment, write: r.write, end: r.end}
+	if slices.Contains(cfg.Formats, HLS) {
+		r.cut.slice = cfg.Slice
+	}
 	for {
 		tags, err := cfg.Tags.Next(ctx)
 		if err != nil {
@@ -63,8 +67,9 @@ type recording struct {
 	start time.Time
 	cut   cutter
 
-	outputs  []*output // of the file that is being written, one for each format
+	sinks    []sink    // of the file that is being written, one for each format
 	sequence int       // of that file
+	slices   int       // HLS: that were begun
 	failed   bool      // Failed was told, Started was not since
 	told     bool      // Started was told
 	retry    time.Time // no file is begun before it
@@ -74,21 +79,32 @@ type recording struct {
 	lost    uint64 // tags, as far as they were logged
 }
 
+// sink is one file, or a playlist of files.
+type sink interface {
+	// write writes a fragment. After an error, finish keeps what was there before.
+	write(f *fragment, now time.Time) error
+	// finish ends the file; the index has what it came to. What goes wrong is logged:
+	// what is written plays.
+	finish()
+}
+
 // checkName tells whether this stream's files can have names.
 func (r *recording) checkName() error {
-	name, err := r.name(time.Now())
-	if err == nil {
-		err = storage.CheckName(name + "_999.mp4")
-	}
-	if err != nil {
-		return fmt.Errorf("record: stream %s/%s: %w", r.cfg.App, r.cfg.Stream, err)
+	for _, pattern := range []string{r.cfg.Name, r.cfg.Slices} {
+		name, err := r.name(pattern, time.Now(), 0)
+		if err == nil {
+			err = storage.CheckName(name + "_999.m3u8")
+		}
+		if err != nil {
+			return fmt.Errorf("record: stream %s/%s: %w", r.cfg.App, r.cfg.Stream, err)
+		}
 	}
 	return nil
 }
 
-func (r *recording) name(begin time.Time) (string, error) {
-	return expand(r.cfg.Name, names{domain: r.cfg.Domain, app: r.cfg.App, stream: r.cfg.Stream,
-		start: r.start, begin: begin, sequence: r.sequence})
+func (r *recording) name(pattern string, begin time.Time, sequence int) (string, error) {
+	return expand(pattern, names{domain: r.cfg.Domain, app: r.cfg.App, stream: r.cfg.Stream,
+		start: r.start, begin: begin, sequence: sequence})
 }
 
 // entry is what every file of the recording says of it.
@@ -99,6 +115,7 @@ func (r *recording) entry() File {
 
 func (r *recording) emit(e Event) {
 	f := r.entry()
+	e.Formats = r.cfg.Formats
 	e = r.cfg.Index.emit(e, &f)
 	if r.cfg.Notice != nil {
 		r.cfg.Notice(e)
@@ -111,12 +128,9 @@ func (r *recording) write(f *fragment) {
 	if err == nil && f.first != nil {
 		err = r.begin(f)
 	}
-	for _, o := range r.outputs {
+	for _, s := range r.sinks {
 		if err == nil {
-			err = o.fragment(f)
-		}
-		if err == nil {
-			err = o.write(time.Now())
+			err = s.write(f, time.Now())
 		}
 	}
 	if err != nil {
@@ -142,7 +156,7 @@ func (f *fragment) size() (n int) {
 // begin makes the files of the next sequence number, without bytes.
 func (r *recording) begin(f *fragment) error {
 	r.sequence++
-	base, err := r.name(f.arrived)
+	base, err := r.name(r.cfg.Name, f.arrived, r.sequence)
 	if err != nil {
 		return err
 	}
@@ -154,23 +168,67 @@ func (r *recording) begin(f *fragment) error {
 			r.log.Warn("record: one of the formats cannot carry the stream", "format", format, "err", err)
 			continue
 		}
-		o := &output{entry: r.entry(), synced: time.Now()}
-		o.entry.Format, o.entry.Begin = format, f.arrived
-		head, err := o.begin(f, r.cfg.Segment)
+		s, err := r.open(format, base, f)
 		if err != nil {
 			return err
 		}
-		suffix := ".mp4"
-		if format == TS {
-			suffix = ".ts"
-		}
-		if o.file, err = r.cfg.Index.create(&o.entry, base, suffix); err != nil {
-			return err
-		}
-		o.buf = append(o.buf, head...)
-		r.outputs = append(r.outputs, o)
+		r.sinks = append(r.sinks, s)
 	}
 	return nil
+}
+
+// open makes the file of one format.
+func (r *recording) open(format, base string, f *fragment) (sink, error) {
+	entry := r.entry()
+	entry.Format, entry.Begin = format, f.arrived
+	if format == HLS {
+		return r.openPlaylist(&entry, base, f)
+	}
+	o := &output{entry: entry, synced: time.Now()}
+	head, err := o.begin(f, r.cfg.Segment)
+	if err != nil {
+		return nil, err
+	}
+	suffix := ".mp4"
+	if format == TS {
+		suffix = ".ts"
+	}
+	if o.file, err = r.cfg.Index.create(&o.entry, base, suffix); err != nil {
+		return nil, err
+	}
+	o.buf = append(o.buf, head...)
+	return &single{o, r.cfg.Index, r.log}, nil
+}
+
+// single is a sink of one file.
+type single struct {
+	*output
+	index *Index
+	log   *slog.Logger
+}
+
+func (s *single) write(f *fragment, now time.Time) error {
+	if err := s.fragment(f); err != nil {
+		return err
+	}
+	if err := s.output.write(now); err != nil {
+		return err
+	}
+	s.index.grow(s.entry.ID, s.size, s.end)
+	return nil
+}
+
+func (s *single) finish() {
+	if err := s.output.finish(); err != nil {
+		s.log.Error("record: the end of a file cannot be written; what is written of it plays", "file", s.entry.Name, "err", err)
+	}
+	if s.end == 0 {
+		s.index.discard(&s.entry)
+		return
+	}
+	s.entry.finish(s.size, s.end)
+	s.index.set(&s.entry)
+	s.index.tell()
 }
 
 // fail ends the files at what they have, and waits before the next ones.
@@ -189,19 +247,10 @@ func (r *recording) fail(err error) {
 
 // end finishes the files that are being written.
 func (r *recording) end() {
-	for _, o := range r.outputs {
-		if err := o.finish(); err != nil {
-			r.log.Error("record: the end of a file cannot be written; what is written of it plays", "file", o.entry.Name, "err", err)
-		}
-		if o.end == 0 {
-			r.cfg.Index.discard(&o.entry)
-			continue
-		}
-		o.entry.finish(o.size, o.end)
-		r.cfg.Index.set(&o.entry)
-		r.cfg.Index.tell()
+	for _, s := range r.sinks {
+		s.finish()
 	}
-	r.outputs = nil
+	r.sinks = nil
 }
 
 // notice logs what the stream lacks on its way into files, each thing once.

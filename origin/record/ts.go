@@ -104,8 +104,9 @@ func (w *tsWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// fragment makes the next one's bytes, which are valid until the call after.
-func (w *tsWriter) fragment(f *fragment, offset int64) ([]byte, error) {
+// fragment makes the next one's bytes, which are valid until the call after. It
+// stands at offset in its file, which is until long with it.
+func (w *tsWriter) fragment(f *fragment, offset int64, until time.Duration) ([]byte, error) {
 	w.buf = w.buf[:0]
 	if err := w.mux.WriteTables(); err != nil {
 		return nil, err
@@ -129,5 +130,5 @@ func (w *tsWriter) fragment(f *fragment, offset int64) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return appendMark(w.buf, offset+int64(len(w.buf)), f.end), nil
+	return appendMark(w.buf, offset+int64(len(w.buf)), until), nil
 }
