@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	maxKept      = 1000 // events kept for a resume
-	requestRate  = 100  // a second
+	maxKept      = 1000             // events kept for a resume
+	maxKeptLen   = maxQueuedLen / 2 // bytes of these: a resume queues them all at once
+	requestRate  = 100              // a second
 	requestBurst = 200
 	dataRate     = 50 // a second
 	dataBurst    = 100
@@ -44,6 +45,7 @@ type session struct {
 	sock     *socket  // nil while there is none
 	seq      int64    // of the newest event
 	kept     [][]byte // events seq-len(kept)+1 to seq
+	keptLen  int      // bytes in kept
 	rate     *rate.Limiter
 	data     *rate.Limiter
 	refusals *rate.Limiter
@@ -314,13 +316,22 @@ func (s *session) event(kind string, f fields) {
 	s.seq++
 	f["type"], f["seq"] = kind, s.seq
 	text := encode(f)
-	if len(s.kept) == maxKept {
-		s.kept = append(s.kept[:0:0], s.kept[maxKept/10:]...)
-	}
-	s.kept = append(s.kept, text)
+	s.keep(text)
 	if s.sock != nil {
 		s.sock.send(text)
 	}
+}
+
+// keep adds the newest event and forgets the oldest that are too many.
+func (s *session) keep(text []byte) {
+	s.keptLen += len(text)
+	over := 0
+	for over < len(s.kept) && (len(s.kept)-over >= maxKept || s.keptLen > maxKeptLen) {
+		s.keptLen -= len(s.kept[over])
+		over++
+	}
+	clear(s.kept[:over]) // the rest may stay in its place for long
+	s.kept = append(s.kept[over:], text)
 }
 
 // take lets a new socket have the session, with the events that it lacks. When

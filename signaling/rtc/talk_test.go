@@ -60,6 +60,50 @@ func TestData(t *testing.T) {
 	bob.noGaps()
 }
 
+// TestResumeAfterMuch: who comes back after more than a socket may have waiting gets
+// the session all the same, and the session has not kept all of it.
+func TestResumeAfterMuch(t *testing.T) {
+	w := newWorld(t)
+	ann, bob := w.join("ann"), w.join("bob")
+	all := []*client{ann, w.join("cat"), w.join("dan")} // each may send 100 at once
+	bob.cut()
+	w.until("the server has noticed", func() bool { return strings.Contains(w.log.String(), "the socket is gone") })
+	large := strings.Repeat("x", maxPayload-2)
+	for range maxQueuedLen/maxPayload/len(all) + 5 {
+		for _, c := range all {
+			c.must("data", fields{"to": []string{"bob"}, "payload": large})
+		}
+	}
+	if m := bob.back(); !m.Resumed || m.Seq == 0 {
+		t.Errorf("resumed: %v, with events up to %d", m.Resumed, m.Seq)
+	}
+	for range 5 {
+		ann.must("data", fields{"topic": "now", "payload": 1})
+	}
+	bob.gets("what comes later", func(m message) bool { return m.Topic == "now" })
+	bob.must("ping", nil)
+}
+
+// TestKeep: what is kept has bounds, and is always the newest.
+func TestKeep(t *testing.T) {
+	for size, events := range map[int]int{10: 3 * maxKept, maxKeptLen / 50: 200, maxKeptLen / 3: 10, maxKeptLen + 1: 5} {
+		var s session
+		for i := range events {
+			text := make([]byte, size)
+			text[0], text[1] = byte(i), byte(i>>8)
+			s.keep(text)
+			if n, most := len(s.kept), min(maxKept, max(1, maxKeptLen/size)); n != min(i+1, most) || s.keptLen != n*size {
+				t.Fatalf("%d events of %d bytes: %d are kept, %d bytes", i+1, size, n, s.keptLen)
+			}
+			for j, text := range s.kept {
+				if k := i + 1 - len(s.kept) + j; text[0] != byte(k) || text[1] != byte(k>>8) {
+					t.Fatalf("event %d is not in its place", k)
+				}
+			}
+		}
+	}
+}
+
 // TestLevels: who is heard, and who speaks loudest.
 func TestLevels(t *testing.T) {
 	w := newWorld(t)
