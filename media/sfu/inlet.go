@@ -77,14 +77,11 @@ func (i *inlet) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 		}
 		take := i.takeReport
 		switch {
-		case n > 1 && b[0]>>6 == 2 && !isRTCP(b[:n]):
-			if i.takeMedia(b[:n]) {
-				continue
-			}
-			return n, from, nil
 		case isRTCP(b[:n]):
 		case n >= stunHeader && b[0] == 0:
 			take = i.takeCheck
+		case i.takeMedia(b[:n]):
+			continue
 		default:
 			return n, from, nil
 		}
@@ -110,24 +107,11 @@ func (i *inlet) divert(ssrc uint32, s *stream) {
 	}
 }
 
-// restore leaves to Pion what a publisher sends under an SSRC.
-func (i *inlet) restore(u *uplink, ssrc uint32) {
+// restore leaves a stream to Pion.
+func (i *inlet) restore(ssrc uint32, s *stream) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.restoreLocked(u, ssrc)
-}
-
-// release is restore for all of a publisher's.
-func (i *inlet) release(u *uplink) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	for ssrc := range i.streams {
-		i.restoreLocked(u, ssrc)
-	}
-}
-
-func (i *inlet) restoreLocked(u *uplink, ssrc uint32) {
-	left := slices.DeleteFunc(slices.Clone(i.streams[ssrc]), func(s *stream) bool { return s.up == u })
+	left := slices.DeleteFunc(slices.Clone(i.streams[ssrc]), func(o *stream) bool { return o == s })
 	if i.streams[ssrc] = left; len(left) == 0 {
 		delete(i.streams, ssrc)
 	}

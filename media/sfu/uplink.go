@@ -45,7 +45,9 @@ func (u *uplink) close() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.closed = true
-	u.inlet.release(u)
+	for ssrc, s := range u.streams {
+		u.inlet.restore(ssrc, s)
+	}
 }
 
 // divert takes a stream whose packet number was just read out of Pion's way.
@@ -63,7 +65,7 @@ func (u *uplink) divert(ssrc uint32, box *inbox, number uint16) {
 	}
 	s := u.streams[ssrc]
 	if s == nil {
-		s = &stream{up: u, open: u.opener, came: arrivals{newest: uint64(number)}}
+		s = &stream{open: u.opener, came: arrivals{newest: uint64(number)}}
 		if u.streams == nil {
 			u.streams = map[uint32]*stream{}
 		}
@@ -77,15 +79,14 @@ func (u *uplink) divert(ssrc uint32, box *inbox, number uint16) {
 func (u *uplink) restore(ssrc uint32) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.inlet.restore(u, ssrc)
 	if s := u.streams[ssrc]; s != nil {
+		u.inlet.restore(ssrc, s)
 		s.box.Store(nil)
 	}
 }
 
 // stream is one that a publisher sends, as the inlet takes it.
 type stream struct {
-	up   *uplink
 	open *opener
 	box  atomic.Pointer[inbox] // nil while it is Pion's
 
@@ -177,7 +178,7 @@ func (a *arrivals) add(index uint64) {
 // mediaHeader is the size of an RTP packet's header; ok is false when it is not RTP
 // (RFC 7983 section 7, RFC 5761 section 4), or too short for what it says.
 func mediaHeader(b []byte) (n int, ok bool) {
-	if len(b) < 12 || b[0]>>6 != 2 || b[1] >= 192 && b[1] <= 223 {
+	if len(b) < 12 || b[0]>>6 != 2 || isRTCP(b) {
 		return 0, false
 	}
 	n = 12 + 4*int(b[0]&15)
