@@ -36,6 +36,7 @@ type recording struct {
 	Name        string      `json:"name"`
 	Storage     string      `json:"storage"` // "": this server's directory
 	Format      string      `json:"format"`
+	Playlist    string      `json:"playlist,omitempty"` // id of the HLS playlist whose segment it is
 	Begin       time.Time   `json:"begin"`
 	End         *time.Time  `json:"end,omitempty"`
 	Duration    int64       `json:"duration_ms"`
@@ -51,7 +52,7 @@ type recording struct {
 
 func showRecording(f files.File) recording {
 	r := recording{ID: f.ID, Recording: f.Recording, Sequence: f.Sequence, State: f.State, Application: f.Owner, Template: f.Template,
-		Domain: f.Domain, App: f.App, Stream: f.Stream, Name: f.Name, Storage: f.Storage, Format: f.Format, Begin: f.Begin.UTC(),
+		Domain: f.Domain, App: f.App, Stream: f.Stream, Name: f.Name, Storage: f.Storage, Format: f.Format, Playlist: f.Playlist, Begin: f.Begin.UTC(),
 		Duration: time.Duration(f.Duration).Milliseconds(), Size: f.Size, Video: f.Video, Audio: f.Audio, Width: f.Width, Height: f.Height,
 		Recovered: f.Recovered, Content: "/v1/recordings/" + f.ID + "/content"}
 	if !f.End.IsZero() {
@@ -65,13 +66,14 @@ func showRecording(f files.File) recording {
 	return r
 }
 
-// listRecordings lists files of the origin's streams, the newest first.
+// listRecordings lists files of the origin's streams, the newest first; the segments
+// of an HLS playlist are among them only when they are asked for by its id.
 func (h *Handler) listRecordings(c *call) (*reply, error) {
 	q, err := c.query()
 	if err != nil {
 		return nil, err
 	}
-	f := files.Query{Owner: q.text("application", 64), Template: q.text("template", 64), Recording: q.text("recording", 64),
+	f := files.Query{Owner: q.text("application", 64), Template: q.text("template", 64), Recording: q.text("recording", 64), Playlist: q.text("playlist", 64),
 		App: q.text("app", 255), Stream: q.text("stream", 255), State: files.State(q.oneOf("state", "open", "done", "kept"))}
 	f.Domain = q.text("domain", maxDomain)
 	f.From, f.To = q.time("from", time.Time{}), q.time("to", time.Time{})
@@ -145,7 +147,7 @@ func (h *Handler) deleteRecording(c *call) (*reply, error) {
 	}
 	err := h.recorded.Delete(c.r.Context(), c.params["recording"])
 	if errors.Is(err, media.ErrExists) {
-		return nil, signaling.Conflict("the file is being recorded")
+		return nil, signaling.Conflict("the file is being recorded, or is a segment of a playlist, with which it is deleted")
 	}
 	if err != nil {
 		return nil, err

@@ -27,7 +27,7 @@ export function History({ app, channel, task, stream }) {
         [t('Time'), (e) => html`<${Time} of=${e.time} />`, 'nowrap'],
         [t('Event'), (e) => html`<${EventName} type=${e.type} code=${e.relay?.code} />`],
         ...(stream ? [[t('Template'), (e) => e.stream?.template ?? html`<span class="soft">–</span>`]] : [[task ? 'URL' : t('Who'), (e) => task ? e.relay?.url || html`<span class="soft">${t('the task')}</span>`
-          : e.user?.id ?? e.relay?.task ?? html`<span class="soft">${t('the channel')}</span>`]]),
+          : e.user?.id ?? e.relay?.task ?? e.recording?.task ?? html`<span class="soft">${t('the channel')}</span>`]]),
         [t('Details'), (e) => details(e)],
       ]} />`}<//><//>`;
 }
@@ -40,7 +40,7 @@ export const eventName = (type) => t({
   RelayStarted: 'Relay started', RelayPlaying: 'Relay is playing', RelayUpdated: 'Relay updated', RelayReconnecting: 'Relay is connecting again',
   RelayFailed: 'Relay failed', RelayStopped: 'Relay stopped',
   StreamStarted: 'The stream is on air', StreamEnded: 'The stream has ended', RecordStarted: 'Recording has begun', RecordFile: 'A recorded file is whole',
-  RecordFailed: 'Recording failed', RecordEnded: 'Recording has ended', SnapshotTaken: 'A picture was taken',
+  RecordFailed: 'Recording failed', RecordEnded: 'Recording has ended', RecordStopped: 'The cloud recording is over', SnapshotTaken: 'A picture was taken',
 }[type] ?? type);
 
 /** Events of the origin's streams. */
@@ -58,6 +58,7 @@ function details(e) {
     const { file, reason, remote } = e.stream;
     return [file && `${file.name} (${[file.duration_ms && span(file.duration_ms / 1000), bytes(file.size)].filter(Boolean).join(', ')})`, reason, remote].filter(Boolean).join(' · ');
   }
+  if (e.recording) return e.recording.reason ?? '';
   if (e.relay) return e.relay.code ? `${e.relay.code}: ${e.relay.message ?? ''}` : e.relay.message ?? '';
   const parts = [e.user?.role && e.type === 'UserRole' ? (e.user.role === 2 ? t('viewer') : t('streamer')) : '', e.user?.client === 'rtmp' ? 'RTMP' : '', t(reasons[e.user?.reason] ?? '')];
   return parts.filter(Boolean).join(' · ');

@@ -8,7 +8,7 @@ import { CallbackTabs } from './callbacks.js';
 import { eventName, streamTypes } from './history.js';
 
 const types = ['ChannelOpen', 'ChannelClose', 'UserJoin', 'UserLeave', 'UserRole', 'PublishAudio', 'PublishVideo', 'PublishScreen', 'UnpublishAudio',
-  'UnpublishVideo', 'UnpublishScreen', 'RelayStarted', 'RelayPlaying', 'RelayUpdated', 'RelayReconnecting', 'RelayFailed', 'RelayStopped', ...streamTypes];
+  'UnpublishVideo', 'UnpublishScreen', 'RelayStarted', 'RelayPlaying', 'RelayUpdated', 'RelayReconnecting', 'RelayFailed', 'RelayStopped', ...streamTypes, 'RecordStopped'];
 
 export function Records({ app, route }) {
   const [show, setShow] = useState('attempts');
@@ -88,7 +88,8 @@ function Record({ app, record, onclose, resent }) {
         <dt>${t('Callback URL')}</dt><dd class="mono">${record.url}</dd>
         <dt>${record.kind === 'stream' ? t('Stream') : t('Channel')}</dt><dd>${record.channel}</dd>
         ${record.user && html`<dt>${t('User')}</dt><dd>${record.user}</dd>`}
-        ${record.task && html`<dt>${t('Relay task')}</dt><dd><a href=${to('applications', app.id, 'tasks', record.task)}>${record.task}</a></dd>`}
+        ${record.task && record.kind === 'recording' && html`<dt>${t('Cloud recording')}</dt><dd>${record.task}</dd>`}
+        ${record.task && record.kind !== 'recording' && html`<dt>${t('Relay task')}</dt><dd><a href=${to('applications', app.id, 'tasks', record.task)}>${record.task}</a></dd>`}
       </dl>
       <h3>${t('Payload')}</h3>
       <pre class="code" tabindex="0">${pretty(record.payload)}</pre>
@@ -114,8 +115,8 @@ function Waiting({ app, state, callback }) {
     <${Loaded} load=${load} empty=${html`<${Empty} icon="done" title=${state === 'failed' ? t('Nothing was given up') : t('Nothing waits')}><p>${t('What receivers have not taken is shown here.')}</p><//>`}>
       ${(items) => html`<${Table} label=${t('Callback Records')} rows=${items} rowKey=${(d) => d.id} columns=${[
         [t('Since'), (d) => html`<${Time} of=${d.created} />`, 'nowrap'],
-        [t('Event'), (d) => html`<span>${eventName(d.event.type)}<span class="sub">${d.event.user?.id ?? d.event.relay?.task ?? ''}</span></span>`],
-        [t('Channel or stream'), (d) => d.event.stream ? `${d.event.stream.app}/${d.event.stream.name}` : d.event.channel],
+        [t('Event'), (d) => html`<span>${eventName(d.event.type)}<span class="sub">${d.event.user?.id ?? d.event.relay?.task ?? d.event.recording?.task ?? ''}</span></span>`],
+        [t('Channel or stream'), (d) => d.event.stream && d.kind !== 'recording' ? `${d.event.stream.app}/${d.event.stream.name}` : d.event.channel ?? d.event.recording?.channel],
         [t('Attempts'), (d) => d.attempts, 'num'],
         [t('Next try'), (d) => d.next_at ? t('in {time}', { time: span((new Date(d.next_at) - Date.now()) / 1000) }) : d.failed_at ? html`<${Time} of=${d.failed_at} />` : t('after those before it'), 'nowrap'],
         [t('Actions'), (d) => html`<span><${Button} kind="text" onclick=${() => resend(d.message)}>${t('Send again')}<//></span>`, 'end'],
