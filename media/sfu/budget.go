@@ -68,6 +68,16 @@ func (b *budget) rate(tells bool, at time.Duration) float64 {
 	return float64(b.estimator.Estimate(at).Rate)
 }
 
+// known is the estimate, once the viewer has told what arrives.
+func (b *budget) known(at time.Duration) (e bwe.Estimate, heard bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.heard {
+		return bwe.Estimate{}, false
+	}
+	return b.estimator.Estimate(at), true
+}
+
 // starting tells that it is too early to call the path narrow.
 func (b *budget) starting(at time.Duration) bool {
 	b.mu.Lock()
@@ -202,12 +212,19 @@ func (w *wire) share(now time.Time, shows []show, sound float64) (limited bool) 
 		w.carries.Store(math.Float64bits(rate))
 		w.spread(int(max(rate, media)), at) // what cannot be made smaller is not held up either
 	}
+	w.double(rate-media, at)
 	want := next(claims, given)
 	if want > 0 {
 		want += other
 	}
 	w.pad(shows, w.budget.probe(want, at), now)
 	return limited
+}
+
+// double lets what the path has to spare, in bits/s, be used against random loss.
+func (w *wire) double(spare float64, at time.Duration) {
+	e, heard := w.budget.known(at)
+	w.doubles.steer(e, heard, spare, at)
 }
 
 // sound is what a forward of sound sends, in bits/s, its repeats and headers

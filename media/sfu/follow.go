@@ -37,10 +37,11 @@ type follower struct {
 
 // passer is what a follower is made for. pass is told of the next packet and of
 // the beginning that it belongs to; what it refuses (false) counts as never sent.
-// Both are called with mu held.
+// All are called with mu held.
 type passer interface {
 	ready() bool
 	pass(p *media.Packet, b *beginning) bool
+	passed(p *media.Packet) // once last counts it
 }
 
 // beginning is what is passed on from a key frame on.
@@ -190,6 +191,7 @@ func (g *leg) Receive(p *media.Packet) {
 		f.pictures.see(p.Payload, b.vp8)
 	}
 	f.any = true
+	f.to.passed(p)
 }
 
 // arrive begins with the awaited layer, at a key frame.
@@ -248,7 +250,8 @@ type insider struct {
 	want     func() (width, height int)
 }
 
-func (i *insider) ready() bool { return true }
+func (i *insider) ready() bool          { return true }
+func (i *insider) passed(*media.Packet) {}
 
 func (i *insider) pass(p *media.Packet, b *beginning) bool {
 	if b.shift != 0 || b.delay != 0 {

@@ -41,6 +41,8 @@ type forward struct {
 	// The rest is owned by follower.mu.
 	header  rtp.Header
 	head    []byte
+	doubler *resender
+	doubled uint16 // highest number that was sent twice
 	packets uint32
 	octets  uint32
 	report  *media.SenderReport // newest one passed on
@@ -116,6 +118,15 @@ func (f *forward) pass(p *media.Packet, b *beginning) bool {
 		f.sendReport(out.ssrc, r, b.layer.shift.Load()+b.delay)
 	}
 	return true
+}
+
+// passed implements passer.
+func (f *forward) passed(p *media.Packet) {
+	if copies := f.wire.doubles.copies.Load(); copies > 0 && p.Marker && f.track.codec.name.Video() {
+		if out := f.out.Load(); out != nil {
+			f.double(out, copies)
+		}
+	}
 }
 
 // sendReport passes the publisher's sender report on with the viewer's counts

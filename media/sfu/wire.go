@@ -63,7 +63,8 @@ type wire struct {
 
 	requests requests
 
-	pacer pacer // under mu
+	pacer   pacer // under mu
+	doubles doubles
 
 	again    atomic.Uint64 // bytes that were asked for again
 	repeated repeated

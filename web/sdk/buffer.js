@@ -45,7 +45,9 @@ export function keepBack(pc) {
       const now = sums(report);
       const old = known.get(receiver) ?? { ...now, lost: 0 };
       const grown = (field) => now[field] - old[field];
-      const share = grown('received') > 20 ? Math.max(grown('again'), grown('asked')) / grown('received') : old.lost;
+      // The server also sends unasked: to learn what the path carries, and twice what is likely to be lost.
+      const came = grown('again') > 2 * grown('asked') ? 0 : grown('again');
+      const share = grown('received') > 20 ? Math.max(came, grown('asked')) / grown('received') : old.lost;
       const lost = old.lost + (share - old.lost) * (share > old.lost ? 0.7 : 0.15); // quick to wait, slow to hurry
       known.set(receiver, { ...now, lost });
       const target = patience(lost, grown('again') * 2 < grown('asked') ? trip + upstream : trip);
