@@ -171,6 +171,13 @@ func TestConsoleByHTTPS(t *testing.T) {
 	if res, err := http.Get("http://" + s.HTTPAddr + "/healthz"); err == nil && res.StatusCode == 200 {
 		t.Error("it speaks HTTP without TLS as well")
 	}
+	stdout.Reset()
+	if err := run(t.Context(), []string{"health", "--config", file}, &stdout, &stderr); err != nil || stdout.String() != "ok\n" {
+		t.Errorf("braid health: got %q, %v", &stdout, err)
+	}
+	if v := (&machine{doctor: &doctor{ctx: t.Context()}, cfg: cfg}).runningBraid(); !strings.HasPrefix(v, "braid") {
+		t.Errorf("braid doctor takes what runs here for %q", v)
+	}
 
 	// The RPC API's changes are in the audit log too.
 	audited := func() string { _, text := do("GET", "/v1/audit", ""); return text }

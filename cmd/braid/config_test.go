@@ -192,6 +192,15 @@ func TestCredentialsHalfGiven(t *testing.T) {
 	if strings.Contains(out.String(), "my-key") || !strings.Contains(out.String(), made.AccessKeys[0].Secret) {
 		t.Errorf("shown: %s", out.String())
 	}
+	kept, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Close()
+	made.show(kept, c.DataDir)
+	if said, err := os.ReadFile(kept.Name()); err != nil || bytes.Contains(said, []byte(made.AccessKeys[0].Secret)) || !bytes.Contains(said, []byte("credentials.json")) {
+		t.Errorf("%v; a file, as a container's log is, was told: %s", err, said)
+	}
 }
 
 // The file may have been edited: what is gone is made again, what is wrong is named.

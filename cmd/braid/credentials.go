@@ -79,12 +79,18 @@ func (c credentials) empty() bool {
 	return len(c.AccessKeys) == 0 && len(c.Applications) == 0 && len(c.AdminTokens) == 0
 }
 
-// show tells the secrets to the person who started the server.
+// show tells the secrets to the person who started the server, and only where
+// they are kept when that is no person.
 func (c credentials) show(w io.Writer, dataDir string) {
-	if c.empty() {
+	name := filepath.Join(dataDir, "credentials.json")
+	switch {
+	case c.empty():
+		return
+	case recorded(w):
+		fmt.Fprintf(w, "First start: an application, an access key or an admin token was made for you and is kept in %s.\n\n", name)
 		return
 	}
-	fmt.Fprintf(w, "First start: these were made for you and are kept in %s.\n", filepath.Join(dataDir, "credentials.json"))
+	fmt.Fprintf(w, "First start: these were made for you and are kept in %s.\n", name)
 	fmt.Fprintf(w, "They are shown only this once.\n\n")
 	for _, a := range c.Applications {
 		fmt.Fprintf(w, "  application  AppID %s  AppKey %s\n", a.ID, a.Key)
@@ -96,6 +102,17 @@ func (c credentials) show(w io.Writer, dataDir string) {
 		fmt.Fprintf(w, "  admin token for /v1/  %s\n", t)
 	}
 	fmt.Fprintln(w)
+}
+
+// recorded tells whether what is written to w stays somewhere, as it does in a
+// file or in a container's log: secrets are for terminals.
+func recorded(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err != nil || info.Mode()&fs.ModeCharDevice == 0
 }
 
 // writeFile writes whole or not at all, readable by the owner alone.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -168,11 +167,7 @@ func (m *machine) runningBraid() string {
 	}
 	ctx, cancel := context.WithTimeout(m.ctx, doctorDial)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+reachable(m.cfg.HTTP.Listen)+"/healthz", nil)
-	if err != nil {
-		return ""
-	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := getHealth(ctx, m.cfg.httpURL(m.cfg.HTTP.Listen), m.cfg.HTTP.Listen)
 	if err != nil {
 		return ""
 	}

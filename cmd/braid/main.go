@@ -21,6 +21,7 @@ const usage = `braid is a real-time media server.
   braid serve [--config braid.yaml]   runs the server (the default)
   braid admin                         a link for the first administrator, a forgotten password
   braid backup FOLDER                 copies the database, while the server runs or not
+  braid health                        asks the server on this machine whether it lives
   braid doctor                        says in words what works and what does not
   braid bot publish                   publishes a test picture with a clock and beeps, or a file
   braid bot load                      loads a server with publishers and watchers, and measures it
@@ -54,6 +55,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return runAdmin(ctx, args, os.Stdin, stdout, stderr)
 	case "backup":
 		return runBackup(ctx, args, stdout, stderr)
+	case "health":
+		return runHealth(ctx, args, stdout, stderr)
 	case "doctor":
 		return runDoctor(ctx, args, stdout, stderr)
 	case "bot":

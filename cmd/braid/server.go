@@ -554,8 +554,12 @@ func (s *server) publicRTMP(r *http.Request) string {
 
 // welcomeAdministrator tells where the console is and, while there is nobody to
 // use it, by which link the first administrator is made. It goes to the terminal
-// alone, never to the log.
+// alone, never to a log.
 func (s *server) welcomeAdministrator(w io.Writer, at string) {
+	if recorded(w) {
+		fmt.Fprintf(w, "\nConsole: %s/console/ (while it has no administrator: braid admin setup-link)\n", at)
+		return
+	}
 	token, _, err := s.accounts.SetupToken(context.Background())
 	switch {
 	case err == nil:

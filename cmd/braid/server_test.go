@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +98,15 @@ func TestWelcome(t *testing.T) {
 	var out bytes.Buffer
 	s.welcome(&out)
 	_, port, _ := net.SplitHostPort(s.RTMPAddr)
+	kept, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Close()
+	s.welcome(kept)
+	if said, err := os.ReadFile(kept.Name()); err != nil || bytes.Contains(said, []byte("setup=")) || !bytes.Contains(said, []byte("setup-link")) {
+		t.Errorf("%v; a file, as a container's log is, was told:\n%s", err, said)
+	}
 	for _, want := range []string{
 		"http://" + s.HTTPAddr + "/demo/",
 		"http://" + s.HTTPAddr + "/whip/" + cfg.Applications[0].ID + "/CHANNEL/USER",
