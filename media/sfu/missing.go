@@ -7,7 +7,9 @@ import (
 
 // missing knows which packets of a publisher's stream have not come, and when to
 // ask for them (RFC 4585 section 6.2.1): at once when a newer one has come, again
-// when an answer is overdue, until somebody who waits for it has frozen.
+// when an answer is overdue, until somebody who waits for it has frozen. Where much
+// is lost each request is sent twice, for requests are lost as well; libwebrtc
+// answers the second only if it has not got the first.
 //
 // It is told of all that arrives, retransmissions too, which come as another
 // stream: who counts only the first stream's packets asks for each lost one as
@@ -18,6 +20,9 @@ type missing struct {
 	absent []absent      // in the order in which they were missed
 	stale  int           // packets in a row that were far behind newest
 	answer time.Duration // from a request to its packet, smoothed; 0: none came yet
+
+	numbers, gaps int  // since lossy was last decided
+	lossy         bool // of the last lossyOf numbers many did not come in their turn
 }
 
 // absent is a packet that has not come.
@@ -26,16 +31,20 @@ type absent struct {
 	since time.Time
 	asked time.Time // last; zero: not yet
 	times int
+	twice bool // the last request was repeated
 }
 
 const (
 	firstAnswer  = 100 * time.Millisecond // until one has been measured
 	leastAnswer  = 20 * time.Millisecond
 	mostAnswer   = 500 * time.Millisecond
-	askLongest   = time.Second // viewers ask for a key frame then, if they have not before
-	askMost      = 10          // times
-	maxAbsent    = 300         // packets; more is an outage, which only a key frame ends
-	farthestLeap = 1000        // ahead, or back for maxStale packets: the sender has begun to count anew
+	askLongest   = time.Second           // viewers ask for a key frame then, if they have not before
+	askMost      = 10                    // times
+	askTwice     = 15 * time.Millisecond // after the first, where much is lost
+	lossyOf      = 256
+	lossyFrom    = 8    // of lossyOf: 3 %
+	maxAbsent    = 300  // packets; more is an outage, which only a key frame ends
+	farthestLeap = 1000 // ahead, or back for maxStale packets: the sender has begun to count anew
 )
 
 // saw is told of each packet that arrives. repaired tells that it was asked for.
@@ -60,9 +69,19 @@ func (m *missing) saw(seq uint16, now time.Time) (repaired bool) {
 		for n := m.newest + 1; n != seq; n++ {
 			m.absent = append(m.absent, absent{seq: n, since: now})
 		}
+		m.weigh(ahead)
 	}
 	m.newest = seq
 	return false
+}
+
+// weigh counts numbers of which all but one were not there in their turn.
+func (m *missing) weigh(ahead int) {
+	m.numbers, m.gaps = m.numbers+ahead, m.gaps+ahead-1
+	if m.numbers >= lossyOf {
+		m.lossy = m.gaps*lossyOf >= lossyFrom*m.numbers
+		m.numbers, m.gaps = 0, 0
+	}
 }
 
 // found takes a packet off the list. What comes soon after a second request is
@@ -111,11 +130,16 @@ func (m *missing) due(now time.Time, numbers []uint16) (due []uint16, hopeless b
 	})
 	for i := range m.absent {
 		a := &m.absent[i]
-		if a.times == 0 || now.Sub(a.asked) >= wait {
+		switch silent := now.Sub(a.asked); {
+		case a.times == 0 || silent >= wait:
 			a.times++
-			a.asked = now
-			numbers = append(numbers, a.seq)
+			a.asked, a.twice = now, false
+		case m.lossy && !a.twice && silent >= askTwice:
+			a.twice = true
+		default:
+			continue
 		}
+		numbers = append(numbers, a.seq)
 	}
 	return numbers, hopeless
 }
