@@ -14,6 +14,7 @@ export class LocalTrack extends Emitter {
   #track;
   #elements = new Set();
   #release = null; // while a camera is muted: how to open it again
+  #wish = false; // muted, as was asked last: a camera takes its time to open
 
   /** @param {{replace: Function, unpublish: Function, tellMuted: Function}} home */
   constructor(home, source, track, options) {
@@ -36,6 +37,7 @@ export class LocalTrack extends Emitter {
    * out; a microphone stays open, so that unmute is immediate.
    */
   async mute() {
+    this.#wish = true;
     if (this.muted || this.stopped) return;
     this.muted = true;
     if (this.#opened && this.source === 'camera') {
@@ -49,16 +51,17 @@ export class LocalTrack extends Emitter {
   }
 
   async unmute() {
+    this.#wish = false;
     if (!this.muted || this.stopped) return;
-    if (this.#release) {
-      const track = await open(this.source, this.#release);
-      if (this.stopped) { track.stop(); return; }
+    const track = this.#release && await open(this.source, this.#release);
+    if (track) {
+      if (this.stopped || this.#wish || !this.#release) { track.stop(); return; } // no longer wanted, or open already
       this.#release = null;
       this.#take(track);
-      await this.#home.replace(track);
     }
     this.#track.enabled = true;
-    this.muted = false;
+    this.muted = false; // before anything is waited for: it may be muted again meanwhile
+    if (track) await this.#home.replace(track);
     await this.#tellMuted();
   }
 
@@ -77,21 +80,25 @@ export class LocalTrack extends Emitter {
    */
   async switchDevice({ deviceId, facingMode } = {}) {
     const options = { ...this.options, deviceId, facingMode };
-    if (this.#release) { // the camera is off: it is the one that comes on
-      this.options = this.#release = options;
-      this.emit('switched');
-      return;
-    }
+    if (this.#switchLater(options)) return;
     const phone = facingMode || /Android|iPhone|iPad/.test(navigator.userAgent);
     if (phone) this.#track?.stop(); // phones open one camera at a time
     const track = await open(this.source, options);
-    if (this.stopped) { track.stop(); return; }
+    if (this.stopped || this.#switchLater(options)) { track.stop(); return; }
     this.options = options;
     this.#drop();
     track.enabled = !this.muted;
     this.#take(track);
     await this.#home.replace(track);
     this.emit('switched');
+  }
+
+  /** While the camera is off: it is the one that comes on. */
+  #switchLater(options) {
+    if (!this.#release) return false;
+    this.options = this.#release = options;
+    this.emit('switched');
+    return true;
   }
 
   /** Shows the track in a media element, muted, until the returned function is called. */

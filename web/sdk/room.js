@@ -58,7 +58,13 @@ export class Room extends Emitter {
   get users() { return this.#users.all; }
 
   async start() {
-    await this.#session.start();
+    try {
+      await this.#session.start();
+    } catch (error) {
+      this.state = 'ended';
+      this.#views.close(); // the document would keep it
+      throw error;
+    }
     addEventListener('pagehide', this.#leave); // else the others see a ghost until the grace time is over
     this.#timer = setInterval(() => this.#measure(), measureEvery);
     return this;
@@ -398,7 +404,7 @@ export class Room extends Emitter {
     if (!this.#up || ![...this.tracks.keys()].some(isPicture)) return;
     let cpu = false;
     (await this.#up.pc.getStats()).forEach((s) => { cpu ||= s.type === 'outbound-rtp' && s.qualityLimitationReason === 'cpu'; });
-    if (cpu === this.#cpu) return;
+    if (cpu === this.#cpu || this.state === 'ended') return;
     this.#cpu = cpu;
     const { up = 5, down = 5, reasons = [] } = this.me.quality ?? {};
     this.#quality(new Map([[this.me.id, { up, down, reasons: reasons.filter((r) => r !== 'cpu') }]]));

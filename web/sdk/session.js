@@ -87,10 +87,14 @@ export class Session {
     });
     try {
       await signal.opened;
+      if (this.#over) throw new BraidError('ended', 'the room was left');
       const { name, role, subscribe } = this.options;
       const resume = this.#id ? { session: this.#id, seq: this.#seq } : undefined;
       const answer = await signal.request('join', { token, name, role, subscribe, resume });
-      if (this.#over) throw new BraidError('ended', 'the room was left');
+      if (this.#over) {
+        signal.request('leave').catch(() => {}); // else the others see a ghost until the grace time is over
+        throw new BraidError('ended', 'the room was left');
+      }
       const fresh = !answer.resumed;
       if (fresh) this.#seq = 0;
       this.#id = answer.session;

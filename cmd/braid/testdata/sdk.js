@@ -142,6 +142,51 @@ const cases = {
     check('later', (await room.data(1).catch((e) => e)).code, 'ended');
   },
 
+  async 'who leaves while a resume is under way leaves'() {
+    const server = new Server();
+    const room = await join({ token: 't' });
+    server.on.join = async () => {
+      await until('left', () => room.state === 'ended');
+      return { session: 's1', user: 'me', role: 'streamer', users: [], resumed: true };
+    };
+    server.sockets.at(-1).break();
+    await until('the second join', () => server.of('join').length === 2);
+    room.leave();
+    await until('leave', () => server.of('leave').length === 1);
+  },
+
+  async 'of mute and unmute the last counts, and no camera stays open'() {
+    const server = new Server();
+    const room = await join({ token: 't' });
+    const opened = [];
+    const { getUserMedia } = MediaDevices.prototype;
+    MediaDevices.prototype.getUserMedia = async function (...args) {
+      const stream = await getUserMedia.apply(this, args);
+      await new Promise((r) => setTimeout(r, 50));
+      opened.push(...stream.getTracks());
+      return stream;
+    };
+    const open = () => opened.filter((t) => t.readyState === 'live').length;
+    try {
+      const camera = await room.publishCamera();
+      await camera.mute();
+      check('muted', [open(), camera.track], [0, null]);
+      await Promise.all([camera.unmute(), camera.mute()]);
+      check('unmute, mute', [camera.muted, open(), camera.track, opened.length], [true, 0, null, 2]);
+      await Promise.all([camera.unmute(), camera.unmute()]);
+      check('unmute, unmute', [camera.muted, open()], [false, 1]);
+      await Promise.all([camera.switchDevice({}), camera.mute()]);
+      check('switch, mute', [camera.muted, open(), camera.track], [true, 0, null]);
+      await camera.unmute();
+      check('unmute', [camera.muted, open(), camera.track === opened.at(-1)], [false, 1, true]);
+      check('told last', server.of('mute').at(-1).muted, false);
+    } finally {
+      MediaDevices.prototype.getUserMedia = getUserMedia;
+      room.leave();
+    }
+    check('left', open(), 0);
+  },
+
   async 'an end is the end'() {
     const server = new Server();
     const room = await join({ token: 't' });
