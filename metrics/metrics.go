@@ -26,6 +26,7 @@ import (
 	"braid/media/tally"
 	"braid/mixer"
 	"braid/origin"
+	"braid/origin/record"
 	"braid/relay"
 	"braid/store"
 )
@@ -34,17 +35,19 @@ import (
 // from the goroutine of a request, several at a time, and should answer within
 // seconds.
 type Parts struct {
-	Version   string
-	DataDir   string // whose disk is looked at; "": none
-	SFU       *sfu.Server
-	Mixer     *mixer.Pool
-	Relay     *relay.Service
-	Callbacks *callback.Service
-	Store     *store.DB
-	Origin    *origin.Origin
-	Refused   func() map[string]uint64 // what was not let out or in, by reason
-	Ready     func() map[string]bool   // each check of the readiness, by name
-	Log       *slog.Logger             // nil: nowhere
+	Version    string
+	DataDir    string // whose disk is looked at; "": none
+	SFU        *sfu.Server
+	Mixer      *mixer.Pool
+	Relay      *relay.Service
+	Callbacks  *callback.Service
+	Store      *store.DB
+	Origin     *origin.Origin
+	Recordings *record.Index
+	Refused    func() map[string]uint64 // what was not let out or in, by reason
+	Denied     func() map[string]uint64 // who lacked rights beside HTTP requests, by border
+	Ready      func() map[string]bool   // each check of the readiness, by name
+	Log        *slog.Logger             // nil: nowhere
 }
 
 // Metrics is everything that one server shows.
@@ -59,7 +62,7 @@ func New(p Parts) *Metrics {
 	if p.Log == nil {
 		p.Log = slog.New(slog.DiscardHandler)
 	}
-	m := &Metrics{registry: prometheus.NewRegistry(), requests: newRequests(), log: p.Log}
+	m := &Metrics{registry: prometheus.NewRegistry(), requests: newRequests(p.Denied), log: p.Log}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -105,6 +108,9 @@ func newCollector(p Parts) *collector {
 	}
 	if p.Origin != nil {
 		c.streams()
+	}
+	if p.Recordings != nil {
+		c.recordings()
 	}
 	if p.Callbacks != nil {
 		c.callbacks()

@@ -7,8 +7,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -20,7 +22,7 @@ import (
 )
 
 func TestRequests(t *testing.T) {
-	m := New(Parts{Version: "test"})
+	m := New(Parts{Version: "test", Denied: func() map[string]uint64 { return map[string]uint64{"rtc": 2, "rtmp_play": 0} }})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/things/{thing}", func(w http.ResponseWriter, r *http.Request) {
 		if r.PathValue("thing") == "secret" {
@@ -64,7 +66,10 @@ func TestRequests(t *testing.T) {
 	if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || !strings.Contains(line, "101") {
 		t.Fatalf("got %q, %v", line, err)
 	}
-	s.Close() // waits for all handlers
+	s.Close() // waits for all handlers but the one that took its connection
+	for deadline := time.Now().Add(10 * time.Second); testutil.ToFloat64(m.requests.open) > 0 && time.Now().Before(deadline); {
+		runtime.Gosched()
+	}
 	want := `
 # HELP braid_http_requests_total HTTP requests that were answered, by route and status; for WebSockets and streams, those that ended.
 # TYPE braid_http_requests_total counter
@@ -78,7 +83,8 @@ braid_http_requests_total{code="404",route="none"} 1
 		t.Error(err)
 	}
 	for name, tt := range map[string]struct{ got, want float64 }{
-		"denied":        {testutil.ToFloat64(m.requests.denied.WithLabelValues("rest")), 1},
+		"denied":        {float64(m.requests.denied.all()["rest"]), 1},
+		"joins denied":  {float64(m.requests.denied.all()["rtc"]), 2},
 		"bytes of REST": {testutil.ToFloat64(m.requests.bytes.WithLabelValues("rest")), 5 + 5 + 3},
 		"of the origin": {testutil.ToFloat64(m.requests.bytes.WithLabelValues("origin")), 1000 + float64(len("404 page not found\n"))},
 		"under way":     {testutil.ToFloat64(m.requests.open), 0},

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,11 +18,12 @@ type requests struct {
 	done   *prometheus.CounterVec
 	took   *prometheus.HistogramVec
 	bytes  *prometheus.CounterVec
-	denied *prometheus.CounterVec
+	denied denials
 	open   prometheus.Gauge
 }
 
-func newRequests() *requests {
+// newRequests takes what was denied elsewhere: see Parts.Denied.
+func newRequests(denied func() map[string]uint64) *requests {
 	return &requests{
 		done: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "braid_http_requests_total",
 			Help: "HTTP requests that were answered, by route and status; for WebSockets and streams, those that ended."}, []string{"route", "code"}),
@@ -30,18 +32,65 @@ func newRequests() *requests {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}}, []string{"route"}),
 		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "braid_http_response_bytes_total",
 			Help: "Bytes of HTTP answers, without headers and WebSockets, by where the requests went: to the origin come FLV, HLS and files."}, []string{"border"}),
-		denied: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "braid_auth_failures_total",
-			Help: "HTTP requests answered with 401 or 403, by where they went."}, []string{"border"}),
+		denied: denials{elsewhere: denied, desc: prometheus.NewDesc("braid_auth_failures_total",
+			"HTTP requests answered with 401 or 403, joins over a WebSocket and RTMP clients that lacked rights, by where they went.", []string{"border"}, nil)},
 		open: prometheus.NewGauge(prometheus.GaugeOpts{Name: "braid_http_requests_in_flight",
 			Help: "HTTP requests under way, WebSockets and streams among them."}),
 	}
 }
 
 func (q *requests) register(r prometheus.Registerer) {
-	r.MustRegister(q.done, q.took, q.bytes, q.denied, q.open)
+	r.MustRegister(q.done, q.took, q.bytes, &q.denied, q.open)
 	for _, b := range borders {
-		q.denied.WithLabelValues(b.name)
 		q.bytes.WithLabelValues(b.name)
+	}
+}
+
+// denials counts who lacked rights, by border.
+type denials struct {
+	desc      *prometheus.Desc
+	elsewhere func() map[string]uint64 // beside HTTP; nil: nothing
+
+	mu   sync.Mutex
+	http map[string]uint64
+}
+
+func (d *denials) add(border string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.http == nil {
+		d.http = make(map[string]uint64)
+	}
+	d.http[border]++
+}
+
+// all has every border, also those with nothing yet: a rate needs a first value.
+func (d *denials) all() map[string]uint64 {
+	sums := make(map[string]uint64)
+	for _, b := range borders {
+		sums[b.name] = 0
+	}
+	if d.elsewhere != nil {
+		for border, n := range d.elsewhere() {
+			sums[border] += n
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for border, n := range d.http {
+		sums[border] += n
+	}
+	return sums
+}
+
+// Describe implements prometheus.Collector.
+func (d *denials) Describe(out chan<- *prometheus.Desc) { out <- d.desc }
+
+// Collect implements prometheus.Collector.
+func (d *denials) Collect(out chan<- prometheus.Metric) {
+	all := d.all()
+	for _, border := range sorted(all) {
+		counter(out, d.desc, all[border], border)
 	}
 }
 
@@ -85,7 +134,7 @@ func (m *Metrics) Requests(next http.Handler) http.Handler {
 				q.took.WithLabelValues(route).Observe(time.Since(began).Seconds())
 			}
 			if a.status == http.StatusUnauthorized || a.status == http.StatusForbidden {
-				q.denied.WithLabelValues(borderOf(route)).Inc()
+				q.denied.add(borderOf(route))
 			}
 		}()
 		next.ServeHTTP(a, r)

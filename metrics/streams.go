@@ -12,14 +12,13 @@ import (
 // streams is what the embedded origin has on air.
 func (c *collector) streams() {
 	streams := c.desc("origin_streams", "Streams on air at the embedded origin, by what their pictures are coded in.", "codec")
-	viewers := c.desc("origin_viewers", "Viewers of the embedded origin over RTMP and HTTP-FLV; HLS has requests, not viewers.")
+	viewers := c.desc("origin_viewers", "Viewers of the embedded origin; of HLS those who asked for a playlist in the last half minute, by address and program.", "protocol")
 	in := c.desc("origin_received_bytes_total", "Media that publishers sent to the embedded origin, as of the scrapes.")
 	out := c.desc("origin_sent_bytes_total", "Media that viewers of the embedded origin took over RTMP, HTTP-FLV and HLS, as of the scrapes.")
 	p, sums := c.parts, &originSums{}
 	c.see(func(_ context.Context, to chan<- prometheus.Metric) {
-		all, watching, byCodec := p.Origin.Streams(), 0, map[string]int{}
+		all, byCodec := p.Origin.Streams(), map[string]int{}
 		for _, s := range all {
-			watching += s.Viewers
 			codec := s.Video
 			if codec == "" {
 				codec = "none"
@@ -29,7 +28,10 @@ func (c *collector) streams() {
 		for _, codec := range sorted(byCodec) {
 			gauge(to, streams, float64(byCodec[codec]), codec)
 		}
-		gauge(to, viewers, float64(watching))
+		audience := p.Origin.Audience()
+		gauge(to, viewers, float64(audience.RTMP), "rtmp")
+		gauge(to, viewers, float64(audience.FLV), "http_flv")
+		gauge(to, viewers, float64(audience.HLS), "hls")
 		received, sent := sums.add(all)
 		counter(to, in, received)
 		counter(to, out, sent)

@@ -38,6 +38,7 @@ func (o *Origin) servePlaylist(w http.ResponseWriter, r *http.Request, app, name
 		refuse(w, err)
 		return
 	}
+	o.readers.note(r, app, name, time.Now())
 	reply(w, "application/vnd.apple.mpegurl", list)
 }
 

@@ -146,6 +146,8 @@ func (o *Origin) playFLV(w http.ResponseWriter, r *http.Request, app, name strin
 		return err
 	}
 	defer v.Close()
+	o.flv.Add(1)
+	defer o.flv.Add(-1)
 	if r.Method == http.MethodHead {
 		w.Header().Set("Content-Type", "video/x-flv")
 		return nil

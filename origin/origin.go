@@ -59,6 +59,7 @@ type Origin struct {
 	wg     sync.WaitGroup // HLS goroutines
 
 	sessions sessions
+	counts
 
 	mu  sync.Mutex
 	hls map[hlsKey]*hlsStream
@@ -138,10 +139,17 @@ type rtmpHandler struct{ o *Origin }
 
 func (h rtmpHandler) Publish(r rtmp.Request) (rtmp.Ingest, error) {
 	if h.elsewhere(r.App) {
-		return h.o.cfg.Ingest(r)
+		in, err := h.o.cfg.Ingest(r)
+		if errors.Is(err, media.ErrNotFound) {
+			h.o.noPublish.Add(1)
+		}
+		return in, err
 	}
 	g, err := h.o.access(h.o.ctx, request(r, true))
 	if err != nil {
+		if errors.Is(err, ErrDenied) {
+			h.o.noPublish.Add(1)
+		}
 		return nil, err
 	}
 	in, err := h.o.PublishAs(Publisher{Domain: g.Domain, App: r.App, Name: r.Stream, Remote: r.Remote.String()})
@@ -160,13 +168,17 @@ func (h rtmpHandler) Play(r rtmp.Request) (rtmp.Playback, error) {
 		return nil, err
 	}
 	if _, err := h.o.access(h.o.ctx, request(r, false)); err != nil {
+		if errors.Is(err, ErrDenied) {
+			h.o.noPlay.Add(1)
+		}
 		return nil, err
 	}
 	v, err := h.o.PlayOnly(r.App, r.Stream, only)
 	if err != nil {
 		return nil, err
 	}
-	return &rtmpPlayback{viewer: v}, nil
+	h.o.rtmp.Add(1)
+	return &rtmpPlayback{viewer: v, left: sync.OnceFunc(func() { h.o.rtmp.Add(-1) })}, nil
 }
 
 func request(r rtmp.Request, publish bool) Request {
@@ -180,6 +192,7 @@ func (h rtmpHandler) elsewhere(app string) bool { return app == IngestApp && h.o
 // rtmpPlayback is a Viewer in RTMP's words.
 type rtmpPlayback struct {
 	viewer *Viewer
+	left   func() // counts it out, once
 	tags   []*flv.Tag
 }
 
@@ -193,4 +206,7 @@ func (p *rtmpPlayback) Next(ctx context.Context) ([]*flv.Tag, error) {
 	return p.tags, err
 }
 
-func (p *rtmpPlayback) Close() { p.viewer.Close() }
+func (p *rtmpPlayback) Close() {
+	p.viewer.Close()
+	p.left()
+}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 )
 
@@ -28,6 +29,17 @@ func TestMetricsOfACall(t *testing.T) {
 	s.call("StartLiveMPUTask", mixParams("mix", "room", []string{s.rtmp + "/mixed"}, 320, 180, 15, pane{"dan", 0, 0, 1, 1, 0}))
 	if code, _ := s.scrape(t, "/v1/node", ""); code != http.StatusUnauthorized {
 		t.Errorf("/v1/node without a token: %d", code)
+	}
+	conn, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(s.http, "http")+"/v1/rtc", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	if err := conn.Write(t.Context(), websocket.MessageText, []byte(`{"id":1,"type":"join","token":"nonsense"}`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := tryCommand(20*time.Second, "ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=d=1", "-f", "flv", strings.TrimSuffix(s.rtmp, "live")+"rtc/nobody"); err == nil {
+		t.Error("a publisher to an address that nobody knows is let in")
 	}
 	var text string
 	wait := func(what string, lines ...string) {
@@ -59,7 +71,8 @@ func TestMetricsOfACall(t *testing.T) {
 		`braid_origin_streams\{codec="H264"\} 1`, `braid_origin_received_bytes_total [1-9].*`,
 		`braid_db_commit_seconds_count [1-9].*`, `braid_disk_free_bytes [1-9]\S+`, `braid_ready 1`, `braid_ready_check\{check="store"\} 1`,
 		`braid_http_requests_total\{code="200",route="/\?Action=StartLiveMPUTask"\} 1`, `braid_http_requests_total\{code="401",route="/v1/"\} 1`,
-		`braid_auth_failures_total\{border="rest"\} 1`, `braid_webrtc_sessions 1`, `braid_callback_outbox_depth 0`, `go_goroutines [1-9]\d*`, `process_open_fds \d+`)
+		`braid_auth_failures_total\{border="rest"\} 1`, `braid_auth_failures_total\{border="rtc"\} 1`, `braid_auth_failures_total\{border="rtmp_publish"\} 1`,
+		`braid_origin_viewers\{protocol="hls"\} 0`, `braid_recordings\{state="recording"\} 0`, `braid_recording_failures_total\{reason="disk_full"\} 0`, `braid_webrtc_sessions 1`, `braid_callback_outbox_depth 0`, `go_goroutines [1-9]\d*`, `process_open_fds \d+`)
 
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
 	if err != nil {

@@ -62,7 +62,7 @@ func (m *metricsConfig) check() error {
 func (s *server) openMetrics() (err error) {
 	s.metrics = metrics.New(metrics.Parts{
 		Version: version(), DataDir: s.cfg.DataDir, SFU: s.sfu, Mixer: s.pool, Relay: s.relay, Callbacks: s.callbacks,
-		Store: s.store, Origin: s.origin, Ready: s.isReady, Refused: s.refused, Log: s.log.With("part", "metrics"),
+		Store: s.store, Origin: s.origin, Recordings: s.recordings, Ready: s.isReady, Refused: s.refused, Denied: s.denied, Log: s.log.With("part", "metrics"),
 	})
 	if s.cfg.Metrics.Listen == "" {
 		return nil
@@ -82,6 +82,12 @@ func (s *server) openMetrics() (err error) {
 // refused is what was not let in or out, by reason.
 func (s *server) refused() map[string]uint64 {
 	return map[string]uint64{"sessions": s.sfu.Stats().Refused, "draining": s.turnedAway.Load(), "address": s.guard.refused.Load()}
+}
+
+// denied counts who lacked rights beside HTTP requests, by border.
+func (s *server) denied() map[string]uint64 {
+	of := s.origin.Denied()
+	return map[string]uint64{"rtc": s.rtc.Denied(), "rtmp_publish": of.Publish, "rtmp_play": of.Play}
 }
 
 // serveMetrics serves metrics.listen until it is closed; it returns at once when

@@ -71,6 +71,10 @@ func diskFull(t *testing.T, least int64) {
 	if e := failed[len(failed)-1]; e.Kind != Failed || e.Reason != "the disk is full" {
 		t.Errorf("told last: %+v", e)
 	}
+	stats := s.index.Stats()
+	if stats.Recording != 0 || stats.Failing != 1 || stats.Failures["disk_full"] != 1 || stats.Failures["write"] != 0 || stats.Written < 1<<20 {
+		t.Errorf("when the disk is full: %+v", stats)
+	}
 	if free := freeBytes(t, disk); least == 0 && free < 8<<20/20 {
 		t.Errorf("%d bytes are left free, want a twentieth", free)
 	}
@@ -81,12 +85,18 @@ func diskFull(t *testing.T, least int64) {
 		t.Fatal(err)
 	}
 	sent += s.loop(in, tags, func(all []Event) bool { return count(all, Started) == 2 })
+	if got := s.index.Stats(); got.Recording != 1 || got.Failing != 0 || got.Written <= stats.Written {
+		t.Errorf("when there is room again: %+v after %+v", got, stats)
+	}
 	s.hub.Close()
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
 	if n := <-seen; n < sent || watched.Dropped() > 0 {
 		t.Errorf("the viewer got %d of %d tags, %d were dropped", n, sent, watched.Dropped())
+	}
+	if got := s.index.Stats(); got.Recording != 0 || got.Failing != 0 {
+		t.Errorf("at the end: %+v", got)
 	}
 	all := s.events.list()
 	if n := count(all, Failed); n != 1 {

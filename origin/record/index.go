@@ -41,6 +41,7 @@ type Index struct {
 	root     *os.Root
 	lock     *os.File
 	wake     chan struct{} // holds one: there is something for Run to do
+	tally    tally
 
 	mu      sync.Mutex
 	files   map[string]*File            // by id; immutable, swapped
@@ -226,6 +227,7 @@ func (x *Index) grow(id string, size int64, end time.Duration) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if f := x.files[id]; f != nil && f.State == Open {
+		x.tally.wrote(size - x.grown[id].size)
 		x.grown[id] = growth{size, end}
 	}
 }

@@ -95,6 +95,7 @@ func (x *Index) untold() *File {
 func (x *Index) emit(e Event, f *File) Event {
 	e.Time, e.Recording, e.Owner, e.Template = time.Now(), f.Recording, f.Owner, f.Template
 	e.Domain, e.App, e.Stream, e.Since = f.Domain, f.App, f.Stream, f.Since
+	x.tally.see(e)
 	if x.cfg.Events != nil {
 		x.cfg.Events(e)
 	}
@@ -189,6 +190,7 @@ func (x *Index) uploadAll(ctx context.Context, name string, wake chan struct{}) 
 			x.log.Warn("record: a finished file cannot be uploaded; it stays here, and is tried again", "storage", name, "file", f.Name, "err", err)
 		}
 		failed = true
+		x.tally.uploadFailed()
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):

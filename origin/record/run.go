@@ -270,13 +270,18 @@ func (r *recording) notice() {
 // maxLost is how many more tags are lost until it is logged again: some minutes'.
 const maxLost = 20_000
 
+const (
+	fullWords   = "the disk is full"
+	formatWords = "the stream cannot be written to files of this format"
+)
+
 // reason says for people why nothing is recorded.
 func reason(err error) string {
 	switch {
 	case isFull(err):
-		return "the disk is full"
+		return fullWords
 	case errors.Is(err, media.ErrInvalid):
-		return "the stream cannot be written to files of this format"
+		return formatWords
 	}
 	return "files cannot be written: " + plain(err)
 }

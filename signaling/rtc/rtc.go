@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -66,6 +67,7 @@ type Server struct {
 	closed   bool
 	waiting  int // sockets that have not joined yet
 	sessions map[string]*session
+	denied   atomic.Uint64
 	runs     sync.WaitGroup // sessions
 	sockets  sync.WaitGroup
 }
@@ -111,6 +113,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn.SetReadLimit(maxMessage)
 	s.greet(conn, r.UserAgent(), left)
 }
+
+// Denied counts the joins that were refused for want of a token or its rights.
+func (s *Server) Denied() uint64 { return s.denied.Load() }
 
 // enter counts a socket, if there may be another.
 func (s *Server) enter() bool {
@@ -191,6 +196,9 @@ func (s *Server) refuse(sock *socket, id int64, err error) {
 	f, told := failureOf(err)
 	if !told {
 		s.cfg.Log.Error("rtc: join", "err", err)
+	}
+	if f.code == unauthorized || f.code == forbidden {
+		s.denied.Add(1)
 	}
 	sock.send(encode(fields{"id": id, "type": "error", "code": f.code, "field": f.field, "message": f.message}))
 	if f.code == unauthorized {
