@@ -59,9 +59,9 @@ const (
 	ShareScreen Source = "shareScreen"
 )
 
-// Packet is one RTP packet as a publisher sent it, after SRTP and without its
-// header extensions (ids and mids belong to one session and are never
-// forwarded). It is immutable; whoever receives it may keep it.
+// Packet is one RTP packet as a publisher sent it, after SRTP and, but for
+// Dependencies, without its header extensions (ids and mids belong to one session
+// and are never forwarded). It is immutable; whoever receives it may keep it.
 type Packet struct {
 	Seq       uint16
 	Timestamp uint32 // in units of Codec.ClockRate
@@ -70,6 +70,10 @@ type Packet struct {
 	Arrival   time.Time // local, with a monotonic reading
 	Level     int8      // loudness in -dBov, 0 (loudest) to 127 (RFC 6464); -1 when the publisher does not say
 	Voice     bool      // the publisher's own voice activity flag (RFC 6464)
+	// Dependencies is the dependency descriptor of AV1 (AOM's payload format,
+	// appendix A), which tells the layers of one stream apart; nil where the
+	// publisher sends none.
+	Dependencies []byte
 }
 
 // Receiver takes a track's packets. Receive must not block and is called from

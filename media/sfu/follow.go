@@ -11,7 +11,8 @@ import (
 
 // follower takes one stream out of a track's layers: it goes from layer to layer
 // at key frames, and what it passes on has neither holes nor steps back in its
-// numbers, its time and, with VP8, its picture ids.
+// numbers, its time and, with VP8, its picture ids. The frame numbers of dependency
+// descriptors have no leaps.
 //
 //	aim ──→ next ── key frame ──→ now ── aim ──→ next …
 //	                               └──── until then it goes on with now
@@ -33,6 +34,7 @@ type follower struct {
 	last     uint16     // highest number passed on
 	lastTime uint32     // highest timestamp passed on
 	pictures vp8Pictures
+	frames   frameNumbers
 }
 
 // passer is what a follower is made for. pass is told of the next packet and of
@@ -52,6 +54,7 @@ type beginning struct {
 	shift uint16    // added to the layer's numbers
 	delay uint32    // added to the track's time
 	vp8   vp8Shift
+	frame uint16     // added to the frame numbers of dependency descriptors
 	prior *beginning // the one before, whose packets may still be asked for; it has none
 
 	settled atomic.Bool // it is so long ago that numbers before first are not of before it
@@ -190,6 +193,9 @@ func (g *leg) Receive(p *media.Packet) {
 	if f.track.codec.name == media.VP8 && len(f.track.layers) > 1 {
 		f.pictures.see(p.Payload, b.vp8)
 	}
+	if p.Dependencies != nil {
+		f.frames.see(p.Dependencies, b.frame)
+	}
 	f.any = true
 	f.to.passed(p)
 }
@@ -220,7 +226,8 @@ func (f *follower) begin(l *layer, p *media.Packet) {
 		}
 		b.vp8 = f.pictures.after(p.Payload)
 		if prior := f.begun.Load(); prior != nil {
-			b.prior = &beginning{layer: prior.layer, first: prior.first, at: prior.at, shift: prior.shift, delay: prior.delay, vp8: prior.vp8}
+			b.frame = f.frames.after(p.Dependencies, prior.frame)
+			b.prior = &beginning{layer: prior.layer, first: prior.first, at: prior.at, shift: prior.shift, delay: prior.delay, vp8: prior.vp8, frame: prior.frame}
 			b.prior.settled.Store(prior.settled.Load())
 		}
 	}

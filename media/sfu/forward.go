@@ -26,6 +26,7 @@ type forward struct {
 	reports func([]rtcp.ReceptionReport) // is told how packets arrive; nil: nobody is
 	told    atomic.Pointer[toldReport]   // newest sender report that went out
 	red     redundancy
+	depends atomic.Uint32 // dependencyID
 
 	out atomic.Pointer[outlet] // set by Bind, nil after Unbind
 
@@ -101,6 +102,7 @@ func (f *forward) pass(p *media.Packet, b *beginning) bool {
 		Timestamp:      p.Timestamp + b.delay,
 		SSRC:           out.ssrc,
 	}
+	f.describe(&f.header, p, b)
 	var replaced int
 	f.head, replaced = b.vp8.append(f.head[:0], p.Payload)
 	if payload := uint8(f.red.payload.Load()); payload != 0 {
@@ -161,6 +163,7 @@ func (f *forward) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, e
 			out.rtx, out.rtxPayload = uint32(c.SSRCRetransmission()), uint8(p.PayloadType)
 		}
 	}
+	f.depends.Store(uint32(dependencyID(c, out)))
 	for _, p := range c.CodecParameters() {
 		if uint8(p.PayloadType) == f.payload {
 			out.transport = transportID(c, out.video && out.rtx == 0)

@@ -170,9 +170,8 @@ type packetReader interface {
 
 // read takes the stream's packets until its connection closes. What is waiting
 // goes on together.
-func (l *layer) read(remote packetReader, levelID uint8, again func(lost []uint16)) {
+func (l *layer) read(remote packetReader, in intake, again func(lost []uint16)) {
 	buf := make([]byte, maxPacket+500)
-	in := intake{codec: l.track.codec, levelID: levelID}
 	burst := make([]*media.Packet, 0, maxBurst)
 	var lost []uint16
 	var box *inbox

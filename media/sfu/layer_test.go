@@ -465,7 +465,7 @@ func TestReadTogether(t *testing.T) {
 					return size, interceptor.Attributes{boxKey{}: box}, first
 				}
 				return size, nil, err
-			}), 0, func([]uint16) {})
+			}), intake{codec: l.track.codec}, func([]uint16) {})
 			if got := strings.Join(order, " "); got != "a1 a2 a3 b1 b2 b3" {
 				t.Errorf("got %s", got)
 			}

@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/pion/interceptor"
@@ -8,6 +9,7 @@ import (
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 
+	"braid/event"
 	"braid/media"
 )
 
@@ -40,7 +42,7 @@ func (s *Session) viewerOf(engine *webrtc.MediaEngine, w *wire) (*webrtc.PeerCon
 }
 
 func (s *Session) makePeer(engine *webrtc.MediaEngine, interceptors interceptorsFunc, w *wire) (*webrtc.PeerConnection, error) {
-	boxes := &inboxes{wire: w}
+	boxes := &inboxes{wire: w, flooded: func() { s.end(event.Normal, "a connection brings too many streams") }}
 	if w == nil {
 		boxes.up = &uplink{inlet: s.srv.net.inlet}
 	}
@@ -147,13 +149,10 @@ func publisherInterceptors(engine *webrtc.MediaEngine, registry *interceptor.Reg
 	if err := extendBoth(engine, sdp.SDESMidURI, sdp.TransportCCURI); err != nil {
 		return err
 	}
-	for _, uri := range []string{sdp.SDESRTPStreamIDURI, sdp.SDESRepairRTPStreamIDURI} {
-		if err := engine.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, webrtc.RTPCodecTypeVideo); err != nil {
-			return err
-		}
+	if err := extend(engine, webrtc.RTPCodecTypeVideo, sdp.SDESRTPStreamIDURI, sdp.SDESRepairRTPStreamIDURI, dependencyURI); err != nil {
+		return err
 	}
-	level := webrtc.RTPHeaderExtensionCapability{URI: sdp.AudioLevelURI}
-	if err := engine.RegisterHeaderExtension(level, webrtc.RTPCodecTypeAudio); err != nil {
+	if err := extend(engine, webrtc.RTPCodecTypeAudio, sdp.AudioLevelURI); err != nil {
 		return err
 	}
 	registry.Add(newReception())
@@ -162,11 +161,13 @@ func publisherInterceptors(engine *webrtc.MediaEngine, registry *interceptor.Reg
 
 // extendBoth registers header extensions of sound and pictures.
 func extendBoth(engine *webrtc.MediaEngine, uris ...string) error {
-	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo} {
-		for _, uri := range uris {
-			if err := engine.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, kind); err != nil {
-				return err
-			}
+	return errors.Join(extend(engine, webrtc.RTPCodecTypeAudio, uris...), extend(engine, webrtc.RTPCodecTypeVideo, uris...))
+}
+
+func extend(engine *webrtc.MediaEngine, kind webrtc.RTPCodecType, uris ...string) error {
+	for _, uri := range uris {
+		if err := engine.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, kind); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -177,7 +178,7 @@ func extendBoth(engine *webrtc.MediaEngine, uris ...string) error {
 // publisher's own, passed on by forward: only these keep lips and words
 // together. The transport-wide number is the wire's.
 func viewerInterceptors(engine *webrtc.MediaEngine, _ *interceptor.Registry) error {
-	return extendBoth(engine, sdp.TransportCCURI)
+	return errors.Join(extendBoth(engine, sdp.TransportCCURI), extend(engine, webrtc.RTPCodecTypeVideo, dependencyURI))
 }
 
 // transportID is the negotiated id of the transport-wide number's extension, 0
@@ -193,11 +194,10 @@ func transportID(c webrtc.TrackLocalContext, again bool) uint8 {
 	return 0
 }
 
-// audioLevelID is the negotiated id of the audio level extension (RFC 6464), 0
-// when there is none.
-func audioLevelID(receiver *webrtc.RTPReceiver) uint8 {
+// extensionOf is the negotiated id of a header extension, 0 when there is none.
+func extensionOf(receiver *webrtc.RTPReceiver, uri string) uint8 {
 	for _, e := range receiver.GetParameters().HeaderExtensions {
-		if e.URI == sdp.AudioLevelURI && e.ID > 0 && e.ID < 256 {
+		if e.URI == uri && e.ID > 0 && e.ID < 256 {
 			return uint8(e.ID)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/pion/rtcp"
+	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 
 	"braid/event"
@@ -118,7 +119,8 @@ func (s *Session) take(pc *webrtc.PeerConnection, t *track, remote *webrtc.Track
 	l.counted(&s.srv.counters)
 	ssrc := uint32(remote.SSRC())
 	s.start(func() {
-		l.read(remote, audioLevelID(receiver), func(lost []uint16) {
+		in := intake{codec: t.codec, levelID: extensionOf(receiver, sdp.AudioLevelURI), dependsID: extensionOf(receiver, dependencyURI)}
+		l.read(remote, in, func(lost []uint16) {
 			nack := &rtcp.TransportLayerNack{MediaSSRC: ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(lost)}
 			if err := pc.WriteRTCP([]rtcp.Packet{nack}); err != nil {
 				s.log.Debug("ask for lost packets", "err", err)

@@ -192,10 +192,11 @@ func FuzzPacket(f *testing.F) {
 	}
 	f.Add([]byte{0xb0, 96, 0, 1, 0, 0, 0, 9, 0, 0, 0, 7, 0xbe, 0xde, 0, 1, 0x10, 0x80, 0, 0, 1, 2, 3, 3})
 	f.Add([]byte{0xa0, 96, 0, 1, 0, 0, 0, 9, 0, 0, 0, 7, 255})
+	f.Add([]byte{0x90, 96, 0, 1, 0, 0, 0, 9, 0, 0, 0, 7, 0x10, 0, 0, 2, 2, 4, 0x80, 1, 2, 3, 0, 0, 0x18, 8}) // a dependency descriptor
 	f.Add([]byte{0x80, 97, 0, 1, 0, 0, 0, 9, 0, 0, 0, 7, 0xe0, 0x0f, 0, 2, 0x60, 0xf8, 1, 0xf8, 2})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, name := range []media.Codec{media.H264, media.VP8, media.VP9, media.AV1, media.H265, media.Opus} {
-			in := intake{codec: codec{name: name, payload: 96}, levelID: 1}
+			in := intake{codec: codec{name: name, payload: 96}, levelID: 1, dependsID: 2}
 			if name == media.Opus {
 				in.codec.red = 97
 			}
@@ -204,6 +205,7 @@ func FuzzPacket(f *testing.F) {
 					t.Fatalf("% x became %+v", b, p)
 				}
 				keyFrameStart(name, p.Payload)
+				shiftFrame(p.Dependencies, 1)
 			}
 			if len(in.packets(b, time.Now())) > 0 {
 				t.Fatal("a duplicate got through")

@@ -37,6 +37,8 @@ func (sec *section) take(c codec) {
 			return !slices.Contains(sec.rids, first)
 		case "simulcast":
 			return len(sec.rids) == 0
+		case "extmap":
+			return c.name != media.AV1 && strings.HasSuffix(a.Value, dependencyURI)
 		}
 		return false
 	})

@@ -20,17 +20,21 @@ func (s *slab) packet(payload []byte, video bool) *media.Packet {
 	if len(s.packets) == 0 {
 		s.packets = make([]media.Packet, slabPackets)
 	}
-	if cap(s.bytes)-len(s.bytes) < len(payload) {
+	p := &s.packets[0]
+	s.packets = s.packets[1:]
+	p.Payload = s.copy(payload, video)
+	return p
+}
+
+func (s *slab) copy(b []byte, video bool) []byte {
+	if cap(s.bytes)-len(s.bytes) < len(b) {
 		size := slabBytes
 		if !video {
 			size /= 8
 		}
-		s.bytes = make([]byte, 0, max(size, len(payload)))
+		s.bytes = make([]byte, 0, max(size, len(b)))
 	}
-	p := &s.packets[0]
-	s.packets = s.packets[1:]
 	start := len(s.bytes)
-	s.bytes = append(s.bytes, payload...)
-	p.Payload = s.bytes[start:len(s.bytes):len(s.bytes)]
-	return p
+	s.bytes = append(s.bytes, b...)
+	return s.bytes[start:len(s.bytes):len(s.bytes)]
 }

@@ -123,14 +123,15 @@ func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.
 
 // intake turns RTP from the wire into Packets.
 type intake struct {
-	codec   codec
-	levelID uint8
-	header  rtp.Header // reused
-	numbers renumber
-	missing missing // pictures alone: sound is over before an answer comes
-	slab    slab
-	repair  repair
-	out     []*media.Packet // given to the caller until the next packet
+	codec     codec
+	levelID   uint8      // of the audio level's extension, 0 when there is none
+	dependsID uint8      // the same of AV1's dependency descriptor
+	header    rtp.Header // reused
+	numbers   renumber
+	missing   missing // pictures alone: sound is over before an answer comes
+	slab      slab
+	repair    repair
+	out       []*media.Packet // given to the caller until the next packet
 }
 
 // packets is what a packet from the wire brings: nothing when nobody needs it
@@ -179,6 +180,9 @@ func (in *intake) add(number uint16, timestamp uint32, payload []byte, now time.
 	if number == in.header.SequenceNumber { // the header tells of the packet's own payload
 		p.Marker = in.header.Marker
 		p.Level, p.Voice = audioLevel(&in.header, in.levelID)
+		if d := in.header.GetExtension(in.dependsID); in.dependsID != 0 && len(d) > 0 {
+			p.Dependencies = in.slab.copy(d, true)
+		}
 	}
 	in.out = append(in.out, p)
 }
