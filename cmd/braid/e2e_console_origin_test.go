@@ -122,12 +122,18 @@ func consoleStream(p *page, s *braidServer) {
 	for _, ending := range []string{"/live/cam.flv", "/live/cam.m3u8", "/live/cam/ll.m3u8"} {
 		p.until(5*time.Second, "has the address "+ending, fmt.Sprintf(`[...document.querySelectorAll('dl code')].some((e) => e.textContent === %s)`, quoted(s.http+ending)))
 	}
+	// Also at a host that is closed: pictures and the player come through the API.
+	s.rest("POST", "/v1/domains", map[string]any{"name": "gold.example.com", "ingest": "rtmp://gold.example.com", "auth_key": "goldgold"}, nil)
+	if code, body := getText(p.t, s.http+"/live/cam.flv"); code != 403 || !strings.Contains(body, `the host "127.0.0.1"`) {
+		p.t.Errorf("at a closed host: got %d %.300s", code, body)
+	}
 	p.press("Watch")
 	p.until(20*time.Second, "plays it", `document.querySelector('.watch video')?.currentTime > 0.2 && document.querySelector('.watch video').videoWidth === 320`)
 	p.reads("The stream is on air")
 	p.keep("console-stream")
 	p.press("Stop")
 	p.until(5*time.Second, "has stopped", `!document.querySelector('.watch')`)
+	s.rest("DELETE", "/v1/domains/gold.example.com", nil, nil)
 }
 
 // consoleRecordedSoFar finds the files that are being written, which cannot be deleted.
@@ -198,7 +204,10 @@ func consoleKey(p *page, s *braidServer) {
 	p.fill("Domain", "live.example.com")
 	p.fill("Ingest", "rtmp://127.0.0.1:9")
 	p.fill("Play", "https://play.example.com")
+	p.missing("This is the first key here")
 	p.choose("URL signing", "on")
+	p.reads("refuses everyone at hosts that are in no streaming domain, such as 127.0.0.1.")
+	p.keep("console-first-key")
 	p.press("Add")
 	var before, after struct {
 		Key string `json:"auth_key"`
@@ -230,10 +239,14 @@ func consoleKey(p *page, s *braidServer) {
 	if text := eval[string](p, `return document.querySelector('dialog').innerText`); !strings.Contains(text, "23 h") && !strings.Contains(text, "1 d") {
 		p.t.Errorf("the addresses do not hold for a day: %s", text)
 	}
+	p.choose("They open a connection for", "1 min")
+	p.until(10*time.Second, "has addresses for a minute", `/(59|60|5\d) s/.test(document.querySelector('dialog .note').innerText)`)
+	p.tick("The domain leads to the origin inside braid")
+	p.until(10*time.Second, "has every form", `['/live/stage/fmp4.m3u8', '/live/stage/ll.m3u8', '/live/stage/master.m3u8'].every((form) =>
+		[...document.querySelectorAll('dialog code')].some((e) => e.textContent.startsWith('https://play.example.com' + form + '?auth_key=')))`)
+	p.keep("console-urls-minute")
 	p.press("Close")
-	p.visit("#/streams", "Streams")
-	p.visit("#/domains", "Streaming domains")
-	p.reads("The server refuses these addresses: a streaming domain has a key")
+	p.reads("The host in these addresses is one of the streaming domain live.example.com")
 }
 
 // consoleDestination relays a channel to the domain, where nobody listens: the task says so.

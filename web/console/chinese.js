@@ -123,6 +123,10 @@ export const chinese = {
   'Relays go to the origin inside braid meanwhile. Add a domain to push to a CDN or to another server.': '目前转推到 braid 内置源站。添加域名即可推到 CDN 或其他服务器。', Domain: '域名', 'RTS 2.0 is on: relays fail': '已开启 RTS 2.0：转推会失败', Ingest: '推流', Play: '播放', 'URL signing': 'URL 鉴权',
   'for {time}': '有效 {time}', 'URLs of {name}': '{name} 的地址', URLs: '地址', 'Relays without a domain go here. A stream can be pushed to it by OBS or ffmpeg, too.': '未指定域名的转推会到这里。也可用 OBS 或 ffmpeg 推流到这里。', 'Stream name': '流名称', 'Play, {protocol}': '播放，{protocol}',
   'Relayed streams are named AppID_ChannelID_UserID_camera, and AppID_ChannelID_mix.': '转推的流名为 AppID_ChannelID_UserID_camera 和 AppID_ChannelID_mix。', 'Signed; a connection can be opened with them until {time}.': '已签名，{time} 之前可用于建立连接。',
+  'The domain leads to the origin inside braid': '该域名指向 braid 内置源站', 'Then its streams can also be had as low-latency HLS, HLS with fragmented MP4, in all sizes, and over RTMP.': '这样还可以用低延迟 HLS、fMP4 HLS、多码率 HLS 和 RTMP 播放其中的流。',
+  'the server’s IP address': '服务器的 IP 地址', 'They open a connection for': '可用于建立连接的时间', 'as long as the domain says': '按域名的设置', 'The host in these addresses is one of the streaming domain {name}: take the addresses of that domain.': '这些地址中的主机属于播流域名 {name}，请使用该域名的地址。',
+  'This is the first key here: from then on the origin inside braid refuses everyone at hosts that are in no streaming domain, such as {hosts}. Relays and this console go on. To let others in there, add the host to a domain, or set origin.auth_key or origin.open in the config.':
+    '这是第一个密钥：此后，braid 内置源站会拒绝所有通过不属于任何播流域名的主机（例如 {hosts}）的访问。转推和本控制台不受影响。如需放行，请将该主机加入某个域名，或在配置中设置 origin.auth_key 或 origin.open。',
   'The server refuses these addresses: a streaming domain has a key, so hosts of no domain are closed. origin.auth_key in the config signs them, origin.open opens them.': '服务器会拒绝这些地址：已有播流域名设置了密钥，因此不属于任何域名的主机被关闭。可在配置中用 origin.auth_key 为其签名，或用 origin.open 开放。',
   'They are not signed: there is no key.': '未签名：没有密钥。', '{time} left.': '剩余 {time}。', 'The signatures have expired. What plays goes on; a new connection needs new addresses.': '签名已过期。正在播放的不受影响，新连接需要新的地址。',
   'Key of {name}': '{name} 的密钥', 'Its own key is origin.auth_key in the config. Hosts of streaming domains that lead here are checked by the key of their domain.': '内置源站的密钥是配置中的 origin.auth_key。指向此处的播流域名按各自域名的密钥鉴权。',
@@ -161,10 +165,10 @@ export const chinese = {
   'What it is': '流信息', 'Bit rate': '码率', 'over RTMP and HTTP-FLV': '通过 RTMP 和 HTTP-FLV', Publisher: '推流端', 'Came in, went out': '流入，流出', 'What templates make of this stream.': '模板对此流的处理。',
   'No template is for its domain and AppName.': '没有适用于其域名和 AppName 的模板。', 'A rendition is neither recorded nor told of.': '转码出的流不会被录制，也不会触发回调。', Addresses: '地址', 'For players.': '供播放器使用。', 'Addresses are shown to administrators: they may carry signatures.': '地址可能带有签名，只对管理员显示。',
   'Last failure': '最近一次失败', '{n} times in a row': '连续 {n} 次', 'Nothing has come of it yet.': '尚未收到任何内容。', 'The stream {stream}': '流 {stream}', 'About a second behind. Switch the sound on in the player.': '约有一秒延迟。请在播放器中打开声音。',
-  'The player cannot be loaded.': '无法加载播放器。', 'The server does not give the stream at this address: it is one of a domain with a key. Open a signed address in a player.': '服务器不在此地址提供该流：它属于有密钥的域名。请在播放器中打开带签名的地址。',
+  'The player cannot be loaded.': '无法加载播放器。', 'The sign-in has ended.': '登录已失效。',
   'The stream is not on air at this address.': '此地址没有正在直播的流。', 'This browser cannot play what comes: {why}': '此浏览器无法播放：{why}', 'The connection ended: {why}': '连接已断开：{why}',
   'This browser cannot play it: it has no Media Source Extensions.': '此浏览器不支持 Media Source Extensions，无法播放。', 'The stream has ended.': '流已结束。', 'Opening the stream …': '正在打开流…', 'HLS, all sizes': 'HLS，所有尺寸',
-  'The stream is on air': '流开始直播', 'The stream has ended': '流已结束', 'Recording has begun': '录制开始', 'A recorded file is whole': '录制文件已完成', 'Recording failed': '录制失败', 'Recording has ended': '录制结束', 'A picture was taken': '已截图',
+  'The stream is on air': '流开始直播', 'The stream has ended': '流已结束', 'Recording has begun': '录制开始', 'A recorded file is whole': '录制文件已完成', 'Recording failed': '录制失败', 'Recording has ended': '录制结束', 'The cloud recording is over': '云端录制已结束', 'Cloud recording': '云端录制', 'A picture was taken': '已截图',
 
   // recordings
   Recordings: '录制文件', 'Files that templates have made of the origin’s streams.': '模板对源站的流生成的文件。', 'being recorded': '录制中', 'waits for its upload': '等待上传', kept: '已保存', 'Of the template {id} alone.': '仅模板 {id}。', 'Show all': '显示全部',

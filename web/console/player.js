@@ -25,7 +25,7 @@ function library() {
 
 /** What went wrong, in words. */
 function words(type, detail, info) {
-  if (info?.code === 403) return t('The server does not give the stream at this address: it is one of a domain with a key. Open a signed address in a player.');
+  if (info?.code === 401) return t('The sign-in has ended.');
   if (info?.code === 404) return t('The stream is not on air at this address.');
   if (type === 'MediaError') return t('This browser cannot play what comes: {why}', { why: info?.msg || detail });
   return t('The connection ended: {why}', { why: info?.msg || detail });
@@ -51,7 +51,7 @@ export function StreamVideo({ url, kind, label }) {
       const live = kind === 'flv';
       player = mpegts.createPlayer({ type: kind, isLive: live, url }, {
         ...(live ? { enableStashBuffer: false, liveSync: true, liveSyncMaxLatency: 1.5, liveSyncTargetLatency: 0.8 } : {}), autoCleanupSourceBuffer: true,
-        headers: bearer() && !live ? { Authorization: `Bearer ${bearer()}` } : undefined,
+        headers: bearer() ? { Authorization: `Bearer ${bearer()}` } : undefined,
       });
       player.on(mpegts.Events.ERROR, (type, detail, info) => say('failed', words(type, detail, info)));
       if (live) player.on(mpegts.Events.LOADING_COMPLETE, () => say('failed', t('The stream has ended.')));

@@ -4,10 +4,15 @@ import { get, list, patch, path, post, remove, request } from '../api.js';
 import { useAction, useLoad } from '../hooks.js';
 import { t, span } from '../i18n.js';
 import { Badge, Button, Card, Check, Confirm, Copy, Dialog, Empty, FormDialog, Loaded, Note, PageHead, SelectField, Table, TextField, Trouble, toast } from '../ui.js';
-import { URLMaker } from './urls.js';
+import { URLMaker, readOrigin } from './urls.js';
 
 export function Domains({ route }) {
   const load = useLoad((signal) => list(path('domains'), { signal }), []);
+  const own = useLoad(readOrigin, []);
+  const changed = () => {
+    load.reload();
+    own.reload();
+  };
   const [edited, setEdited] = useState(route.query.has('add') ? {} : null);
   const [deleted, setDeleted] = useState(null);
   const [shown, setShown] = useState(null);
@@ -28,9 +33,9 @@ export function Domains({ route }) {
           <${Button} kind="text" aria-label=${t('Edit {url}', { url: d.name })} onclick=${() => setEdited(d)}>${t('Edit')}<//>
           <${Button} kind="text danger" aria-label=${t('Delete {url}', { url: d.name })} onclick=${() => setDeleted(d)}>${t('Delete')}<//></span>`, 'end'],
       ]} />`}<//><//>
-    <${Inside} />
-    ${edited && html`<${Edit} domain=${edited} onclose=${() => setEdited(null)} done=${load.reload} />`}
-    ${deleted && html`<${Delete} domain=${deleted} onclose=${() => setDeleted(null)} done=${load.reload} />`}
+    <${Inside} key=${own.data?.closed} />
+    ${edited && html`<${Edit} domain=${edited} own=${own.data} onclose=${() => setEdited(null)} done=${changed} />`}
+    ${deleted && html`<${Delete} domain=${deleted} onclose=${() => setDeleted(null)} done=${changed} />`}
     ${keyed && html`<${Keys} domain=${keyed} onclose=${() => setKeyed(null)} done=${load.reload} />`}
     ${shown && html`<${URLs} domain=${shown} onclose=${() => setShown(null)} />`}`;
 }
@@ -71,7 +76,15 @@ function randomKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(32)), (b) => 'abcdefghijklmnopqrstuvwxyz0123456789'[b % 36]).join('');
 }
 
-function Edit({ domain, onclose, done }) {
+/** A host that the first key of all domains closes; '' when it closes none, or has done so. */
+function closes(own) {
+  if (!own || own.signed || own.open || own.closed) return '';
+  if (own.host_of) return t('the server’s IP address');
+  return [...new Set([own.ingest, own.play].map((url) => new URL(url.replace(/^rtmp/, 'http')).hostname))].join(', ');
+}
+
+/** own: the origin's own domain, once it is read. */
+function Edit({ domain, own, onclose, done }) {
   const old = !!domain.name;
   const [s, setS] = useState({ name: domain.name ?? '', ingest: domain.ingest ?? 'rtmp://', play: domain.play ?? '', rts2: domain.rts2 ?? false,
     signing: domain.signed ? 'keep' : 'off', key: '', validity: String(domain.auth_validity_seconds ?? 1800) });
@@ -100,7 +113,8 @@ function Edit({ domain, onclose, done }) {
       hint=${t('The address that players begin with: http, https, rtmp or rtmps.')} />
     <${SelectField} label=${t('URL signing')} value=${s.signing} onchange=${(signing) => set({ signing, key: signing === 'new' ? randomKey() : '' })}
       options=${[...(domain.signed ? [['keep', t('on, with the key as it is')]] : []), ['new', domain.signed ? t('on, with a new key') : t('on')], ['off', t('off')]]} />
-    ${s.signing === 'new' && html`<${TextField} label=${t('Key')} value=${s.key} oninput=${(key) => set({ key })} wrong=${fields.auth_key} hint=${t('6 to 128 letters and digits, the same as at the origin.')} />`}
+    ${s.signing === 'new' && html`<${TextField} label=${t('Key')} value=${s.key} oninput=${(key) => set({ key })} wrong=${fields.auth_key} hint=${t('6 to 128 letters and digits, the same as at the origin.')} />
+      ${closes(own) && html`<${Note} kind="warn">${t('This is the first key here: from then on the origin inside braid refuses everyone at hosts that are in no streaming domain, such as {hosts}. Relays and this console go on. To let others in there, add the host to a domain, or set origin.auth_key or origin.open in the config.', { hosts: closes(own) })}<//>`}`}
     ${s.signing === 'keep' && html`<${Key} domain=${domain} />`}
     ${s.signing !== 'off' && html`<${TextField} label=${t('Signatures hold for (seconds)')} value=${s.validity} oninput=${(validity) => set({ validity })} wrong=${fields.auth_validity_seconds} inputmode="numeric" />`}
     <${Check} label=${t('RTS 2.0 is enabled for this domain')} checked=${s.rts2} onchange=${(rts2) => set({ rts2 })} hint=${t('Relays cannot use the domain then: pulling the relayed stream fails.')} />

@@ -9,7 +9,7 @@ import { Badge, Button, Card, Empty, Icon, Loaded, PageHead, Table, Time } from 
 import { rate } from './channels.js';
 import { History } from './history.js';
 import { kindName } from './templates.js';
-import { Addresses, readURLs } from './urls.js';
+import { Addresses } from './urls.js';
 
 const every = 2000; // ms between two looks
 
@@ -23,7 +23,7 @@ const place = (s) => `${s.app}/${s.name}`;
 const domainName = (s) => s.domain || t('The origin inside braid');
 
 /** The newest snapshot of a stream, which a template has taken. */
-const snapshot = (s) => `/${encodeURIComponent(s.app)}/${encodeURIComponent(s.name)}.jpg`;
+const snapshot = (s) => path('streams', s.app, s.name, 'snapshot.jpg');
 const hasSnapshot = (s) => s.jobs.some((job) => job.kind === 'snapshot');
 
 const codecNames = { H264: 'H.264', H265: 'H.265' };
@@ -105,22 +105,10 @@ const Jobs = ({ jobs }) => html`<${Table} label=${t('Jobs')} rows=${jobs} rowKey
 /** Plays the stream when somebody asks for it; before, its newest snapshot. */
 function Watch({ stream }) {
   const [on, setOn] = useState(false);
-  const load = useLoad((signal) => on ? flv(stream, signal) : Promise.resolve(''), [on, stream.domain, place(stream)]);
   if (!stream.video && !stream.audio) return html`<p class="soft">${t('Nothing has come of it yet.')}</p>`;
   return html`${!on && hasSnapshot(stream) && html`<${LivePicture} kind="large" url=${snapshot(stream)} alt=${t('The newest snapshot of {stream}', { stream: stream.name })} />`}
-    ${on && load.data && html`<${StreamVideo} kind="flv" url=${load.data} label=${t('The stream {stream}', { stream: stream.name })} />`}
+    ${on && html`<${StreamVideo} kind="flv" url=${new URL(path('streams', stream.app, stream.name, 'live.flv'), location.origin).href} label=${t('The stream {stream}', { stream: stream.name })} />`}
     <div class="actions">${on ? html`<${Button} onclick=${() => setOn(false)}>${t('Stop')}<//>`
       : html`<${Button} kind="primary" icon="play" onclick=${() => setOn(true)}>${t('Watch')}<//>`}
       ${on && html`<span class="soft">${t('About a second behind. Switch the sound on in the player.')}</span>`}</div>`;
-}
-
-/**
- * Where this page gets the stream as FLV: the signed address, at the page's own host, since pages of the console reach no other.
- * A viewer is not given signatures.
- */
-async function flv(stream, signal) {
-  const plain = `/${encodeURIComponent(stream.app)}/${encodeURIComponent(stream.name)}.flv`;
-  const { play } = await readURLs(stream.domain, stream.app, stream.name, signal).catch(() => ({ play: [] }));
-  const signed = play.find((url) => url.split('?')[0].endsWith('.flv'));
-  return new URL(plain + (signed ? new URL(signed).search : ''), location.origin).href;
 }
