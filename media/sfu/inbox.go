@@ -17,8 +17,10 @@ import (
 // reader its own with the first packet (waiting).
 type inboxes struct {
 	interceptor.NoOp
-	wire *wire   // of a viewer; nil: a publisher's
-	up   *uplink // of a publisher; nil: a viewer's
+	wire    *wire   // of a viewer; nil: a publisher's
+	up      *uplink // of a publisher; nil: a viewer's
+	flooded func()  // is told that there are more than maxInboxes; must not block
+	open    atomic.Int32
 
 	mu  sync.Mutex
 	rtp map[uint32]*inbox // by SSRC
@@ -27,6 +29,7 @@ type inboxes struct {
 // inbox is one stream's.
 type inbox struct {
 	*packetio.Buffer
+	of     *inboxes
 	reads  int // by its one reader
 	closed atomic.Bool
 }
@@ -37,6 +40,11 @@ const (
 	rtcpInbox = 100 * 1000
 )
 
+// maxInboxes bounds the streams of a connection, those with RTCP apart: each takes
+// four kilobytes, and a sender may name as many as it likes. 32 media sections with
+// three layers and their retransmissions are 384.
+const maxInboxes = 1000
+
 func (b *inbox) Read(p []byte) (int, error) {
 	b.reads++
 	n, _, err := b.Buffer.Read(p, nil)
@@ -45,7 +53,9 @@ func (b *inbox) Read(p []byte) (int, error) {
 
 // Close ends it; what is in it can still be read.
 func (b *inbox) Close() error {
-	b.closed.Store(true)
+	if b.closed.CompareAndSwap(false, true) && b.of != nil {
+		b.of.open.Add(-1)
+	}
 	return b.Buffer.Close()
 }
 
@@ -56,7 +66,10 @@ func (i *inboxes) make(kind packetio.BufferPacketType, ssrc uint32) io.ReadWrite
 	if kind == packetio.RTCPBufferPacket && i.wire != nil {
 		return &requestBox{i.wire, ssrc}
 	}
-	b := &inbox{Buffer: packetio.NewBuffer()}
+	b := &inbox{Buffer: packetio.NewBuffer(), of: i}
+	if i.open.Add(1) > maxInboxes {
+		i.flooded()
+	}
 	if kind != packetio.RTPBufferPacket {
 		b.SetLimitSize(rtcpInbox)
 		return b

@@ -441,3 +441,54 @@ func attribute(text, name string) string {
 	value, _, _ := strings.Cut(rest, "\r\n")
 	return value
 }
+
+// anyTrack sends packets of any SSRC.
+type anyTrack struct {
+	*webrtc.TrackLocalStaticRTP
+	out webrtc.TrackLocalWriter
+}
+
+func (a *anyTrack) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
+	a.out = c.WriteStream()
+	return a.TrackLocalStaticRTP.Bind(c)
+}
+
+// TestTooManyStreams: each SSRC that a client names takes memory, so that there is an
+// end to them: of packets and of reports about them.
+func TestTooManyStreams(t *testing.T) {
+	for name, send := range map[string]func(a *anyTrack, pc *webrtc.PeerConnection, ssrc uint32) error{
+		"media": func(a *anyTrack, _ *webrtc.PeerConnection, ssrc uint32) error {
+			_, err := a.out.WriteRTP(&rtp.Header{Version: 2, SSRC: ssrc, PayloadType: 96}, []byte{1})
+			return err
+		},
+		"reports": func(_ *anyTrack, pc *webrtc.PeerConnection, ssrc uint32) error {
+			return pc.WriteRTCP([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 1, Reports: []rtcp.ReceptionReport{{SSRC: ssrc}}}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := testServer(t)
+			pc := testClient(t)
+			local, err := webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8}, "video", "any")
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := &anyTrack{TrackLocalStaticRTP: local}
+			if _, err := pc.AddTrack(a); err != nil {
+				t.Fatal(err)
+			}
+			sess := connect(t, s, pc, PublishRequest{App: "app", Channel: "room", User: "ann"})
+			for n := uint32(0); !sess.stopped(); n++ {
+				if n > 100*maxInboxes {
+					t.Fatal("100 times as many streams as there may be are taken")
+				}
+				if err := send(a, pc, 1000+n); err != nil && !sess.stopped() {
+					t.Fatal(err)
+				}
+				if n > 0 && n < maxInboxes/2 && sess.stopped() {
+					t.Fatalf("%d streams end the session: %s", n, sess.Reason())
+				}
+			}
+			receive(t, "the session ends", sess.Done())
+		})
+	}
+}
