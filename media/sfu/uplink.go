@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pion/webrtc/v4"
 )
@@ -65,7 +66,7 @@ func (u *uplink) divert(ssrc uint32, box *inbox, number uint16) {
 	}
 	s := u.streams[ssrc]
 	if s == nil {
-		s = &stream{open: u.opener, came: arrivals{newest: uint64(number)}}
+		s = &stream{open: u.opener, came: arrivals{newest: uint64(number)}, passed: time.Now(), pass: u.inlet.pass}
 		if u.streams == nil {
 			u.streams = map[uint32]*stream{}
 		}
@@ -91,15 +92,33 @@ type stream struct {
 	box  atomic.Pointer[inbox] // nil while it is Pion's
 
 	// Owned by who reads the socket.
-	came  arrivals
-	since int // packets since Pion had one
+	came   arrivals
+	since  int           // packets since Pion had one
+	passed time.Time     // when that was
+	pass   time.Duration // how long Pion may have none; 0: as long as sampleEvery says
 }
 
-// sampleEvery is after how many packets Pion gets one: it counts the rounds of
-// sequence numbers by what it sees, and has to be right if the stream is its own
-// again (another address by TCP, a track that is taken and given again). The packet
-// is the last of a picture, for it comes later than its neighbours.
+// sampleEvery is after how many packets at the latest Pion gets one: it counts the
+// rounds of sequence numbers by what it sees, and has to be right if the stream is
+// its own again (another address by TCP, a track that is taken and given again).
+// Mostly it gets one sooner (inlet.pass): a publisher of whom it hears nothing it
+// takes for lost, and some send nothing but media.
 const sampleEvery = 4096
+
+// due tells whether Pion gets this packet. Where there are pictures it is the last of
+// one, for that comes later than its neighbours.
+func (s *stream) due(marker bool) bool {
+	s.since++
+	due := s.since >= 2*sampleEvery || marker && s.since >= sampleEvery
+	if !due && s.pass > 0 && (marker || s.since%4 == 0) { // a look at the clock is not for nothing
+		silent := time.Since(s.passed)
+		due = silent >= 2*s.pass || marker && silent >= s.pass
+	}
+	if due {
+		s.since, s.passed = 0, time.Now()
+	}
+	return due
+}
 
 // verdicts on a packet.
 const (
@@ -121,9 +140,7 @@ func (s *stream) take(b []byte, n int, room []byte) int {
 		return taken
 	}
 	s.came.add(index)
-	s.since++
-	if marker := b[1]&0x80 != 0; s.since >= 2*sampleEvery || marker && s.since >= sampleEvery {
-		s.since = 0
+	if s.due(b[1]&0x80 != 0) {
 		return sampled
 	}
 	box := s.box.Load()
@@ -150,8 +167,8 @@ const arrivalsKept = 1024
 // 3.3.1).
 func (a *arrivals) index(number uint16) uint64 {
 	ahead := int64(int16(number - uint16(a.newest)))
-	if ahead < 0 && uint64(-ahead) > a.newest { // before the first round there is none
-		return 0
+	if ahead < 0 && uint64(-ahead) > a.newest { // before the first round there is none: a leap
+		return uint64(number)
 	}
 	return uint64(int64(a.newest) + ahead)
 }
