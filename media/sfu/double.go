@@ -101,7 +101,7 @@ func (f *forward) double(out *outlet, copies int32) {
 	if f.doubler == nil {
 		f.doubler, f.doubled = newResender(f, time.Now()), f.last-1
 	}
-	if int16(f.last-f.doubled) > doubleBack {
+	if f.last-f.doubled > doubleBack { // numbers go around while nothing is sent twice
 		f.doubled = f.last - doubleBack
 	}
 	from := f.doubled

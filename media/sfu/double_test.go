@@ -117,3 +117,36 @@ func TestDoubled(t *testing.T) {
 		}
 	}
 }
+
+// TestDoubledLater: what passed while nothing was sent twice stays so, however much it
+// was: also more than half of the numbers there are.
+func TestDoubledLater(t *testing.T) {
+	f, sink := testForward(t, outlet{ssrc: 5, rtx: 77, rtxPayload: 97})
+	f.aim(f.track.layers[0])
+	f.wire.doubles.rate, f.wire.doubles.tokens = 1e9, 1e9
+	now := time.Now()
+	deliver := func(seq uint16, copies int32) (again int) {
+		f.wire.doubles.copies.Store(copies)
+		sink.packets = nil
+		p := keyFrame(seq, now.Add(time.Duration(seq)))
+		p.Marker = true
+		f.track.layers[0].deliver(p)
+		for _, p := range sink.packets {
+			if p.SSRC == 77 {
+				again++
+			}
+		}
+		return again
+	}
+	seq := uint16(10)
+	if again := deliver(seq, 1); again != 1 {
+		t.Fatalf("%d packets go again, want 1", again)
+	}
+	for range 40_000 {
+		seq++
+		deliver(seq, 0)
+	}
+	if again := deliver(seq+1, 1); again > doubleBack {
+		t.Errorf("%d packets go again, want %d at most", again, doubleBack)
+	}
+}
