@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -44,8 +45,9 @@ type gotPicture struct {
 	Packets int     `json:"packets"`
 }
 
-// newLayerStage publishes the browser's camera with a codec.
-func newLayerStage(t testing.TB, s *braidServer, c *chrome, film clip, codec string) *layerStage {
+// newLayerStage publishes the browser's camera with a codec, and further options of
+// publishCamera.
+func newLayerStage(t testing.TB, s *braidServer, c *chrome, film clip, codec string, options ...string) *layerStage {
 	t.Helper()
 	channel := "layers-" + codec
 	l := &layerStage{braidServer: s, t: t, clip: film, channel: channel, asked: map[string]int{}}
@@ -64,8 +66,8 @@ func newLayerStage(t testing.TB, s *braidServer, c *chrome, film clip, codec str
 		*p.tab = (&chrome{t, c.ctx, c.story}).open(p.name, s.http+"/sdk/package.json")
 		eval[bool](*p.tab, "document.body.replaceChildren();"+script+"; return true")
 	}
-	eval[bool](l.film, fmt.Sprintf(`await film(%q, { codec: %q, width: %d, height: %d, frameRate: %d }); return true`,
-		s.token(channel, "ann"), codec, film.W, film.H, film.FPS))
+	eval[bool](l.film, fmt.Sprintf(`await film(%q, { codec: %q, width: %d, height: %d, frameRate: %d, %s }); return true`,
+		s.token(channel, "ann"), codec, film.W, film.H, film.FPS, strings.Join(options, ", ")))
 	return l
 }
 
@@ -129,14 +131,30 @@ func (l *layerStage) rests(rids ...string) {
 	}
 }
 
-// sawAll looks at all the pictures that a viewer has shown: they are of the film,
-// in order, without a hole that a person would call a freeze.
+// sawAll looks at all the pictures that a viewer has shown: they are in order, without
+// a hole that a person would call a freeze.
 func (l *layerStage) sawAll(name string) {
+	l.t.Helper()
+	if longest := l.inOrder(name, 50); longest > 1500 {
+		l.t.Errorf("%s: no new picture for %.0f ms", name, longest)
+	}
+	// A browser asks each 200 ms while its first key frame is on its way, which takes
+	// longer from a publisher that begins with three layers at 300 kbit/s.
+	got := l.got(name)
+	if asked := got.PLIs - l.asked[name]; got.Lost != 0 || asked > 0 {
+		l.t.Errorf("%s: %d packets lost, %d key frames asked for after the first picture, want none", name, got.Lost, asked)
+	}
+}
+
+// inOrder looks at all the pictures that a viewer has shown: there are so many at
+// least, of the film, and none is older than the one before. It gives the longest
+// time without a new one, in ms.
+func (l *layerStage) inOrder(name string, least int) (longest float64) {
 	l.t.Helper()
 	seen := eval[[][3]float64](l.stand, fmt.Sprintf(`return viewers[%q].seen`, name))
 	total := float64(l.clip.Seconds * l.clip.FPS)
 	unreadable, back, last := 0, 0, -1.0
-	longest, switches := 0.0, 0
+	switches := 0
 	for i, s := range seen {
 		if i > 0 {
 			longest = max(longest, s[0]-seen[i-1][0])
@@ -156,20 +174,13 @@ func (l *layerStage) sawAll(name string) {
 	}
 	got := l.got(name)
 	l.t.Logf("%s: %d pictures of %d widths in turn, %d unreadable, %d step back, %.0f ms the longest; %+v", name, len(seen), switches+1, unreadable, back, longest, got)
-	if len(seen) < 50 || unreadable > len(seen)/20 {
-		l.t.Errorf("%s: %d of %d pictures cannot be read", name, unreadable, len(seen))
+	if len(seen) < least || unreadable > len(seen)/20 {
+		l.t.Errorf("%s: %d of %d pictures cannot be read, want %d at least that can", name, unreadable, len(seen), least)
 	}
 	if back > 0 {
 		l.t.Errorf("%s: %d pictures are older than the one before", name, back)
 	}
-	if longest > 1500 {
-		l.t.Errorf("%s: no new picture for %.0f ms", name, longest)
-	}
-	// A browser asks each 200 ms while its first key frame is on its way, which takes
-	// longer from a publisher that begins with three layers at 300 kbit/s.
-	if asked := got.PLIs - l.asked[name]; got.Lost != 0 || asked > 0 {
-		l.t.Errorf("%s: %d packets lost, %d key frames asked for after the first picture, want none", name, got.Lost, asked)
-	}
+	return longest
 }
 
 // askedAtMost bounds how often the server asked the publisher for key frames.

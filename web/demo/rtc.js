@@ -44,7 +44,7 @@ export async function publish({ url, token, stream, codec }) {
 export async function watch({ url, token }) {
   const pc = new RTCPeerConnection();
   pc.addTransceiver('audio', { direction: 'recvonly' });
-  pc.addTransceiver('video', { direction: 'recvonly' });
+  layered(pc.addTransceiver('video', { direction: 'recvonly' }));
   const stream = new MediaStream();
   pc.ontrack = (event) => stream.addTrack(event.track);
   const session = await connect(pc, url, token);
@@ -109,6 +109,15 @@ function gathered(pc, limit) {
       resolve();
     });
   });
+}
+
+/** AV1 in layers (SVC) can be played with its dependency descriptor alone, which Chromium offers when it is asked to. */
+function layered(transceiver) {
+  const all = transceiver.getHeaderExtensionsToNegotiate?.() ?? [];
+  const descriptor = all.find((e) => e.uri.endsWith('#dependency-descriptor-rtp-header-extension'));
+  if (!descriptor) return;
+  descriptor.direction = 'sendrecv';
+  transceiver.setHeaderExtensionsToNegotiate(all);
 }
 
 /** Offers one codec only, with its retransmission format; a browser without it offers what it has. */

@@ -80,12 +80,22 @@ export class RemoteSource {
   readonly receiver: RTCRtpReceiver | null;
 }
 
+/** Layers inside one stream (SVC), as W3C's webrtc-svc names them: spatial, then temporal ones. */
+export type ScalabilityMode =
+  | 'L1T1' | 'L1T2' | 'L1T3'
+  | `L${2 | 3}T${1 | 2 | 3}${'' | 'h' | '_KEY' | '_KEY_SHIFT'}`;
+
 export interface PublishOptions {
   /** Preferred; the others stay as a way out. */
   codec?: Codec;
   maxBitrate?: number;
   /** What gives way on a weak path. Default: the browser's choice; for a screen the frame rate. */
   degradation?: 'balanced' | 'maintain-framerate' | 'maintain-resolution';
+  /**
+   * Of pictures. L2 and L3 want the codec vp9 or av1 and no simulcast; viewers get all layers as they are sent. A
+   * browser that knows no layers (Firefox) sends one; one that knows others refuses with `unsupported`.
+   */
+  scalabilityMode?: ScalabilityMode;
   /** Start muted. */
   muted?: boolean;
 }

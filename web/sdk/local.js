@@ -203,11 +203,40 @@ const enough = (width, height) => Math.round(1500 * (width * height / (1280 * 72
  * their size needs, however much the full one may: they are there for paths that carry little.
  * @param {{width?: number, height?: number}} size of the picture @param {number} [maxBitrate] of the full one
  */
-export function layers({ width = 1280, height = 720 }, maxBitrate = enough(width, height)) {
+function layers({ width = 1280, height = 720 }, maxBitrate = enough(width, height)) {
   const large = Math.max(width, height);
   if (large < 480) return [{ maxBitrate }];
   const share = maxBitrate / enough(width, height);
   return [{ rid: 'q', by: 4 }, { rid: 'h', by: 2 }, { rid: 'f', by: 1 }].filter(({ by }) => large / by >= 240).map(({ rid, by }) => ({
     rid, scaleResolutionDownBy: by, maxBitrate: by === 1 ? maxBitrate : Math.round(enough(width / by, height / by) * Math.min(1, share)),
   }));
+}
+
+/** The codecs in whose layers the server can move a viewer; others are sent in one stream. @param {string} [codec] */
+function inLayers(codec = 'vp8') { return ['vp8', 'h264'].includes(codec.toLowerCase()); }
+
+/**
+ * Throws when the options of a source contradict themselves; asked before a device is opened.
+ * @param {string} source @param {{codec?: string, simulcast?: boolean, scalabilityMode?: string}} options
+ */
+export function check(source, { codec = 'vp8', simulcast, scalabilityMode: mode }) {
+  if (mode === undefined) return;
+  const refuse = (words, field = 'scalabilityMode') => { throw new BraidError('invalid', `scalabilityMode ${mode}: ${words}`, { field }); };
+  if (source !== 'camera' && source !== 'shareScreen') refuse(`${source} is no picture`);
+  if (!/^(L1T[123]|L[23]T[123](h|_KEY|_KEY_SHIFT)?)$/.test(mode)) refuse('want L1T1 to L3T3; L2 and L3 also with h, _KEY or _KEY_SHIFT behind');
+  if (mode.startsWith('L1')) return;
+  if (!['vp9', 'av1'].includes(codec.toLowerCase())) refuse(`the codec ${codec} has no such layers, vp9 and av1 have`);
+  if (simulcast) refuse('one stream has all layers: not with simulcast', 'simulcast');
+}
+
+/**
+ * What a source is sent as: a camera's picture in several sizes, or one stream, which may have layers of its own.
+ * undefined: as the browser likes.
+ * @param {LocalTrack} local
+ */
+export function encodings({ source, track, options }) {
+  const { codec, simulcast = inLayers(codec), maxBitrate, scalabilityMode } = options;
+  const mode = scalabilityMode && { scalabilityMode };
+  if (source === 'camera' && simulcast) return layers(track?.getSettings() ?? options, maxBitrate).map((e) => ({ ...e, ...mode }));
+  if (maxBitrate || mode) return [{ ...(maxBitrate && { maxBitrate }), ...mode }];
 }

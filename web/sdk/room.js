@@ -6,7 +6,7 @@ import { Down } from './down.js';
 import { Users } from './users.js';
 import { Views } from './view.js';
 import { Ears } from './ears.js';
-import { LocalTrack, layers, open, openScreen } from './local.js';
+import { LocalTrack, check, encodings, open, openScreen } from './local.js';
 
 const measureEvery = 3000; // ms between looks at what the own encoder is short of
 
@@ -79,18 +79,18 @@ export class Room extends Emitter {
   // ---- publishing
 
   async publishCamera(options = {}) {
-    this.#mayPublish('camera');
+    this.#mayPublish('camera', options);
     return this.#publish('camera', await open('camera', options), options);
   }
 
   async publishMicrophone(options = {}) {
-    this.#mayPublish('microphone');
+    this.#mayPublish('microphone', options);
     return this.#publish('microphone', await open('microphone', options), options);
   }
 
   /** The result is the picture; its `sound` is the LocalTrack of the screen's sound, where there is one. */
   async publishScreen(options = {}) {
-    this.#mayPublish('shareScreen');
+    this.#mayPublish('shareScreen', options);
     const { video, audio } = await openScreen(options);
     try {
       const [screen, sound] = await Promise.all([
@@ -111,7 +111,7 @@ export class Room extends Emitter {
 
   /** Publishes a track of the page's own: a canvas, a file, a sound that it makes. It is the page's to stop. */
   async publish(source, track, options = {}) {
-    this.#mayPublish(source);
+    this.#mayPublish(source, options);
     return this.#publish(source, track, { ...options, track });
   }
 
@@ -267,7 +267,8 @@ export class Room extends Emitter {
 
   // ---- own tracks
 
-  #mayPublish(source) {
+  #mayPublish(source, options) {
+    check(source, options);
     if (this.state === 'ended') throw new BraidError('ended', 'the room is over');
     if (this.tracks.has(source)) throw new BraidError('exists', `${source} is published already`, { field: 'source' });
   }
@@ -275,7 +276,7 @@ export class Room extends Emitter {
   async #publish(source, track, options) {
     if (this.state === 'ended' || this.tracks.has(source)) { // while the device was opened
       if (!options.track) track.stop();
-      this.#mayPublish(source);
+      this.#mayPublish(source, options);
     }
     const local = new LocalTrack({
       replace: (t) => this.#up?.replace(source, t),
@@ -295,11 +296,8 @@ export class Room extends Emitter {
   }
 
   async #send(local) {
-    const { codec, simulcast, maxBitrate, degradation } = local.options;
-    let encodings;
-    if (local.source === 'camera' && (simulcast ?? inLayers(codec))) encodings = layers(local.track?.getSettings() ?? local.options, maxBitrate);
-    else if (maxBitrate) encodings = [{ maxBitrate }];
-    await this.#connectUp().publish(local.source, local.track, { codec, encodings, degradation });
+    const { codec, degradation } = local.options;
+    await this.#connectUp().publish(local.source, local.track, { codec, encodings: encodings(local), degradation });
     if (local.muted) await this.#tellMuted(local);
   }
 
@@ -410,9 +408,6 @@ export class Room extends Emitter {
     this.#quality(new Map([[this.me.id, { up, down, reasons: reasons.filter((r) => r !== 'cpu') }]]));
   }
 }
-
-/** The codecs in whose layers the server can move a viewer; others are sent in one. @param {string} [codec] */
-function inLayers(codec = 'vp8') { return ['vp8', 'h264'].includes(codec.toLowerCase()); }
 
 /** The socket's address; a server's address alone means its /v1/rtc. The default is the server that the SDK came from. @param {string | URL} url */
 function endpoint(url = new URL('/v1/rtc', import.meta.url)) {

@@ -1,4 +1,5 @@
 // The connection that a user publishes on. The client offers; every offer says which source each mid carries.
+import { BraidError } from './events.js';
 import { Guard, foreign, prefer } from './peer.js';
 
 const tries = 8; // a change of a sender's parameters is refused while others are under way
@@ -30,7 +31,7 @@ export class Up {
       await slot.transceiver.sender.replaceTrack(track);
       slot.transceiver.direction = 'sendonly';
     } else {
-      slot = { transceiver: this.pc.addTransceiver(track ?? kindOf(source), { direction: 'sendonly', sendEncodings: options.encodings }) };
+      slot = { transceiver: this.#add(track ?? kindOf(source), options.encodings) };
       this.#slots.set(source, slot);
       if (options.codec) prefer(slot.transceiver, options.codec);
     }
@@ -41,6 +42,15 @@ export class Up {
     } catch (error) {
       this.#off(slot);
       throw error;
+    }
+  }
+
+  #add(what, sendEncodings) {
+    try {
+      return this.pc.addTransceiver(what, { direction: 'sendonly', sendEncodings });
+    } catch (error) {
+      if (!sendEncodings?.[0].scalabilityMode) throw error;
+      throw new BraidError('unsupported', error.message, { field: 'scalabilityMode', cause: error });
     }
   }
 

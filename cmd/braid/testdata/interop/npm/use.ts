@@ -23,7 +23,7 @@ export async function page(video: HTMLVideoElement): Promise<Map<string, Quality
   await track.unmute();
   await track.switchDevice({ facingMode: 'environment' });
   track.attach(video)();
-  await (await room.publishScreen({ audio: true, frameRate: 15 })).sound?.stop();
+  await (await room.publishScreen({ audio: true, frameRate: 15, codec: 'vp9', scalabilityMode: 'L1T3' })).sound?.stop();
   await room.publishMicrophone({ deviceId: (await devices()).microphones[0]?.deviceId });
   if (track.track) await room.publish('shareAudio', track.track, { simulcast: false });
 
@@ -42,6 +42,8 @@ export async function page(video: HTMLVideoElement): Promise<Map<string, Quality
   const { up, down } = await room.stats();
   say(room.state, room.app, room.channel, room.me.id, String(up?.size), String(down?.size), String(room.me.quality?.reasons));
 
+  // @ts-expect-error: layers that there are not
+  await room.publishCamera({ codec: 'av1', scalabilityMode: 'L4T1' });
   // @ts-expect-error: a role that there is not
   await room.setRole('admin');
   // @ts-expect-error: sound has no element of its own
