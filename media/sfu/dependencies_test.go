@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
@@ -178,5 +179,12 @@ func TestFrameNumbers(t *testing.T) {
 	}
 	if want := []uint16{7, 8, 100, 101, 102, 103, 104, 105, 5740, 5741}; !slices.Equal(got, want) {
 		t.Errorf("got frames %d, want %d", got, want)
+	}
+
+	last := sink.packets[len(sink.packets)-1]
+	newResender(f, time.Now()).answer(&rtcp.TransportLayerNack{MediaSSRC: 5, Nacks: []rtcp.NackPair{{PacketID: last.SequenceNumber}}}, time.Now())
+	again := sink.packets[len(sink.packets)-1]
+	if got, want := again.GetExtension(describedAs), last.GetExtension(describedAs); again.SSRC != 77 || !bytes.Equal(got, want) {
+		t.Errorf("sent again by %d the packet has the descriptor % x, want % x", again.SSRC, got, want)
 	}
 }

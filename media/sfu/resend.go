@@ -100,6 +100,7 @@ func (r *resender) send(out *outlet, p *media.Packet, b *beginning, seq uint16) 
 	if out.rtx != 0 {
 		r.header.PayloadType, r.header.SSRC = out.rtxPayload, out.rtx
 		r.header.SequenceNumber = uint16(r.forward.rtxNumber.Add(1) - 1)
+		r.forward.describe(&r.header, p, b)
 		r.head = binary.BigEndian.AppendUint16(r.head, seq) // RFC 4588 section 4
 	}
 	var replaced int
