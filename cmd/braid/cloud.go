@@ -3,13 +3,10 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -17,11 +14,13 @@ import (
 	"sync"
 	"time"
 
+	"braid/event"
 	"braid/media"
 	"braid/origin"
 	records "braid/origin/record"
 	"braid/relay"
 	"braid/signaling/artc"
+	"braid/store"
 )
 
 const (
@@ -33,6 +32,12 @@ const (
 	// cloudKept is how long a recording that has ended can be asked for. ARTC's
 	// documents say 3 days.
 	cloudKept = 90 * 24 * time.Hour
+	// cloudTold is how long after its end a recording's callback is kept: what waits
+	// is tried for 3 days and can then be sent again for 7.
+	cloudTold = 11 * 24 * time.Hour
+	// cloudNoted is how long after a recording's end was told it is noted that it was:
+	// whoever is told has it in memory at first.
+	cloudNoted = 5 * time.Second
 	// localBucket is the OSSBucket that means this server's directory.
 	localBucket = "local"
 )
@@ -42,9 +47,16 @@ const (
 // asked for is a file each in dir, so that it goes on after a restart, as relay
 // tasks do.
 //
-//	Start ─→ file ─→ relay task ─ RTMP ─→ origin ─ changed ─→ record.Run
+//	Start ─→ file ─→ relay task ─ RTMP ─→ origin ─ changed ─→ record.Run, one for each format
+//	             └─→ subscription ←─── events ←─── server.recorded ←──┘
+//
+// Whoever is to be told (NotifyUrl) is a subscription of the store: the events that
+// name the recording go there.
 type cloud struct {
 	relay    cloudRelay
+	calls    cloudCallbacks
+	kept     func(app, task string) bool // a relay task is in the store
+	tell     func(...event.Event)        // never blocks
 	index    *records.Index
 	tap      func(app, name string) (*origin.Viewer, error)
 	storages map[string]s3Config
@@ -56,8 +68,18 @@ type cloud struct {
 	cancel  context.CancelFunc
 	working sync.WaitGroup
 
+	changing sync.Mutex // held while a recording that is there is changed; taken before mu
+
 	mu    sync.Mutex
 	tasks map[string]*cloudTask
+	busy  map[string]int       // streams of it that are written, and calls that change it
+	told  map[string]time.Time // when the end was told of those that are not Ended yet
+}
+
+// cloudCallbacks is what cloud needs of a *callback.Service.
+type cloudCallbacks interface {
+	Create(ctx context.Context, sub *store.Subscription) error
+	Delete(ctx context.Context, app string, kind store.Kind, id string) error
 }
 
 // cloudRelay is what cloud needs of a *relay.Service.
@@ -74,8 +96,11 @@ type cloudTask struct {
 	Ask     artc.CloudRecording
 	Storage string
 	Parts   []cloudPart
+	Past    []cloudPart `json:",omitempty"` // those that an update has ended
+	Sub     string      `json:",omitempty"` // the subscription that is told; "": none
 	Started time.Time
 	Stopped time.Time // zero: it runs, or has ended by itself
+	Ended   time.Time // all of its files are where they belong, which was told; zero: not yet
 }
 
 // cloudPart is one stream of a recording.
@@ -88,92 +113,38 @@ type cloudPart struct {
 // openCloud reads what was asked for before.
 func (s *server) openCloud() error {
 	ctx, cancel := context.WithCancel(context.Background())
-	s.cloud = &cloud{relay: s.relay, index: s.recordings, tap: s.origin.Tap, storages: s.cfg.Storage.S3, at: "rtmp://" + reachable(s.RTMPAddr),
+	kept := func(app, task string) bool {
+		err := s.store.View(context.Background(), func(tx *store.Tx) error {
+			_, err := tx.Task(app, task)
+			return err
+		})
+		return !errors.Is(err, media.ErrNotFound)
+	}
+	s.cloud = &cloud{relay: s.relay, calls: s.callbacks, kept: kept, tell: s.recorder.queue.Put, index: s.recordings, tap: s.origin.Tap, storages: s.cfg.Storage.S3, at: "rtmp://" + reachable(s.RTMPAddr),
 		dir: filepath.Join(s.cfg.DataDir, "cloud-recordings"), log: s.log.With("part", "cloud recording"), ctx: ctx, cancel: cancel,
-		tasks: make(map[string]*cloudTask)}
-	return s.cloud.read(time.Now())
+		tasks: make(map[string]*cloudTask), busy: make(map[string]int), told: make(map[string]time.Time)}
+	return s.cloud.read()
 }
 
-// run waits for ctx, and then for the recordings' last files.
+// run tells of recordings that are over until ctx ends, and waits then for the last
+// files of the others.
 func (c *cloud) run(ctx context.Context) {
-	<-ctx.Done()
-	c.cancel()
-	c.working.Wait()
-}
-
-func (c *cloud) read(now time.Time) error {
-	if err := os.MkdirAll(c.dir, 0o700); err != nil {
-		return fmt.Errorf("data_dir: %w", err)
-	}
-	names, err := filepath.Glob(filepath.Join(c.dir, "*.json"))
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		t := new(cloudTask)
-		b, err := os.ReadFile(name)
-		if err == nil {
-			err = json.Unmarshal(b, t)
-		}
-		if err == nil && t.ID+".json" != filepath.Base(name) {
-			err = errors.New("it is another recording's")
-		}
-		switch {
-		case err != nil:
-			c.log.Error("a cloud recording cannot be read", "file", name, "error", err)
-		case now.Sub(t.Started) > cloudKept && !c.runs(t) && !t.Stopped.IsZero():
-			os.Remove(name)
-		default:
-			c.tasks[t.ID] = t
+	look, old := time.NewTicker(time.Second), time.NewTicker(time.Hour)
+	defer look.Stop()
+	defer old.Stop()
+	c.purge(ctx, time.Now())
+	for {
+		select {
+		case <-look.C:
+			c.concludeAll(time.Now())
+		case <-old.C:
+			c.purge(ctx, time.Now())
+		case <-ctx.Done():
+			c.cancel()
+			c.working.Wait()
+			return
 		}
 	}
-	return nil
-}
-
-// keep notes a recording, durably, before anything acts on it.
-func (c *cloud) keep(t *cloudTask) error {
-	b, err := json.Marshal(t)
-	if err != nil {
-		return err
-	}
-	name := filepath.Join(c.dir, t.ID+".json")
-	f, err := os.CreateTemp(c.dir, ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), name); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.tasks[t.ID] = t
-	return nil
-}
-
-func (c *cloud) forget(t *cloudTask) {
-	if err := os.Remove(filepath.Join(c.dir, t.ID+".json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		c.log.Error("a cloud recording that did not begin stays noted", "task", t.ID, "error", err)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.tasks, t.ID)
-}
-
-func (c *cloud) find(task string) (*cloudTask, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if t := c.tasks[task]; t != nil {
-		return t, nil
-	}
-	return nil, fmt.Errorf("cloud recording %q: %w", task, media.ErrNotFound)
 }
 
 // storage is the configured storage that a bucket is; "" for this server's directory.
@@ -206,23 +177,62 @@ func (c *cloud) Start(ctx context.Context, ask *artc.CloudRecording) (string, er
 			t.addPart(u)
 		}
 	}
+	defer c.hold(t.ID)()
 	if err := c.keep(t); err != nil {
 		return "", err
 	}
+	if t, err = c.subscribe(ctx, t); err == nil { // before there is something to tell
+		err = c.begin(ctx, t)
+	}
+	if err != nil {
+		c.forget(context.WithoutCancel(ctx), t)
+		return "", err
+	}
+	return t.ID, nil
+}
+
+// subscribe makes the callback of a recording that is to have one.
+func (c *cloud) subscribe(ctx context.Context, t *cloudTask) (*cloudTask, error) {
+	if t.Ask.NotifyURL == "" {
+		return t, nil
+	}
+	sub := store.Subscription{App: t.Ask.App, Kind: store.Recordings, URL: t.Ask.NotifyURL, Channels: []string{t.ID}, Secret: t.Ask.NotifyKey}
+	if err := c.calls.Create(ctx, &sub); err != nil {
+		return t, err
+	}
+	next := *t
+	next.Sub = sub.ID
+	return &next, c.keep(&next)
+}
+
+func (c *cloud) begin(ctx context.Context, t *cloudTask) error {
 	for i, p := range t.Parts {
 		if err := c.relay.Start(ctx, c.spec(t, p)); err != nil {
 			c.end(context.WithoutCancel(ctx), t, t.Parts[:i])
-			c.forget(t)
-			return "", err
+			return err
 		}
 	}
-	return t.ID, nil
+	return nil
+}
+
+// hold keeps a recording from being over until the returned function is called.
+func (c *cloud) hold(task string) (release func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy[task]++
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.busy[task]--; c.busy[task] == 0 {
+			delete(c.busy, task)
+		}
+	}
 }
 
 // addPart gives the recording one more stream, whose name none before had.
 func (t *cloudTask) addPart(from relay.UserRef) {
 	n := 0
-	for _, p := range t.Parts {
+	for _, p := range slices.Concat(t.Parts, t.Past) {
 		if m, err := strconv.Atoi(strings.TrimPrefix(p.Name, t.ID+".")); err == nil {
 			n = max(n, m+1)
 		}
@@ -252,9 +262,12 @@ func (c *cloud) end(ctx context.Context, t *cloudTask, parts []cloudPart) error 
 	return errors.Join(errs...)
 }
 
-// runs tells whether one of the recording's parts is there.
+// runs tells whether one of the recording's parts is there, or will be: a server
+// that ends leaves its relay tasks in the store.
 func (c *cloud) runs(t *cloudTask) bool {
-	return slices.ContainsFunc(t.Parts, func(p cloudPart) bool { return len(c.relay.List(t.Ask.App, p.Task, 1, 1)) > 0 })
+	return slices.ContainsFunc(t.Parts, func(p cloudPart) bool {
+		return len(c.relay.List(t.Ask.App, p.Task, 1, 1)) > 0 || c.kept(t.Ask.App, p.Task)
+	})
 }
 
 // Get implements artc.CloudRecordings.
@@ -270,6 +283,9 @@ func (c *cloud) Get(task string) (*artc.CloudRecording, error) {
 // Update implements artc.CloudRecordings. Of single users, those who stay are not
 // interrupted.
 func (c *cloud) Update(ctx context.Context, task string, ask *artc.CloudRecording) error {
+	defer c.hold(task)()
+	c.changing.Lock()
+	defer c.changing.Unlock()
 	t, err := c.find(task)
 	if err != nil {
 		return err
@@ -293,6 +309,7 @@ func (c *cloud) Update(ctx context.Context, task string, ask *artc.CloudRecordin
 		}
 		return !stays
 	})
+	next.Past = slices.Concat(t.Past, gone)
 	stay := len(next.Parts)
 	for _, u := range ask.Users {
 		if !slices.ContainsFunc(next.Parts[:stay], func(p cloudPart) bool { return p.From == u }) {
@@ -312,6 +329,8 @@ func (c *cloud) Update(ctx context.Context, task string, ask *artc.CloudRecordin
 
 // Stop implements artc.CloudRecordings.
 func (c *cloud) Stop(ctx context.Context, task string) error {
+	c.changing.Lock()
+	defer c.changing.Unlock()
 	t, err := c.find(task)
 	if err != nil {
 		return err
@@ -324,80 +343,4 @@ func (c *cloud) Stop(ctx context.Context, task string) error {
 		next.Stopped = time.Now().UTC()
 	}
 	return c.keep(&next)
-}
-
-// Files implements artc.CloudRecordings.
-func (c *cloud) Files(task string) (names []string, status string, err error) {
-	t, err := c.find(task)
-	if err != nil {
-		return nil, "", err
-	}
-	status = "STOPPED"
-	if c.runs(t) {
-		status = "RUNNING"
-	}
-	q := records.Query{Template: cloudOf + task, Limit: 1000}
-	for {
-		files, next, err := c.index.List(q)
-		if err != nil {
-			return nil, "", err
-		}
-		for _, f := range files {
-			switch {
-			case f.State == records.Kept:
-				names = append(names, f.Name)
-			case status == "STOPPED": // the last ones are being finished, or uploaded
-				status = "STOPPING"
-			}
-		}
-		if next == "" {
-			slices.Reverse(names)
-			return names, status, nil
-		}
-		q.Cursor = next
-	}
-}
-
-// changed is origin.Config.Changed: what is there to be recorded alone is nobody
-// else's business.
-func (s *server) changed(c origin.Change) {
-	if c.App == cloudApp {
-		s.cloud.changed(c)
-		return
-	}
-	s.studio.changed(c)
-}
-
-// changed records what comes on air under cloudApp; it never blocks.
-func (c *cloud) changed(ch origin.Change) {
-	if !ch.On {
-		return
-	}
-	c.working.Go(func() {
-		if err := c.record(ch); err != nil {
-			c.log.Error("a cloud recording has failed", "stream", ch.Name, "error", err)
-		}
-	})
-}
-
-func (c *cloud) record(ch origin.Change) error {
-	id, _, _ := strings.Cut(ch.Name, ".")
-	t, err := c.find(id)
-	if err != nil {
-		return err
-	}
-	at := slices.IndexFunc(t.Parts, func(p cloudPart) bool { return p.Name == ch.Name })
-	if at < 0 {
-		return fmt.Errorf("it has no stream %q: %w", ch.Name, media.ErrNotFound)
-	}
-	viewer, err := c.tap(ch.App, ch.Name)
-	if err != nil {
-		return err
-	}
-	defer viewer.Close()
-	return records.Run(c.ctx, records.Config{
-		Tags: viewer, Index: c.index, Domain: ch.Domain, App: ch.App, Stream: ch.Name, Since: ch.Time,
-		Owner: t.Ask.App, Template: cloudOf + t.ID, Formats: []string{records.FMP4}, Segment: t.Ask.MaxFile,
-		Name: t.Ask.FileName(t.ID, t.Parts[at].From.User), Storage: t.Storage, Log: c.log,
-	})
 }

@@ -1,21 +1,35 @@
 package main
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// cloudFiles are a cloud recording's status and its MP4 files.
+// cloudFiles are a cloud recording's status and its files of all formats.
 func (s *braidServer) cloudFiles(task string) (status string, files []string) {
 	s.t.Helper()
 	info := s.call("DescribeRtcCloudRecordingFiles", map[string]any{"TaskId": task})["TaskInfo"].(map[string]any)
-	for _, f := range info["RecordFileList"].(map[string]any)["Mp4FileList"].([]any) {
-		files = append(files, f.(string))
+	for list, suffix := range map[string]string{"Mp4FileList": ".mp4", "HlsFileList": ".m3u8"} {
+		for _, f := range info["RecordFileList"].(map[string]any)[list].([]any) {
+			if files = append(files, f.(string)); !strings.HasSuffix(f.(string), suffix) {
+				s.t.Errorf("%s has %s", list, f)
+			}
+		}
 	}
 	return info["Status"].(string), files
 }
@@ -32,11 +46,21 @@ func (s *braidServer) stopped(task string, want int) map[string]string {
 	})
 	all := map[string]string{}
 	for _, f := range s.recordedFiles("template=cloud:" + task) {
-		_, body, _ := s.tryREST("GET", f.Content, nil)
-		to := filepath.Join(s.t.TempDir(), filepath.Base(f.Name))
-		if err := os.WriteFile(to, body, 0o644); err != nil {
-			s.t.Fatal(err)
+		dir := s.t.TempDir()
+		download := func(f recordedFile) string {
+			_, body, _ := s.tryREST("GET", f.Content, nil)
+			to := filepath.Join(dir, filepath.Base(f.Name))
+			if err := os.WriteFile(to, body, 0o644); err != nil {
+				s.t.Fatal(err)
+			}
+			return to
 		}
+		if f.Format == "hls" {
+			for _, slice := range s.recordedFiles("limit=200&playlist=" + f.ID) {
+				download(slice)
+			}
+		}
+		to := download(f)
 		cleanDecode(s.t, to)
 		all[f.Name] = to
 	}
@@ -165,38 +189,128 @@ func meanOf(p picture) int {
 	return sum / max(1, len(p.Y))
 }
 
+// notified is a NotifyUrl: it takes each message once it was refused, and keeps them
+// in the order in which it took them. They must be signed with the key.
+type notified struct {
+	t   *testing.T
+	key string
+	url string
+
+	mu    sync.Mutex
+	seen  map[string]bool
+	taken []notice
+}
+
+type notice struct {
+	Event, MsgId, TaskId, ChannelId string
+	Payload                         struct {
+		Stream, Format, Reason string
+		File                   *struct {
+			Name, Url      string
+			Size, Duration int64
+		}
+	}
+}
+
+func newNotified(t *testing.T, key string) *notified {
+	n := &notified{t: t, key: key, seen: map[string]bool{}}
+	h := httptest.NewServer(n)
+	t.Cleanup(h.Close)
+	n.url = h.URL + "/recorded"
+	return n
+}
+
+func (n *notified) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var m notice
+	body, err := io.ReadAll(r.Body)
+	if err == nil {
+		err = json.Unmarshal(body, &m)
+	}
+	mac := hmac.New(sha256.New, []byte(n.key))
+	fmt.Fprintf(mac, "%s.%s", r.Header.Get("Ali-Rtc-Timestamp"), body)
+	if err != nil || r.Header.Get("Ali-Rtc-Signature") != hex.EncodeToString(mac.Sum(nil)) {
+		n.t.Errorf("NotifyUrl got %v %s", err, body)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.seen[m.MsgId] {
+		n.seen[m.MsgId] = true
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	n.taken = append(n.taken, m)
+}
+
+func (n *notified) notices() []notice {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.taken)
+}
+
 // A cloud recording outlives the server: what was recorded before the kill is a
-// whole file, and with its user it goes on.
+// whole file of each form, with its user it goes on, and of all of it is told.
 func TestCloudRecordingSurvivesAKill(t *testing.T) {
 	type object = map[string]any
 	ann := clip{ID: 13, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 440}
 	p := newProcess(t, "")
 	p.start()
+	told := newNotified(t, "abcdefghijklmnop")
 	p.publish("room", "ann", ann.make(t), ann.FPS, "h264")
 	task := p.call("StartRtcCloudRecording", object{"ChannelId": "room", "RecordParams": object{"RecordMode": 0},
+		"NotifyUrl": told.url, "NotifyAuthKey": told.key,
 		"SubscribeParams": object{"SubscribeUserIdList": []object{{"UserId": "ann"}}},
 		"StorageParams": object{"StorageType": 1, "OSSParams": object{"OSSBucket": "local", "OSSEndpoint": "-"},
-			"FileInfo": []object{{"Format": "MP4", "FilePathPrefix": []string{"meetings"}}}}})["TaskId"].(string)
-	written := func() {
+			"FileInfo": []object{{"Format": "MP4", "FilePathPrefix": []string{"meetings"}}, {"Format": "HLS", "FilePathPrefix": []string{"meetings"}, "SliceDuration": 10}}}})["TaskId"].(string)
+	written := func(times int) {
 		t.Helper()
-		eventually(t, 40*time.Second, "a file is written", func() (bool, string) {
-			files := p.recordedFiles("state=open&template=cloud:" + task)
-			if len(files) != 1 {
-				return false, fmt.Sprint(len(files), " files")
+		eventually(t, 40*time.Second, "files are written, and told of", func() (bool, string) {
+			files, begun := p.recordedFiles("state=open&template=cloud:"+task), 0
+			for _, n := range told.notices() {
+				if n.Event == "RecordStarted" {
+					begun++
+				}
 			}
-			info, err := os.Stat(filepath.Join(p.data, "media", "recordings", files[0].Name))
-			return err == nil && info.Size() > 200_000, fmt.Sprint(err)
+			return begun == 2*times && len(files) == 2 && files[0].Size > 200_000 && files[1].Size > 200_000, fmt.Sprint(begun, files)
 		})
 	}
-	written()
+	written(1)
 	p.end(syscall.SIGKILL)
 	p.start()
-	if status, files := p.cloudFiles(task); status != "RUNNING" || len(files) != 1 {
+	if status, files := p.cloudFiles(task); status != "RUNNING" || len(files) != 2 {
 		t.Errorf("after the kill: %s %v", status, files)
 	}
 	p.publish("room", "ann", ann.make(t), ann.FPS, "h264")
-	written()
-	if all := p.stopped(task, 2); len(all) != 2 {
+	written(2)
+	all := p.stopped(task, 4)
+	if len(all) != 4 {
 		t.Errorf("got %v", all)
+	}
+	eventually(t, 30*time.Second, "the end is told", func() (bool, string) {
+		got := told.notices()
+		return len(got) > 0 && got[len(got)-1].Event == "RecordStopped", fmt.Sprintf("%+v", got)
+	})
+	begun, files := map[string]int{}, map[string]bool{}
+	for _, n := range told.notices() {
+		if n.TaskId != task || n.ChannelId != "room" || n.Event != "RecordStopped" && n.Payload.Stream != "Single::ann::AV::C" {
+			t.Errorf("told %+v", n)
+		}
+		switch f := n.Payload.File; {
+		case n.Event == "RecordStarted":
+			begun[n.Payload.Format]++
+		case f != nil:
+			if status, _, _ := p.tryREST("GET", f.Url, nil); status != 200 || f.Size < 200_000 || f.Duration < 1000 {
+				t.Errorf("the file %+v is %d", f, status)
+			}
+			files[f.Name] = true
+		}
+	}
+	if !maps.Equal(begun, map[string]int{"MP4": 2, "HLS": 2}) || len(files) != 4 {
+		t.Errorf("told that it began %v, and of the files %v", begun, files)
+	}
+	// The console's page of records has them, the refused ones too.
+	var records struct{ Items []struct{ Kind, Type, Channel, Task, Failure string } }
+	p.rest("GET", "/v1/applications/"+testApp+"/callback-records?kind=recording&result=failed&task="+task, nil, &records)
+	if len(records.Items) < 9 || records.Items[0].Type != "RecordStopped" || records.Items[0].Channel != "room" || records.Items[0].Failure != "status" {
+		t.Errorf("records: %+v", records.Items)
 	}
 }

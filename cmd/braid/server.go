@@ -375,6 +375,7 @@ func (s *server) runDurable() (end func()) {
 		files.Wait() // so are the files that were told: the index notes that they were
 		cancel()
 		wg.Wait()
+		s.cloud.settle()
 	}
 }
 

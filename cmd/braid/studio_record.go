@@ -69,7 +69,7 @@ var recordTypes = map[records.Kind]event.Type{
 // templates they are; also of those that an earlier process began.
 func (s *server) recorded(e records.Event) {
 	out := event.Event{App: e.Owner, Type: recordTypes[e.Kind], Time: e.Time, Stream: &event.Stream{
-		Domain: e.Domain, App: e.App, Name: e.Stream, Since: e.Since, Template: e.Template, Reason: e.Reason}}
+		Domain: e.Domain, App: e.App, Name: e.Stream, Since: e.Since, Template: e.Template, Reason: e.Reason}, Recording: s.cloud.about(&e)}
 	if f := e.File; e.Kind == records.Filed {
 		out.Stream.File = &event.File{Name: f.Name, Storage: f.Storage, Format: f.Format, Size: f.Size, Start: f.Begin,
 			Duration: time.Duration(f.Duration).Milliseconds(), Width: f.Width, Height: f.Height,

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"braid/callback"
 	"braid/media"
 	"braid/origin/record"
 	"braid/relay"
@@ -24,10 +25,26 @@ type CloudRecording struct {
 	Panes      []relay.Pane
 	Background *relay.Image
 
-	Bucket, Endpoint string   // OSSParams
-	Prefix           []string // directories of the files
-	Pattern          string   // of their names, in ARTC's variables
+	Bucket, Endpoint string      // OSSParams
+	Files            []CloudFile // at least one, each Format once
+
+	NotifyURL     string   // told what happens; "": nobody is
+	NotifyKey     string   `json:"-"` // signs that; kept where it is used alone
+	NotifyFormats []string // whose files RecordFileUploaded tells of; empty: all
 }
+
+// CloudFile is one form in which the streams are recorded.
+type CloudFile struct {
+	Format  string   // MP4, HLS
+	Prefix  []string // directories of the files
+	Pattern string   // of their names, in ARTC's variables
+
+	Slice        time.Duration // of HLS
+	SlicePattern string        // of its slices' names
+}
+
+// CloudFiles are the names of files that are whole, the oldest first, by format.
+type CloudFiles struct{ MP4, HLS []string }
 
 // CloudRecordings makes them. All methods are called from many goroutines; a
 // CloudRecording that was handed over, or is returned, is not changed afterwards.
@@ -42,9 +59,9 @@ type CloudRecordings interface {
 	Update(ctx context.Context, task string, c *CloudRecording) error
 	// Stop ends it; its files stay. media.ErrNotFound: it is not there.
 	Stop(ctx context.Context, task string) error
-	// Files are the finished files, the oldest first, and how the recording is:
-	// RUNNING, STOPPING or STOPPED. media.ErrNotFound.
-	Files(task string) (names []string, status string, err error)
+	// Files are the finished files, and how the recording is: RUNNING, STOPPING or
+	// STOPPED. media.ErrNotFound.
+	Files(task string) (files CloudFiles, status string, err error)
 }
 
 // Limits of section 9; those of the names are braid's own.
@@ -54,6 +71,9 @@ const (
 	maxNamePattern  = 255
 	defaultFileName = "{AppId}_{ChannelId}_{UserId}_{StartTime}_{Sequence}" // own
 )
+
+// cloudFormats are the values of Format (section 9).
+var cloudFormats = []string{"MP4", "HLS", "MP3"}
 
 func (h *Handler) startRecording(c *call) (reply, error) {
 	if h.cfg.Recordings == nil {
@@ -79,9 +99,7 @@ func (h *Handler) startRecording(c *call) (reply, error) {
 		r.Encode = recordedForm(c.fields, kind == "1")
 		recordedLayout(c.fields, r)
 	}
-	if c.raw("NotifyUrl") != "" {
-		unsupported = "NotifyUrl of cloud recording (callbacks of the kind stream tell of its files)"
-	}
+	notifyParams(c.fields, r)
 	switch {
 	case c.err() != nil:
 		return nil, c.err()
@@ -96,6 +114,23 @@ func (h *Handler) startRecording(c *call) (reply, error) {
 		return nil, serviceError(err, channelNotExist(r.Channel, ": no user is in it"))
 	}
 	return reply{"TaskId": task}, nil
+}
+
+// notifyParams reads who is told of the recording.
+func notifyParams(f *fields, r *CloudRecording) {
+	r.NotifyURL, r.NotifyKey = f.text("NotifyUrl", 2048), f.text("NotifyAuthKey", 64)
+	if r.NotifyURL != "" {
+		if err := callback.CheckNotify(r.NotifyURL, r.NotifyKey); err != nil {
+			field, why, _ := strings.Cut(words(err, media.ErrInvalid), ": ")
+			f.invalid(field, "%s", why)
+		}
+	}
+	r.NotifyFormats = f.texts("NotifyFileUploadedFormat", 8)
+	for _, format := range r.NotifyFormats {
+		if !slices.Contains(cloudFormats, format) {
+			f.invalid("NotifyFileUploadedFormat", "%s is not one of %s", quote(format), strings.Join(cloudFormats, ", "))
+		}
+	}
 }
 
 func recordMode(f *fields) string {
@@ -160,24 +195,44 @@ func storageParams(f *fields, r *CloudRecording) (unsupported string) {
 		return "cloud recording into another storage than OSSParams names"
 	}
 	r.Bucket, r.Endpoint = ossText(oss, "OSSBucket"), ossText(oss, "OSSEndpoint")
-	r.Pattern = defaultFileName
 	for _, i := range o.list("FileInfo", 8) {
-		switch i.choice("Format", "", "MP4", "HLS", "MP3") {
-		case "":
-			i.missing("Format")
-		case "MP4":
-		default:
-			unsupported = "cloud recording in another FileInfo.Format than MP4"
+		file := fileInfo(i, r)
+		if file.Format == "MP3" {
+			unsupported = "FileInfo.Format MP3 of cloud recording"
 		}
-		r.Prefix = i.texts("FilePathPrefix", maxPrefixes)
-		if p := i.text("FileNamePattern", maxNamePattern); p != "" {
-			r.Pattern = p
+		if slices.ContainsFunc(r.Files, func(o CloudFile) bool { return o.Format == file.Format }) {
+			i.invalid("Format", "%s is given twice", file.Format)
 		}
-		if err := record.CheckPattern(r.FileName("task", "user")); err != nil {
-			i.invalid("FileNamePattern", "%s", words(err, media.ErrInvalid))
-		}
+		r.Files = append(r.Files, file)
+	}
+	if len(r.Files) == 0 {
+		r.Files = []CloudFile{{Format: "MP4", Pattern: defaultFileName}}
 	}
 	return unsupported
+}
+
+// fileInfo reads one form of files.
+func fileInfo(i *fields, r *CloudRecording) CloudFile {
+	file := CloudFile{Format: i.choice("Format", "", cloudFormats...), Prefix: i.texts("FilePathPrefix", maxPrefixes), Pattern: defaultFileName}
+	if file.Format == "" {
+		i.missing("Format")
+	}
+	check := func(field, pattern string) string {
+		p := i.text(field, maxNamePattern)
+		if p == "" {
+			p = pattern
+		}
+		if err := record.CheckPattern(r.FileName(file.Prefix, p, "task", "user")); err != nil {
+			i.invalid(field, "%s", words(err, media.ErrInvalid))
+		}
+		return p
+	}
+	file.Pattern = check("FileNamePattern", defaultFileName)
+	if file.Format == "HLS" {
+		file.Slice = time.Duration(i.wholeOr("SliceDuration", 30, 10, 30)) * time.Second
+		file.SlicePattern = check("SliceNamePattern", defaultFileName)
+	}
+	return file
 }
 
 func ossText(f *fields, field string) string {
@@ -190,13 +245,13 @@ func ossText(f *fields, field string) string {
 
 // FileName is the pattern of one user's files, or of the mix's when user is "", in
 // the variables of record.Config: prefixes/TaskId/name.
-func (r *CloudRecording) FileName(task, user string) string {
+func (r *CloudRecording) FileName(prefix []string, pattern, task, user string) string {
 	if user == "" {
 		user = "Mix"
 	}
 	name := strings.NewReplacer("{AppId}", r.App, "{ChannelId}", r.Channel, "{UserId}", user,
-		"{StartTime}", "{start}", "{Sequence}", "{sequence}").Replace(r.Pattern)
-	return strings.Join(append(slices.Clone(r.Prefix), task, name), "/")
+		"{StartTime}", "{start}", "{Sequence}", "{sequence}").Replace(pattern)
+	return strings.Join(append(slices.Clone(prefix), task, name), "/")
 }
 
 // recordedForm reads MixTranscodeParams, whose fields are those of EncodeParams.
@@ -330,13 +385,11 @@ func (h *Handler) describeRecording(c *call) (reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, status, err := h.cfg.Recordings.Files(task)
+	files, status, err := h.cfg.Recordings.Files(task)
 	if err != nil {
 		return nil, serviceError(err, taskNotExist(task))
 	}
-	if names == nil {
-		names = []string{}
-	}
-	list := reply{"Mp4FileList": names, "HlsFileList": []string{}, "Mp3FileList": []string{}, "VodMediaList": []reply{}}
+	whole := func(names []string) []string { return append([]string{}, names...) }
+	list := reply{"Mp4FileList": whole(files.MP4), "HlsFileList": whole(files.HLS), "Mp3FileList": []string{}, "VodMediaList": []reply{}}
 	return reply{"TaskInfo": reply{"TaskId": task, "Status": status, "RecordFileList": list}}, nil
 }

@@ -47,11 +47,11 @@ func (l *cloudList) Update(_ context.Context, task string, c *CloudRecording) er
 
 func (l *cloudList) Stop(_ context.Context, task string) error { l.stopped[task] = true; return nil }
 
-func (l *cloudList) Files(task string) ([]string, string, error) {
+func (l *cloudList) Files(task string) (CloudFiles, string, error) {
 	if l.stopped[task] {
-		return []string{"a/" + task + "/x.mp4"}, "STOPPED", nil
+		return CloudFiles{MP4: []string{"a/" + task + "/x.mp4"}, HLS: []string{"a/" + task + "/x.m3u8"}}, "STOPPED", nil
 	}
-	return nil, "RUNNING", nil
+	return CloudFiles{}, "RUNNING", nil
 }
 
 var (
@@ -75,13 +75,22 @@ func TestCloudRecordingLife(t *testing.T) {
 	s.expect("single", a, 200, "", "")
 	want := &CloudRecording{App: "app1", Channel: "ch1", MaxFile: 600 * time.Second, MaxIdle: 300 * time.Second,
 		Users:  []relay.UserRef{{User: "ann", Source: media.Camera}, {User: "bob", Source: media.ShareScreen}},
-		Bucket: "b", Endpoint: "oss.example.com", Prefix: []string{"x", "y"}, Pattern: "{AppId}-{UserId}_{StartTime}"}
+		Bucket: "b", Endpoint: "oss.example.com", Files: []CloudFile{{Format: "MP4", Prefix: []string{"x", "y"}, Pattern: "{AppId}-{UserId}_{StartTime}"}}}
 	if !reflect.DeepEqual(list.all[0], want) || a.body["TaskId"] != "task1" {
 		t.Errorf("got  %+v\nwant %+v", list.all[0], want)
 	}
-	if name := want.FileName("task1", "ann"); name != "x/y/task1/app1-ann_{start}" {
+	if name := want.FileName(want.Files[0].Prefix, want.Files[0].Pattern, "task1", "ann"); name != "x/y/task1/app1-ann_{start}" {
 		t.Errorf("files are called %q", name)
 	}
+
+	all := with(singleRecording, "NotifyUrl", "https://h.example/cb?a=b", "NotifyAuthKey", "abcdefghijklmnop", "NotifyFileUploadedFormat", `["HLS"]`,
+		"StorageParams", `{"StorageType":1,"OSSParams":{"OSSBucket":"b","OSSEndpoint":"e"},"FileInfo":[{"Format":"HLS","SliceDuration":10,"SliceNamePattern":"s{Sequence}"},{"Format":"MP4"}]}`)
+	s.expect("two forms", s.call("StartRtcCloudRecording", all), 200, "", "")
+	if got := list.all[1]; got.NotifyURL != "https://h.example/cb?a=b" || got.NotifyKey != "abcdefghijklmnop" || !reflect.DeepEqual(got.NotifyFormats, []string{"HLS"}) ||
+		!reflect.DeepEqual(got.Files, []CloudFile{{Format: "HLS", Pattern: defaultFileName, Slice: 10 * time.Second, SlicePattern: "s{Sequence}"}, {Format: "MP4", Pattern: defaultFileName}}) {
+		t.Errorf("got %+v", got)
+	}
+	list.all = list.all[:1]
 
 	s.expect("mix", s.call("StartRtcCloudRecording", mixRecording), 200, "", "")
 	got := list.all[1]
@@ -102,7 +111,7 @@ func TestCloudRecordingLife(t *testing.T) {
 	describe := func(status string, files ...any) {
 		t.Helper()
 		info, _ := s.call("DescribeRtcCloudRecordingFiles", map[string]string{"TaskId": "task2"}).body["TaskInfo"].(map[string]any)
-		if list, _ := info["RecordFileList"].(map[string]any); info["Status"] != status || !reflect.DeepEqual(list["Mp4FileList"], append([]any{}, files...)) {
+		if list, _ := info["RecordFileList"].(map[string]any); info["Status"] != status || !reflect.DeepEqual(list["Mp4FileList"], append([]any{}, files...)) || len(list["HlsFileList"].([]any)) != len(files) {
 			t.Errorf("described as %v", info)
 		}
 	}
@@ -134,7 +143,10 @@ func TestCloudRecordingRefused(t *testing.T) {
 		{singleRecording, "SubscribeParams", `{"SubscribeUserIdList":[{"UserId":"ann"},{"UserId":"bob","StreamType":0,"SourceType":1}]}`, `{"SubscribeUserIdList":[]}`, "MissingParam", "SubscribeUserIdList"},
 		{singleRecording, "StorageParams", `"OSSBucket":"b",`, ``, "MissingParam", "StorageParams.OSSParams.OSSBucket"},
 		{singleRecording, "StorageParams", `"OSSParams"`, `"VodParams"`, "NotSupported", "OSSParams"},
-		{singleRecording, "StorageParams", `"MP4"`, `"HLS"`, "NotSupported", "FileInfo.Format"},
+		{singleRecording, "StorageParams", `"MP4"`, `"MP3"`, "NotSupported", "FileInfo.Format"},
+		{singleRecording, "StorageParams", `"MP4"`, `"HLS","SliceDuration":9`, "InvalidParam", "StorageParams.FileInfo.1.SliceDuration"},
+		{singleRecording, "StorageParams", `"MP4"`, `"HLS","SliceNamePattern":"{x}"`, "InvalidParam", "StorageParams.FileInfo.1.SliceNamePattern"},
+		{singleRecording, "StorageParams", `"FileInfo":[`, `"FileInfo":[{"Format":"MP4"},`, "InvalidParam", "twice"},
 		{singleRecording, "StorageParams", `"MP4"`, `"AVI"`, "InvalidParam", "StorageParams.FileInfo.1.Format"},
 		{singleRecording, "StorageParams", `["x","y"]`, `["..","y"]`, "InvalidParam", "FileNamePattern"},
 		{singleRecording, "StorageParams", `{StartTime}`, `{Nothing}`, "InvalidParam", "{Nothing}"},
@@ -157,7 +169,12 @@ func TestCloudRecordingRefused(t *testing.T) {
 			t.Errorf("%s with %s: got %d %s %q, want %s and %q", c.field, c.new, a.status, a.code(), a.message(), c.code, c.wantsInWords)
 		}
 	}
-	s.expect("NotifyUrl", s.call("StartRtcCloudRecording", with(singleRecording, "NotifyUrl", "http://x.example")), 400, "NotSupported", "")
+	for name, c := range map[string][2]string{"NotifyUrl": {"NotifyUrl", "ftp://h/"}, "NotifyAuthKey": {"NotifyAuthKey", "short"}, "NotifyFileUploadedFormat": {"NotifyFileUploadedFormat", `["AVI"]`}} {
+		a := s.call("StartRtcCloudRecording", with(with(singleRecording, "NotifyUrl", "http://h/"), c[0], c[1]))
+		if a.status != 400 || a.code() != "InvalidParam" || !strings.Contains(a.message(), name) {
+			t.Errorf("%s: got %d %s %q", name, a.status, a.code(), a.message())
+		}
+	}
 	for _, field := range []string{"AppId", "ChannelId", "RecordParams", "SubscribeParams", "StorageParams", "MixTranscodeParams", "MixLayoutParams"} {
 		less := maps.Clone(mixRecording)
 		delete(less, field)
