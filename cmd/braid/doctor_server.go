@@ -130,7 +130,7 @@ func (m *machine) ports() {
 			m.fail("ports", "Compare the settings that the running braid was started with.", "%s is free, though a braid runs: it listens elsewhere.", name)
 		case err == nil:
 			m.ok("ports", "%s is free.", name)
-		case errors.Is(err, syscall.EADDRINUSE) && m.running:
+		case m.running && (errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EACCES)): // 443, asked by a user without rights
 		case errors.Is(err, syscall.EADDRINUSE):
 			by := holder(p.network, p.addr)
 			m.fail("ports", "End that program, or set "+p.field+" to another port.", "%s is held by %s.", name, by)
