@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"braid/event"
+	"braid/internal/testkit"
 	"braid/media"
 	"braid/store"
 	"braid/store/storetest"
@@ -54,9 +55,9 @@ func TestDeliver(t *testing.T) {
 			}
 			add(t, db, batch...)
 		}
-		until(t, "every message", func() bool { return r.count() >= channels*each })
+		testkit.Eventually(t, "every message", func() bool { return r.count() >= channels*each })
 		inOrder(t, r.messages(), want)
-		until(t, "an empty outbox", func() bool {
+		testkit.Eventually(t, "an empty outbox", func() bool {
 			st, err := s.Stats(t.Context())
 			return err == nil && st.Waiting == 0 && st.InFlight == 0
 		})
@@ -89,7 +90,7 @@ func TestSlowBesideFast(t *testing.T) {
 	for i := range n {
 		add(t, db, role("a", i), role("b", i))
 	}
-	until(t, "the fast one's messages", func() bool { return fast.count() == n })
+	testkit.Eventually(t, "the fast one's messages", func() bool { return fast.count() == n })
 	if took := time.Since(began); took > 4*time.Second { // the slow one's timeout is 5 s
 		t.Errorf("the fast receiver waited %v", took)
 	}
@@ -278,13 +279,13 @@ func TestChange(t *testing.T) {
 	s, _ := start(t, db, Config{FirstRetry: time.Hour, MaxRetry: time.Hour})
 	sub := subscribe(t, s, testApp, bad.listen(t))
 	add(t, db, role("room", 0), role("room", 1))
-	until(t, "a failure", func() bool { st, _ := s.Stats(t.Context()); return st.Failures == 1 })
+	testkit.Eventually(t, "a failure", func() bool { st, _ := s.Stats(t.Context()); return st.Failures == 1 })
 
 	sub.URL = good.listen(t)
 	if err := s.Update(t.Context(), &sub); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "both messages at the new URL", func() bool { return good.count() == 2 })
+	testkit.Eventually(t, "both messages at the new URL", func() bool { return good.count() == 2 })
 	inOrder(t, good.messages(), map[string]int{"room": 2})
 
 	sub.URL = bad.listen(t)
@@ -292,7 +293,7 @@ func TestChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	add(t, db, role("room", 2))
-	until(t, "a failure", func() bool { st, _ := s.Stats(t.Context()); return st.Failures == 2 })
+	testkit.Eventually(t, "a failure", func() bool { st, _ := s.Stats(t.Context()); return st.Failures == 2 })
 	if err := s.Delete(t.Context(), testApp, store.Room, sub.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -325,7 +326,7 @@ func TestDisabled(t *testing.T) {
 		return tx.UpdateApplication(&app)
 	})
 	start(t, db, Config{})
-	until(t, "the message", func() bool { return r.count() == 1 })
+	testkit.Eventually(t, "the message", func() bool { return r.count() == 1 })
 }
 
 // TestFailures: each way to fail has its word in the records, and none of them
@@ -387,7 +388,7 @@ func TestFailures(t *testing.T) {
 				Timeout: 2 * time.Second, FirstRetry: time.Hour, MaxRetry: time.Hour})
 			subscribe(t, s, testApp, test.url)
 			add(t, db, role("room", 0))
-			until(t, "a record", func() bool { return len(records(t, s, store.RecordQuery{})) == 1 })
+			testkit.Eventually(t, "a record", func() bool { return len(records(t, s, store.RecordQuery{})) == 1 })
 			r := records(t, s, store.RecordQuery{})[0]
 			if r.Code != test.code || r.Failure != test.failure || r.Attempt != 1 || r.URL != test.url {
 				t.Errorf("got code %d, failure %q, attempt %d; want code %d, failure %q", r.Code, r.Failure, r.Attempt, test.code, test.failure)
@@ -416,7 +417,7 @@ func TestHTTPS(t *testing.T) {
 	s, stop := start(t, db, Config{Roots: roots})
 	subscribe(t, s, testApp, srv.URL)
 	add(t, db, role("room", 0), role("room", 1))
-	until(t, "both messages", func() bool { return r.count() == 2 })
+	testkit.Eventually(t, "both messages", func() bool { return r.count() == 2 })
 	stop()
 	if proto != "HTTP/2.0" {
 		t.Errorf("it came over %s", proto)
@@ -433,7 +434,7 @@ func TestRunEnds(t *testing.T) {
 	s, stop := start(t, db, Config{})
 	subscribe(t, s, testApp, url)
 	add(t, db, role("room", 0))
-	until(t, "a request under way", func() bool { st, _ := s.Stats(t.Context()); return st.InFlight == 1 })
+	testkit.Eventually(t, "a request under way", func() bool { st, _ := s.Stats(t.Context()); return st.InFlight == 1 })
 	began := time.Now()
 	stop()
 	if took := time.Since(began); took > 3*time.Second {
@@ -441,7 +442,7 @@ func TestRunEnds(t *testing.T) {
 	}
 	close(hang)
 	start(t, db, Config{})
-	until(t, "the message twice", func() bool { return r.count() == 2 })
+	testkit.Eventually(t, "the message twice", func() bool { return r.count() == 2 })
 	if n := inOrder(t, r.messages(), map[string]int{"room": 1}); n != 1 {
 		t.Errorf("it came %d more times", n)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"braid/internal/testkit"
 	"braid/store"
 )
 
@@ -84,11 +85,11 @@ func tryExample(t *testing.T, command ...string) {
 	if err := json.Unmarshal([]byte(text), &got); err != nil || got.Contents[0].UserEvent.UserId != "u1" {
 		t.Fatalf("the receiver printed %q: %v", text, err)
 	}
-	until(t, "a record", func() bool { return len(records(t, s, store.RecordQuery{})) == 1 })
+	testkit.Eventually(t, "a record", func() bool { return len(records(t, s, store.RecordQuery{})) == 1 })
 	if err := s.Resend(t.Context(), testApp, got.MsgId); err != nil { // known: taken, not printed
 		t.Fatal(err)
 	}
-	until(t, "a record", func() bool { return len(records(t, s, store.RecordQuery{})) == 2 })
+	testkit.Eventually(t, "a record", func() bool { return len(records(t, s, store.RecordQuery{})) == 2 })
 
 	update(t, db, func(tx *store.Tx) error {
 		app, err := tx.Application(testApp)
@@ -111,7 +112,7 @@ func tryExample(t *testing.T, command ...string) {
 		return tx.UpdateApplication(&app)
 	})
 	add(t, db, role("room", 3))
-	until(t, "a record", func() bool { return len(records(t, s, store.RecordQuery{})) == 4 })
+	testkit.Eventually(t, "a record", func() bool { return len(records(t, s, store.RecordQuery{})) == 4 })
 	var codes []int
 	for _, r := range records(t, s, store.RecordQuery{}) {
 		codes = append(codes, r.Code)

@@ -11,14 +11,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"braid/event"
+	"braid/internal/testkit"
 	"braid/store"
 	"braid/store/storetest"
 )
@@ -29,39 +28,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	code := m.Run()
-	if left := leaks(); code == 0 && left != "" {
-		fmt.Fprintf(os.Stderr, "goroutines that nobody waited for:\n\n%s\n", left)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// leaks waits up to five seconds for the goroutines of this package to end.
-func leaks() (left string) {
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
-		b := make([]byte, 1<<20)
-		left = ""
-		for g := range strings.SplitSeq(string(b[:runtime.Stack(b, true)]), "\n\n") {
-			if strings.Contains(g, "braid/callback.(") {
-				left += g + "\n\n"
-			}
-		}
-		if left == "" {
-			return ""
-		}
-	}
-	return left
-}
-
-// until waits for a condition.
-func until(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-		time.Sleep(time.Millisecond) // a poll, not a guess: ok decides
-	}
+	testkit.Exit(code, "braid/callback.(")
 }
 
 const testApp = "app1"

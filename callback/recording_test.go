@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"braid/event"
+	"braid/internal/testkit"
 	"braid/media"
 	"braid/store"
 	"braid/store/storetest"
@@ -66,7 +67,7 @@ func TestRecordingEvents(t *testing.T) {
 		room := subscribe(t, s, testApp, "http://127.0.0.1:1/never") // gets none of it
 		add(t, db, recorded(event.RecordStarted, "rec1", "ann"), recorded(event.RecordStarted, "rec1", "bob"), onAir(event.RecordFile, "other"),
 			recorded(event.RecordFailed, "rec1", "bob"), recorded(event.RecordFile, "rec1", "ann"), recorded(event.RecordFile, "rec2", "ann"), stopped("rec1"))
-		until(t, "the messages", func() bool { return signed.count() >= 5 && bare.count() >= 1 && streams.count() >= 3 })
+		testkit.Eventually(t, "the messages", func() bool { return signed.count() >= 5 && bare.count() >= 1 && streams.count() >= 3 })
 		var got []string
 		for _, m := range signed.messages() {
 			var b recordingMessage
@@ -95,7 +96,7 @@ func TestRecordingEvents(t *testing.T) {
 			t.Errorf("without a key the headers are %v", m.header)
 		}
 		var of []store.Record
-		until(t, "the records", func() bool {
+		testkit.Eventually(t, "the records", func() bool {
 			var err error
 			of, err = s.RecordsBefore(t.Context(), store.RecordFilter{RecordQuery: store.RecordQuery{App: testApp}, Task: "rec1"}, 0, 100)
 			return err == nil && len(of) == 10
@@ -110,7 +111,7 @@ func TestRecordingEvents(t *testing.T) {
 		if err := s.Resend(t.Context(), testApp, of[0].MsgID); err != nil {
 			t.Fatal(err)
 		}
-		until(t, "it comes again", func() bool { return signed.count() >= 6 })
+		testkit.Eventually(t, "it comes again", func() bool { return signed.count() >= 6 })
 		if m := signed.messages()[5]; string(m.body) != string(before.body) {
 			t.Errorf("sent again:\n%s\nwant\n%s", m.body, before.body)
 		}

@@ -13,6 +13,7 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"braid/internal/testkit"
 	"braid/store"
 )
 
@@ -40,7 +41,7 @@ func TestSignature(t *testing.T) {
 		t.Helper()
 		n := r.count()
 		add(t, db, role("room", n))
-		until(t, "a message", func() bool { return r.count() == n+1 })
+		testkit.Eventually(t, "a message", func() bool { return r.count() == n+1 })
 		return r.messages()[n]
 	}
 

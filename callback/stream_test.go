@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"braid/event"
+	"braid/internal/testkit"
 	"braid/store"
 	"braid/store/storetest"
 )
@@ -48,7 +49,7 @@ func TestStreamEvents(t *testing.T) {
 		for _, typ := range types {
 			add(t, db, onAir(typ, "a"), onAir(typ, "b"))
 		}
-		until(t, "six messages", func() bool { return r.count() >= 6 })
+		testkit.Eventually(t, "six messages", func() bool { return r.count() >= 6 })
 		got := map[string][]event.Type{}
 		for _, m := range r.messages() {
 			b := readStream(t, m)
@@ -67,7 +68,7 @@ func TestStreamEvents(t *testing.T) {
 		if n := len(records(t, s, store.RecordQuery{Sub: room.ID})); n != 0 {
 			t.Errorf("the task for channels got %d", n)
 		}
-		until(t, "records of both attempts of each", func() bool {
+		testkit.Eventually(t, "records of both attempts of each", func() bool {
 			return len(records(t, s, store.RecordQuery{Kind: store.Streams})) == 12
 		})
 		f := store.RecordFilter{Channel: "live/a", Result: "ok"}
@@ -84,7 +85,7 @@ func TestStreamEvents(t *testing.T) {
 		if err := s.Resend(t.Context(), testApp, of[0].MsgID); err != nil {
 			t.Fatal(err)
 		}
-		until(t, "the seventh message", func() bool { return r.count() == 7 })
+		testkit.Eventually(t, "the seventh message", func() bool { return r.count() == 7 })
 		if again := r.messages()[6]; string(again.body) != of[0].Payload || again.header.Get("webhook-id") != of[0].MsgID {
 			t.Errorf("sent again: %s, want %s", again.body, of[0].Payload)
 		}

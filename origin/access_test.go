@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"braid/internal/testkit"
 	"braid/media"
 	"braid/media/flv"
 	"braid/media/rtmp"
@@ -93,7 +94,7 @@ func TestSession(t *testing.T) {
 		t.Errorf("a new player after the key has expired: got %d", code)
 	}
 	list := ""
-	await(t, "the playlist of the session", func() bool { code, list = get("/live/" + u.String()); return code == 200 })
+	testkit.Eventually(t, "the playlist of the session", func() bool { code, list = get("/live/" + u.String()); return code == 200 })
 	lines := strings.Split(strings.TrimSpace(list), "\n")
 	segment := lines[len(lines)-1]
 	if code, body := get("/live/" + segment); code != 200 || len(body)%188 != 0 || len(body) == 0 {

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"braid/internal/testkit"
 	"braid/media/flv"
 	"braid/media/h264"
 )
@@ -57,21 +58,6 @@ func start(t *testing.T) *server {
 	return &server{o, "rtmp://" + ln.Addr().String() + "/live/", web.URL + "/live/"}
 }
 
-// await polls for a condition that others bring about.
-func await(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.After(30 * time.Second)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("waited 30 s for %s", what)
-		}
-	}
-}
-
 // testUUID marks the SEI message that publishers put before each key frame.
 const testUUID = "086f3693b7b34f2c965321492feee5b8"
 
@@ -104,7 +90,7 @@ func (s *server) publishing(t *testing.T, name string, more ...string) (stop fun
 		}
 	})
 	t.Cleanup(stop)
-	await(t, "stream "+name, func() bool {
+	testkit.Eventually(t, "stream "+name, func() bool {
 		return slices.ContainsFunc(s.Streams(), func(i StreamInfo) bool {
 			return i.Name == name && i.Remote != "" && i.Video == "H264" && i.Audio == "AAC" && i.BytesIn > 20_000
 		})
@@ -336,7 +322,7 @@ func TestViewersStayWhenThePublisherRestarts(t *testing.T) {
 	if newest-before < 2000 || newest-before > 10_000 {
 		t.Errorf("three key frames later: %d ms went by, want about 3000", newest-before)
 	}
-	await(t, "the break in the playlist", func() bool {
+	testkit.Eventually(t, "the break in the playlist", func() bool {
 		_, body := s.get(t, "cam.m3u8")
 		i := strings.Index(body, "#EXT-X-DISCONTINUITY\n")
 		return i > 0 && strings.Contains(body[i:], ".ts")
@@ -366,7 +352,7 @@ func TestSoundAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { cancel(); _ = cmd.Wait() }()
-	await(t, "stream mic", func() bool { return len(s.Streams()) == 1 && s.Streams()[0].Audio == "AAC" })
+	testkit.Eventually(t, "stream mic", func() bool { return len(s.Streams()) == 1 && s.Streams()[0].Audio == "AAC" })
 	r := s.openFLV(t, "mic")
 	if r.flags != 4 {
 		t.Errorf("FLV header says %#x, want sound alone (4): players wait for pictures that never come", r.flags)
@@ -420,14 +406,14 @@ func TestHTTPAnswers(t *testing.T) {
 	}
 	// A whole segment with a key frame behind it, then the end of the stream.
 	in.WriteTag(picture(1200, true))
-	await(t, "the playlist", func() bool { code, _ := s.get(t, "cam.m3u8"); return code == 200 })
+	testkit.Eventually(t, "the playlist", func() bool { code, _ := s.get(t, "cam.m3u8"); return code == 200 })
 	_, list := s.get(t, "cam.m3u8")
 	lines := strings.Split(strings.TrimSpace(list), "\n")
 	if code, data := s.get(t, lines[len(lines)-1]); code != 200 || len(data)%188 != 0 || data[0] != 0x47 {
 		t.Errorf("segment: %d, %d bytes\n%s", code, len(data), list)
 	}
 	in.Close()
-	await(t, "the end of the playlist", func() bool {
+	testkit.Eventually(t, "the end of the playlist", func() bool {
 		code, list := s.get(t, "cam.m3u8")
 		return code == 200 && strings.HasSuffix(list, "#EXT-X-ENDLIST\n")
 	})

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"braid/internal/testkit"
 	"braid/media"
 	"braid/media/av1"
 	"braid/media/flv"
@@ -44,7 +45,7 @@ func TestEnhancedRTMP(t *testing.T) {
 			for i, units := range pictures[:late] {
 				send(enhanced(codec, units, i*40, i%25 == 0))
 			}
-			await(t, "the size, and the last picture sent", func() bool {
+			testkit.Eventually(t, "the size, and the last picture sent", func() bool {
 				for _, i := range s.Streams() {
 					if i.Name == string(codec) {
 						return i.Video == string(codec) && i.Width == 320 && i.Height == 180 && s.reached(i) == (late-1)*40

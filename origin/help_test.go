@@ -3,16 +3,13 @@ package origin
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
-	"runtime"
-	"strings"
 	"testing"
 	"time"
 
+	"braid/internal/testkit"
 	"braid/media/flv"
 	"braid/media/h264"
 )
@@ -21,28 +18,7 @@ import (
 func TestMain(m *testing.M) {
 	code := m.Run()
 	http.DefaultClient.CloseIdleConnections()
-	if left := leaks(); code == 0 && left != "" {
-		fmt.Fprintln(os.Stderr, "goroutines are left:\n"+left)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// leaks waits up to five seconds for the goroutines in this module's code to end.
-func leaks() (left string) {
-	buf := make([]byte, 1<<20)
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
-		left = ""
-		for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-			if strings.Contains(g, "braid/") && !strings.Contains(g, "main.main()") {
-				left += g + "\n\n"
-			}
-		}
-		if left == "" {
-			break
-		}
-	}
-	return left
+	testkit.Exit(code, "braid/")
 }
 
 // Tags as an encoder makes them, with bodies that only look like pictures.

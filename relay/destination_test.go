@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"braid/internal/testkit"
 	"braid/media"
 	"braid/media/flv"
 	"braid/media/rtmp"
@@ -179,13 +180,13 @@ func TestPushLateTimestamps(t *testing.T) {
 	}
 	for name, ms := range map[string]int64{"5 hours": 5 * 3600_000, "before 24 bits end": 1<<24 - 3000, "before 31 bits end": 1<<31 - 3000} {
 		t.Run(name, func(t *testing.T) {
-			pushLeaks(t)
+			testkit.NoLeaks(t)
 			n := startNginx(t)
 			aus, audio := rich(t) // key frames of more than a chunk
 			r := runPush(t, PushConfig{URL: n.url("live"), Video: true, Audio: audio,
 				Timeline: &Timeline{Zero: -time.Duration(ms) * time.Millisecond}})
 			feed(t, r.Push, aus)
-			eventually(t, "live", func() bool { return strings.HasSuffix(r.story(), "live") })
+			testkit.Eventually(t, "live", func() bool { return strings.HasSuffix(r.story(), "live") })
 			pull(t, n.url("live"), 75) // five seconds
 			if got := r.story(); got != "connecting live" {
 				t.Errorf("phases: %s", got)
@@ -196,13 +197,13 @@ func TestPushLateTimestamps(t *testing.T) {
 
 // Through our own reader: 32 bits run over in the middle of a session.
 func TestPushTimestampsWrap(t *testing.T) {
-	pushLeaks(t)
+	testkit.NoLeaks(t)
 	o := startOrigin(t)
 	aus, audio := rich(t)
 	r := runPush(t, PushConfig{URL: o.url, Video: true, Audio: audio, Timeline: &Timeline{Zero: -(1<<32 - 1500) * time.Millisecond}})
 	feed(t, r.Push, aus)
 	s := o.session(t, 0)
-	eventually(t, "three seconds", func() bool { return len(s.got()) > 180 })
+	testkit.Eventually(t, "three seconds", func() bool { return len(s.got()) > 180 })
 	r.stop(t)
 	last := map[byte]uint32{}
 	for i, tag := range s.got() {
@@ -265,7 +266,7 @@ func udpPort(t testing.TB) int {
 // decodes without a complaint. When the listener is killed and another comes, the
 // stream goes on there, later.
 func TestPushSRT(t *testing.T) {
-	pushLeaks(t)
+	testkit.NoLeaks(t)
 	port := udpPort(t)
 	aus, audio := rich(t)
 	query := "&passphrase=" + pushKey
@@ -278,11 +279,11 @@ func TestPushSRT(t *testing.T) {
 			return err == nil && info.Size() > 1_500_000
 		}
 	}
-	eventually(t, "some seconds in a file", grown(first))
+	testkit.Eventually(t, "some seconds in a file", grown(first))
 	first.kill()
-	eventually(t, "the loss", func() bool { return strings.Contains(r.story(), "waiting") })
+	testkit.Eventually(t, "the loss", func() bool { return strings.Contains(r.story(), "waiting") })
 	second := startSRT(t, port, query)
-	eventually(t, "some seconds in the second file", grown(second))
+	testkit.Eventually(t, "some seconds in the second file", grown(second))
 	r.stop(t)
 	if err := second.Wait(); err != nil {
 		t.Errorf("ffmpeg: %v", err)
@@ -343,16 +344,16 @@ func TestPushSRTReasons(t *testing.T) {
 		}, rtmp.Options{}, "rejected (1010 wrong passphrase)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			pushLeaks(t)
+			testkit.NoLeaks(t)
 			r := runPush(t, PushConfig{URL: c.url(t), Video: true, Dial: c.dial})
-			eventually(t, "the reason", func() bool { return strings.Contains(r.story(), "waiting:"+c.want) })
+			testkit.Eventually(t, "the reason", func() bool { return strings.Contains(r.story(), "waiting:"+c.want) })
 		})
 	}
 }
 
 // Sound alone goes over SRT too.
 func TestPushSRTSound(t *testing.T) {
-	pushLeaks(t)
+	testkit.NoLeaks(t)
 	port := udpPort(t)
 	aus, audio := pushUnits(t)
 	l := startSRT(t, port, "")
@@ -364,7 +365,7 @@ func TestPushSRTSound(t *testing.T) {
 		}
 	}
 	feed(t, r.Push, sound)
-	eventually(t, "three seconds", func() bool { return r.State().Bytes > 20_000 })
+	testkit.Eventually(t, "three seconds", func() bool { return r.State().Bytes > 20_000 })
 	r.stop(t)
 	if err := l.Wait(); err != nil {
 		t.Errorf("ffmpeg: %v", err)
@@ -377,7 +378,7 @@ func TestPushSRTSound(t *testing.T) {
 // Another form of the stream, as when a publisher comes back with a microphone,
 // begins each push anew; the URL's timestamps go on.
 func TestOutletFormChangeGoesOn(t *testing.T) {
-	pushLeaks(t)
+	testkit.NoLeaks(t)
 	origin := startOrigin(t)
 	aus, audio := pushUnits(t)
 	o := newOutlet(slog.New(slog.DiscardHandler))
@@ -385,7 +386,7 @@ func TestOutletFormChangeGoesOn(t *testing.T) {
 	var pts time.Duration
 	play := func(session int) {
 		t.Helper()
-		eventually(t, "media", func() bool {
+		testkit.Eventually(t, "media", func() bool {
 			for _, au := range aus[:40] { // a third of a second for each, as fast as it goes
 				au := *au
 				au.PTS += pts

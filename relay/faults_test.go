@@ -20,6 +20,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"braid/internal/testkit"
 	"braid/media"
 	"braid/media/flv"
 	"braid/media/rtmp"
@@ -47,7 +48,7 @@ func startToxiproxy(t *testing.T) *toxiproxy {
 		_ = cmd.Wait()
 	})
 	p := &toxiproxy{api: "http://127.0.0.1:" + port}
-	eventually(t, "toxiproxy", func() bool {
+	testkit.Eventually(t, "toxiproxy", func() bool {
 		r, err := http.Get(p.api + "/version")
 		if err == nil {
 			r.Body.Close()
@@ -119,7 +120,7 @@ func (w *way) heal() { w.p.do(w.t, "DELETE", w.at+"/toxics/fault", nil) }
 func (r *pushRun) phases(t testing.TB, suffix string) time.Duration {
 	t.Helper()
 	start := time.Now()
-	eventually(t, "the phases "+suffix, func() bool { return strings.HasSuffix(r.story(), suffix) })
+	testkit.Eventually(t, "the phases "+suffix, func() bool { return strings.HasSuffix(r.story(), suffix) })
 	return time.Since(start)
 }
 
@@ -128,7 +129,7 @@ func (r *pushRun) phases(t testing.TB, suffix string) time.Duration {
 func nextSession(t testing.TB, o *pushOrigin, n int) (gap time.Duration) {
 	t.Helper()
 	s := o.session(t, n)
-	eventually(t, "media", func() bool { return len(s.got()) > 20 })
+	testkit.Eventually(t, "media", func() bool { return len(s.got()) > 20 })
 	begin, _ := checkSession(t, s.got())
 	if n == 0 {
 		return 0
@@ -148,7 +149,7 @@ func TestFaults(t *testing.T) {
 		t.Skip("builds toxiproxy and takes half a minute")
 	}
 	toxi := startToxiproxy(t)
-	pushLeaks(t)
+	testkit.NoLeaks(t)
 	faults := []*struct {
 		name, goal string
 		run        func(t *testing.T, toxi *toxiproxy) (measured string)
@@ -223,9 +224,9 @@ func faultDown(t *testing.T, toxi *toxiproxy) string {
 	w.enable(false)
 	start := time.Now()
 	r := faultPush(t, w.url, true)
-	eventually(t, "the reason", func() bool { return strings.Contains(r.story(), "waiting:refused") })
+	testkit.Eventually(t, "the reason", func() bool { return strings.Contains(r.story(), "waiting:refused") })
 	said := time.Since(start)
-	eventually(t, "the third try", func() bool { return strings.Count(r.story(), "connecting") >= 3 })
+	testkit.Eventually(t, "the third try", func() bool { return strings.Count(r.story(), "connecting") >= 3 })
 	w.enable(true)
 	back := r.phases(t, "live")
 	nextSession(t, o, 0)
@@ -238,10 +239,10 @@ func faultReset(t *testing.T, toxi *toxiproxy) string {
 	r := faultPush(t, w.url, true)
 	nextSession(t, o, 0)
 	w.fault("reset_peer", map[string]any{"timeout": 0})
-	eventually(t, "the loss", func() bool { return strings.Contains(r.story(), "live waiting:lost") })
+	testkit.Eventually(t, "the loss", func() bool { return strings.Contains(r.story(), "live waiting:lost") })
 	w.heal()
 	r.phases(t, " live")
-	eventually(t, "media again", func() bool { return r.State().Phase == PhaseLive && r.State().Reconnects > 0 })
+	testkit.Eventually(t, "media again", func() bool { return r.State().Phase == PhaseLive && r.State().Reconnects > 0 })
 	var lost time.Time
 	var tried time.Duration
 	r.mu.Lock()
@@ -267,18 +268,18 @@ func swallowed(t *testing.T, toxi *toxiproxy, video bool) string {
 	w := toxi.to(t, o.url)
 	r := faultPush(t, w.url, video)
 	s := o.session(t, 0)
-	eventually(t, "eight seconds of stream", func() bool {
+	testkit.Eventually(t, "eight seconds of stream", func() bool {
 		tags := s.got()
 		return len(tags) > 0 && tags[len(tags)-1].Timestamp > 8000
 	})
 	w.fault("timeout", map[string]any{"timeout": 0})
 	start := time.Now()
-	eventually(t, "the stall", func() bool { return strings.Contains(r.story(), "waiting:stalled") })
+	testkit.Eventually(t, "the stall", func() bool { return strings.Contains(r.story(), "waiting:stalled") })
 	found := time.Since(start)
 	within(t, "found", found, 10*time.Second)
 	w.heal()
 	r.phases(t, "live")
-	eventually(t, "media again", func() bool { return len(o.session(t, 1).got()) > 10 })
+	testkit.Eventually(t, "media again", func() bool { return len(o.session(t, 1).got()) > 10 })
 	return "found after " + seconds(found) + ", live again"
 }
 
@@ -316,7 +317,7 @@ func faultSlow(t *testing.T, toxi *toxiproxy) string {
 	nextSession(t, o, 0)
 	w.fault("latency", map[string]any{"latency": 1000, "jitter": 500})
 	s := o.session(t, 0)
-	eventually(t, "twelve seconds of stream", func() bool {
+	testkit.Eventually(t, "twelve seconds of stream", func() bool {
 		tags := s.got()
 		return tags[len(tags)-1].Timestamp > 12000
 	})
@@ -335,10 +336,10 @@ func faultRejected(t *testing.T, toxi *toxiproxy) string {
 	start := time.Now()
 	r := faultPush(t, w.url, true)
 	const reason = "rejected (NetStream.Publish.BadName)"
-	eventually(t, "the reason", func() bool { return strings.Contains(r.story(), "waiting:"+reason) })
+	testkit.Eventually(t, "the reason", func() bool { return strings.Contains(r.story(), "waiting:"+reason) })
 	said := time.Since(start)
 	within(t, "the reason", said, 2*time.Second)
-	eventually(t, "the second try", func() bool { return strings.Count(r.story(), "waiting") >= 2 })
+	testkit.Eventually(t, "the second try", func() bool { return strings.Count(r.story(), "waiting") >= 2 })
 	o.mu.Lock()
 	o.refuse = nil
 	o.mu.Unlock()
@@ -358,7 +359,7 @@ func faultBandwidth(t *testing.T, toxi *toxiproxy) string {
 	w.fault("bandwidth", map[string]any{"rate": size / 2 * 7 / 10 / 1000}) // kB/s; the sample has 2 s
 	r := faultPush(t, w.url, true)
 	s := o.session(t, 0)
-	eventually(t, "20 s of stream", func() bool {
+	testkit.Eventually(t, "20 s of stream", func() bool {
 		tags := s.got()
 		return len(tags) > 0 && tags[len(tags)-1].Timestamp > 20_000
 	})
@@ -461,7 +462,7 @@ func faultOneOfTen(t *testing.T, _ *toxiproxy) string {
 		}
 	})
 	for _, r := range all {
-		eventually(t, "live", func() bool { return strings.Contains(r.story(), "live") })
+		testkit.Eventually(t, "live", func() bool { return strings.Contains(r.story(), "live") })
 	}
 	from := fed.Load() + 1000 // nobody is there yet
 	for _, c := range counters {
@@ -475,7 +476,7 @@ func faultOneOfTen(t *testing.T, _ *toxiproxy) string {
 		return m.HeapAlloc
 	}
 	before, most := heap(), uint64(0)
-	eventually(t, "the stall to be found", func() bool {
+	testkit.Eventually(t, "the stall to be found", func() bool {
 		most = max(most, heap())
 		return strings.Contains(all[0].story(), "waiting:stalled") && fed.Load() > from+8000
 	})
@@ -483,7 +484,7 @@ func faultOneOfTen(t *testing.T, _ *toxiproxy) string {
 	wg.Wait()
 	want := counted.Load()
 	for i, c := range counters {
-		eventually(t, "all units", func() bool { return c.n.Load() >= want })
+		testkit.Eventually(t, "all units", func() bool { return c.n.Load() >= want })
 		if got, st := c.n.Load(), all[i+1].State(); got != want || st.Dropped != 0 || st.Reconnects != 0 {
 			t.Errorf("origin %d: %d units of %d, state %+v", i+1, got, want, st)
 		}

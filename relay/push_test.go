@@ -12,7 +12,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/yutopp/go-rtmp/handshake"
 
+	"braid/internal/testkit"
 	"braid/media"
 	"braid/media/flv"
 	"braid/media/rtmp"
@@ -198,35 +198,6 @@ func (r *pushRun) stop(t testing.TB) {
 	}
 }
 
-func pushLeaks(t testing.TB) {
-	before := runtime.NumGoroutine()
-	t.Cleanup(func() {
-		late := time.Now().Add(5 * time.Second)
-		for runtime.NumGoroutine() > before {
-			if time.Now().After(late) {
-				buf := make([]byte, 1<<20)
-				t.Errorf("%d goroutines, %d at the start:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
-				return
-			}
-			runtime.Gosched()
-		}
-	})
-}
-
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(25 * time.Second)
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("waited 25 s for %s", what)
-		}
-	}
-}
-
 // pushOrigin is an rtmp server that keeps what each publisher sends.
 type pushOrigin struct {
 	url    string
@@ -284,7 +255,7 @@ func (o *pushOrigin) Play(rtmp.Request) (rtmp.Playback, error) {
 func (o *pushOrigin) session(t testing.TB, n int) *pushIngest {
 	t.Helper()
 	var s *pushIngest
-	eventually(t, fmt.Sprintf("session %d", n), func() bool {
+	testkit.Eventually(t, fmt.Sprintf("session %d", n), func() bool {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		if len(o.sessions) > n {
@@ -363,13 +334,13 @@ func checkSession(t testing.TB, tags []*flv.Tag) (begin, end uint32) {
 }
 
 func TestPush(t *testing.T) {
-	pushLeaks(t)
+	testkit.NoLeaks(t)
 	o := startOrigin(t)
 	aus, audio := pushUnits(t)
 	r := runPush(t, PushConfig{URL: o.url, Video: true, Audio: audio, FPS: 15})
 	feed(t, r.Push, aus)
 	s := o.session(t, 0)
-	eventually(t, "three seconds", func() bool {
+	testkit.Eventually(t, "three seconds", func() bool {
 		tags := s.got()
 		return len(tags) > 0 && tags[len(tags)-1].Timestamp >= 3000
 	})
@@ -401,7 +372,7 @@ func TestPush(t *testing.T) {
 	if st := r.State(); st.Bytes == 0 || st.Reconnects != 0 || r.asked() == 0 {
 		t.Errorf("state %+v, asked %d times for a key frame", st, r.asked())
 	}
-	eventually(t, "an orderly end", func() bool {
+	testkit.Eventually(t, "an orderly end", func() bool {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		return len(o.ended) == 1 && o.ended[0] == nil && s.closed
@@ -411,13 +382,13 @@ func TestPush(t *testing.T) {
 // A reset in the stream: the next session begins soon, with all that a player
 // needs, later than the first ended.
 func TestPushReconnects(t *testing.T) {
-	pushLeaks(t)
+	testkit.NoLeaks(t)
 	o := startOrigin(t)
 	aus, audio := pushUnits(t)
 	r := runPush(t, PushConfig{URL: o.url, Video: true, Audio: audio})
 	feed(t, r.Push, aus)
 	s := o.session(t, 0)
-	eventually(t, "half a second", func() bool { tags := s.got(); return len(tags) > 0 && tags[len(tags)-1].Timestamp > 500 })
+	testkit.Eventually(t, "half a second", func() bool { tags := s.got(); return len(tags) > 0 && tags[len(tags)-1].Timestamp > 500 })
 	o.mu.Lock()
 	_ = o.conns[0].(*net.TCPConn).SetLinger(0) // a reset
 	o.conns[0].Close()
@@ -427,7 +398,7 @@ func TestPushReconnects(t *testing.T) {
 	if d := time.Since(start); d > 1500*time.Millisecond {
 		t.Errorf("the second session came after %v", d)
 	}
-	eventually(t, "a picture in the second session", func() bool { return len(second.got()) > 60 })
+	testkit.Eventually(t, "a picture in the second session", func() bool { return len(second.got()) > 60 })
 	r.stop(t)
 	_, end := checkSession(t, s.got())
 	if begin, _ := checkSession(t, second.got()); begin <= end || begin > end+5000 {
@@ -442,7 +413,7 @@ func TestPushReconnects(t *testing.T) {
 }
 
 func TestPushAudioOnly(t *testing.T) {
-	pushLeaks(t)
+	testkit.NoLeaks(t)
 	o := startOrigin(t)
 	aus, audio := pushUnits(t)
 	var sound []*media.AccessUnit
@@ -454,7 +425,7 @@ func TestPushAudioOnly(t *testing.T) {
 	r := runPush(t, PushConfig{URL: o.url, Audio: audio})
 	feed(t, r.Push, sound)
 	s := o.session(t, 0)
-	eventually(t, "sound", func() bool { return len(s.got()) > 20 })
+	testkit.Eventually(t, "sound", func() bool { return len(s.got()) > 20 })
 	r.stop(t)
 	if tags := s.got(); tags[0].Type != flv.Script || !flv.IsSequenceHeader(tags[1]) || tags[2].Timestamp != 0 {
 		t.Errorf("the session does not begin with metadata, sequence header, sound at 0")
@@ -523,10 +494,10 @@ func TestPushReasons(t *testing.T) {
 		}, rtmp.Options{}, "tls (the origin does not speak TLS there)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			pushLeaks(t)
+			testkit.NoLeaks(t)
 			r := runPush(t, PushConfig{URL: c.url(t), Video: true, Dial: c.dial})
 			want := "connecting waiting:" + c.want + " connecting:" + c.want + " waiting:" + c.want
-			eventually(t, "two tries", func() bool { return strings.HasPrefix(r.story(), want) || len(r.story()) > len(want)+20 })
+			testkit.Eventually(t, "two tries", func() bool { return strings.HasPrefix(r.story(), want) || len(r.story()) > len(want)+20 })
 			if got := r.story(); !strings.HasPrefix(got, want) {
 				t.Errorf("phases: %s", got)
 			}
@@ -546,9 +517,9 @@ func TestPushSilentOrigin(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 8 s")
 	}
-	pushLeaks(t)
+	testkit.NoLeaks(t)
 	r := runPush(t, PushConfig{URL: listen(t, func(nc net.Conn) { _, _ = io.Copy(io.Discard, nc) }), Video: true})
-	eventually(t, "the stall", func() bool { return strings.Contains(r.story(), "waiting") })
+	testkit.Eventually(t, "the stall", func() bool { return strings.Contains(r.story(), "waiting") })
 	if got := r.story(); !strings.HasPrefix(got, "connecting waiting:stalled") {
 		t.Errorf("phases: %s", got)
 	}
@@ -586,7 +557,7 @@ func (c *stallingConn) Read(b []byte) (int, error) {
 
 // Ending while a write is stuck takes no longer than ending at all.
 func TestPushEndsWhileStalled(t *testing.T) {
-	pushLeaks(t)
+	testkit.NoLeaks(t)
 	o := &pushOrigin{}
 	release := make(chan struct{})
 	url := listen(t, func(nc net.Conn) {
@@ -599,7 +570,7 @@ func TestPushEndsWhileStalled(t *testing.T) {
 	feed(t, r.Push, aus)
 	var bytes uint64
 	same := time.Now()
-	eventually(t, "a write that is stuck", func() bool {
+	testkit.Eventually(t, "a write that is stuck", func() bool {
 		if b := r.State().Bytes; b != bytes || b == 0 {
 			bytes, same = b, time.Now()
 		}
@@ -770,7 +741,7 @@ func (n *nginx) start(t testing.TB) {
 	if err := n.cmd.Start(); err != nil {
 		t.Skip("nginx does not start: ", err)
 	}
-	eventually(t, "nginx", func() bool {
+	testkit.Eventually(t, "nginx", func() bool {
 		nc, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", n.port))
 		if err == nil {
 			nc.Close()
@@ -815,12 +786,12 @@ func TestPushNginx(t *testing.T) {
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
 		t.Skip("no ffmpeg")
 	}
-	pushLeaks(t)
+	testkit.NoLeaks(t)
 	n := startNginx(t)
 	aus, audio := pushUnits(t)
 	r := runPush(t, PushConfig{URL: n.url("live"), Video: true, Audio: audio, FPS: 15})
 	feed(t, r.Push, aus)
-	eventually(t, "live", func() bool { return strings.HasSuffix(r.story(), "live") })
+	testkit.Eventually(t, "live", func() bool { return strings.HasSuffix(r.story(), "live") })
 	pull(t, n.url("live"), 30)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -836,9 +807,9 @@ func TestPushNginx(t *testing.T) {
 	v.Close()
 
 	n.kill()
-	eventually(t, "the loss", func() bool { return strings.Contains(r.story(), "waiting:lost") })
+	testkit.Eventually(t, "the loss", func() bool { return strings.Contains(r.story(), "waiting:lost") })
 	n.start(t)
-	eventually(t, "live again", func() bool { return strings.HasSuffix(r.story(), "live") })
+	testkit.Eventually(t, "live again", func() bool { return strings.HasSuffix(r.story(), "live") })
 	pull(t, n.url("live"), 30)
 	r.stop(t)
 }
@@ -850,10 +821,10 @@ func TestPushNginxRefuses(t *testing.T) {
 	aus, audio := pushUnits(t)
 	for _, app := range []string{"nowhere", "closed"} {
 		t.Run(app, func(t *testing.T) {
-			pushLeaks(t)
+			testkit.NoLeaks(t)
 			r := runPush(t, PushConfig{URL: n.url(app), Video: true, Audio: audio})
 			feed(t, r.Push, aus)
-			eventually(t, "the end of the session", func() bool { return strings.Contains(r.story(), "waiting:lost") })
+			testkit.Eventually(t, "the end of the session", func() bool { return strings.Contains(r.story(), "waiting:lost") })
 		})
 	}
 }

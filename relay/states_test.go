@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"braid/internal/testkit"
 )
 
 // What people see of a task: its URLs without their keys, and how each does.
@@ -15,7 +17,7 @@ func TestStates(t *testing.T) {
 	if err := s.Start(context.Background(), videoTask("t1", good.url+"/live/"+pushKey, bad.url+"/live/"+pushKey)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "one plays, the other has failed", func() bool {
+	testkit.Eventually(t, "one plays, the other has failed", func() bool {
 		all := s.States()
 		if len(all) != 1 || len(all[0].URLs) != 2 {
 			t.Fatalf("got %+v, want one task with two URLs", all)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"braid/event"
+	"braid/internal/testkit"
 	"braid/media"
 	"braid/media/packet"
 	"braid/media/rtmp"
@@ -130,7 +131,7 @@ func (o *studioOrigin) cut() {
 // gets waits until a stream's pictures come, and gives it.
 func (o *studioOrigin) gets(t *testing.T, stream string) (in *pushIngest) {
 	t.Helper()
-	eventually(t, stream, func() bool {
+	testkit.Eventually(t, stream, func() bool {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		for name, s := range o.pushed {
@@ -209,7 +210,7 @@ func videoTask(task string, urls ...string) *Spec {
 // The events of a task are in the log in the order of what happened, each change
 // once: from its start over a lost connection and another URL to its end.
 func TestEventsInOrder(t *testing.T) {
-	pushLeaks(t)
+	testkit.NoLeaks(t)
 	one, two := newStudioOrigin(t, nil), newStudioOrigin(t, nil)
 	s := newStudio(t, nil)
 	a, b := one.url+"/live/"+pushKey, two.url+"/live/"+pushKey
@@ -271,7 +272,7 @@ func TestEventsOfARefusedURL(t *testing.T) {
 	if err := s.Start(context.Background(), videoTask("t1", url)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the failure", func() bool { return len(s.stories(t)) == 2 })
+	testkit.Eventually(t, "the failure", func() bool { return len(s.stories(t)) == 2 })
 	failed := s.stories(t)[1]
 	if e := events(t, s.db)[1]; e.Type != event.RelayFailed || e.Relay.Code != CodeRejected || e.Relay.URL != url || strings.Contains(e.Relay.Message, pushKey) {
 		t.Errorf("got %+v", e.Relay)
@@ -334,7 +335,7 @@ func TestAutoSignsURLs(t *testing.T) {
 	url := o.url + "/show/app_room_ann_camera"
 	s.wait(t, "Started", "Playing "+url)
 	begin := time.Now().Unix()
-	eventually(t, "the next second", func() bool { return time.Now().Unix() > begin })
+	testkit.Eventually(t, "the next second", func() bool { return time.Now().Unix() > begin })
 	o.cut()
 	s.wait(t, "Started", "Playing "+url, "Reconnecting "+url+" the connection was lost", "Playing "+url)
 	mu.Lock()
@@ -418,7 +419,7 @@ func TestTimestampsOverARestart(t *testing.T) {
 	if err := second.Update(context.Background(), videoTask("t1", one.url+"/live/a", two.url+"/live/a")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the stream on the first origin again", func() bool {
+	testkit.Eventually(t, "the stream on the first origin again", func() bool {
 		one.mu.Lock()
 		defer one.mu.Unlock()
 		return one.pushed["live/a?"] != in && len(one.pushed["live/a?"].got()) > 2

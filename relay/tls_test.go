@@ -2,46 +2,17 @@ package relay
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
-	"math/big"
 	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"braid/internal/testkit"
 	"braid/media/rtmp"
 )
-
-// certificate is one for 127.0.0.1 (or for a name), by its own authority.
-func certificate(t testing.TB, name string, until time.Time) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	form := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: until.Add(-48 * time.Hour), NotAfter: until, IsCA: true, BasicConstraintsValid: true}
-	if name == "" {
-		form.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
-	} else {
-		form.DNSNames = []string{name}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, form, form, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
-}
 
 // A push over TLS to an origin with a certificate of a private authority; and what
 // is wrong with a certificate, in words.
@@ -64,8 +35,8 @@ func TestPushTLS(t *testing.T) {
 			want: "connecting waiting:tls"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			pushLeaks(t)
-			cert, roots := certificate(t, c.host, c.until)
+			testkit.NoLeaks(t)
+			cert, roots := testkit.Certificate(t, c.host, c.until)
 			if !c.trusted {
 				roots = x509.NewCertPool()
 			}
@@ -83,7 +54,7 @@ func TestPushTLS(t *testing.T) {
 			aus, audio := pushUnits(t)
 			r := runPush(t, PushConfig{URL: strings.Replace(url, "rtmp:", "rtmps:", 1), Video: true, Audio: audio, Dial: rtmp.Options{TLS: &tls.Config{RootCAs: roots}}})
 			feed(t, r.Push, aus)
-			eventually(t, c.want, func() bool { return strings.HasPrefix(r.story(), c.want) || strings.Count(r.story(), "waiting") > 0 })
+			testkit.Eventually(t, c.want, func() bool { return strings.HasPrefix(r.story(), c.want) || strings.Count(r.story(), "waiting") > 0 })
 			if got := r.story(); !strings.HasPrefix(got, c.want) {
 				t.Errorf("phases: %s", got)
 			}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"braid/internal/testkit"
 	"braid/media/h264"
 )
 
@@ -51,11 +52,11 @@ func TestParseErrors(t *testing.T) {
 		"empty": "", "header": "06", "other type": "6764020a0b80", "no trailing bits": "0664020a0b", "zeros": "06000000",
 		"short payload": "0664030a0b80", "no size": "066480", "endless type": "06ffffff80", "huge size": "0664ffffff0180",
 	} {
-		if got, err := Parse(unhex(t, s)); err == nil {
+		if got, err := Parse(testkit.Unhex(t, s)); err == nil {
 			t.Errorf("%s: got %v, want an error", name, got)
 		}
 	}
-	if got, err := Parse(unhex(t, "0664020a0b800000")); err != nil || len(got) != 1 {
+	if got, err := Parse(testkit.Unhex(t, "0664020a0b800000")); err != nil || len(got) != 1 {
 		t.Errorf("zeros behind the unit: got %v, %v, want one message", got, err)
 	}
 }
@@ -114,7 +115,7 @@ func TestInsert(t *testing.T) {
 	} {
 		var units [][]byte
 		for _, s := range strings.Fields(c.units) {
-			units = append(units, unhex(t, s))
+			units = append(units, testkit.Unhex(t, s))
 		}
 		before := slices.Clone(units)
 		var got []string
@@ -193,9 +194,9 @@ func FuzzAppendJSON(f *testing.F) {
 
 func FuzzParse(f *testing.F) {
 	for _, c := range nals {
-		f.Add(unhex(f, c.nal))
+		f.Add(testkit.Unhex(f, c.nal))
 	}
-	f.Add(unhex(f, "060000030080"))
+	f.Add(testkit.Unhex(f, "060000030080"))
 	f.Add(AppendNAL(nil, User(5, AppendJSON(nil, &Layout{[]Stream{{UID: "ann"}}}, nil))))
 	f.Fuzz(func(t *testing.T, nal []byte) {
 		msgs, err := Parse(nal)
@@ -237,12 +238,4 @@ func BenchmarkMessage(b *testing.B) {
 
 func sameMessages(a, b []Message) bool {
 	return slices.EqualFunc(a, b, func(m, n Message) bool { return m.Type == n.Type && bytes.Equal(m.Payload, n.Payload) })
-}
-
-func unhex(t testing.TB, s string) []byte {
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }

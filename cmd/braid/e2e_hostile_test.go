@@ -16,6 +16,7 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
+	"braid/internal/testkit"
 	"braid/signaling/artc"
 )
 
@@ -252,51 +253,10 @@ func rubbishRTP() (packets [][]byte) {
 // giantPicture is an SPS of 16384x8704 (1024x544 macroblocks), a PPS and a
 // slice that a decoder would need 214 MB for.
 func giantPicture() [][]byte {
-	var sps bitWriter
-	sps.bits(66, 8) // profile_idc: baseline
-	sps.bits(0, 8)
-	sps.bits(62, 8) // level 6.2
-	sps.ue(0)       // seq_parameter_set_id
-	sps.ue(0)       // log2_max_frame_num_minus4
-	sps.ue(2)       // pic_order_cnt_type
-	sps.ue(1)       // max_num_ref_frames
-	sps.bits(0, 1)
-	sps.ue(16384/16 - 1)
-	sps.ue(8704/16 - 1)
-	sps.bits(0b1100, 4) // frame_mbs_only, direct_8x8, no cropping, no VUI
-	sps.bits(1, 1)      // rbsp_stop_one_bit
 	pps := []byte{0x68, 0xce, 0x3c, 0x80}
 	slice := append([]byte{0x65, 0x88, 0x84}, bytes.Repeat([]byte{0x5a}, 900)...)
-	return [][]byte{append([]byte{0x67}, sps.done()...), pps, slice}
+	return [][]byte{testkit.SPS(16384/16, 8704/16), pps, slice}
 }
-
-// bitWriter writes H.264's bit strings, most significant bit first.
-type bitWriter struct {
-	b []byte
-	n int
-}
-
-func (w *bitWriter) bits(v uint64, n int) {
-	for i := n - 1; i >= 0; i-- {
-		if w.n%8 == 0 {
-			w.b = append(w.b, 0)
-		}
-		w.b[w.n/8] |= byte(v>>i&1) << (7 - w.n%8)
-		w.n++
-	}
-}
-
-// ue writes an Exp-Golomb code (H.264 clause 9.1).
-func (w *bitWriter) ue(v uint64) {
-	length := 0
-	for (v+1)>>length > 1 {
-		length++
-	}
-	w.bits(0, length)
-	w.bits(v+1, length+1)
-}
-
-func (w *bitWriter) done() []byte { return w.b }
 
 // publishRTP publishes payloads as H.264 RTP packets, as they are, again and again.
 func publishRTP(t *testing.T, endpoint, token string, payloads [][]byte) *peer {

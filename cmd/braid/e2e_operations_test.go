@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"braid/internal/testkit"
 )
 
 // TestOperations runs the whole program as systemd would, with everything logged,
@@ -126,7 +128,7 @@ func plant(t *testing.T, s *braidServer) map[string]string {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	waitFor(t, "the push and a callback have failed", func() bool {
+	testkit.Eventually(t, "the push and a callback have failed", func() bool {
 		code, body := s.scrape(t, "/metrics", "")
 		return code == 200 && !strings.Contains(body, `braid_relay_reconnects_total{reason="refused"} 0`) && !strings.Contains(body, `braid_callback_attempts_total{result="failed"} 0`)
 	})
@@ -206,7 +208,7 @@ applications: [{id: %s, key: %s, name: tests}]
 	})
 	t.Cleanup(ended)
 	s = &braidServer{t: t, http: "http://" + at, rtmp: "rtmp://" + rtmpAt + "/live"}
-	waitFor(t, "braid is ready", func() bool {
+	testkit.Eventually(t, "braid is ready", func() bool {
 		resp, err := http.Get(s.http + "/readyz")
 		if err != nil {
 			return false
@@ -215,20 +217,6 @@ applications: [{id: %s, key: %s, name: tests}]
 		return resp.StatusCode == 200
 	})
 	return s, log, ended
-}
-
-// waitFor asks until something is so.
-func waitFor(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.After(30 * time.Second); !ok(); {
-		select {
-		case <-deadline:
-			t.Fatalf("%s: not within 30 s", what)
-		case <-tick.C:
-		}
-	}
 }
 
 // manager is systemd's end of the notify socket.

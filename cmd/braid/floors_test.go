@@ -11,7 +11,7 @@ func TestFloors(t *testing.T) {
 	floors := map[string]int{
 		"braid/cmd": 6, "braid/signaling": 5, "braid/web": 5, "braid/metrics": 5, "braid/relay": 4,
 		"braid/mixer": 3, "braid/origin": 3, "braid/callback": 3,
-		"braid/media/sfu": 2, "braid/sei": 2, "braid/store": 2, "braid/media": 1, "braid/event": 1,
+		"braid/media/sfu": 2, "braid/sei": 2, "braid/store": 2, "braid/media": 1, "braid/event": 1, "braid/internal": 1,
 	}
 	floor := func(pkg string) int {
 		best, f := "", 0
@@ -40,6 +40,8 @@ func TestFloors(t *testing.T) {
 				t.Errorf("%s imports %s: only braid/media/sfu may", from, to)
 			case strings.HasPrefix(to, "github.com/minio/") && from != "braid/origin/storage":
 				t.Errorf("%s imports %s: only braid/origin/storage speaks S3", from, to)
+			case to == "braid/internal/testkit":
+				t.Errorf("%s imports %s: only tests may", from, to)
 			case to == "C" && from != "braid/media/codec":
 				t.Errorf("%s uses cgo: only braid/media/codec may", from)
 			case to == "braid/media/codec" && from != "braid/mixer/engine":

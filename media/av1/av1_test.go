@@ -1,19 +1,12 @@
 package av1
 
 import (
-	"encoding/hex"
 	"fmt"
 	"strings"
 	"testing"
-)
 
-func unhex(t testing.TB, s string) []byte {
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
+	"braid/internal/testkit"
+)
 
 // The first is libaom's; the others are written by hand after section 5.5.1.
 var sequences = []struct {
@@ -32,26 +25,12 @@ var sequences = []struct {
 }
 
 // timed is a sequence header with all that may stand before the size.
-var timed = packed("000", "0", "0", "1", strings.Repeat("0", 64), "0", "1", "01111", strings.Repeat("1", 32), "0000011111",
+var timed = testkit.Packed("000", "0", "0", "1", strings.Repeat("0", 64), "0", "1", "01111", strings.Repeat("1", 32), "0000011111",
 	"1", "00000", "000000000000", "01000", "1", "1", strings.Repeat("01", 16), "1", "1", "1010", "1111", "1111", fmt.Sprintf("%016b%016b", 1279, 719), "0000")
-
-func packed(fields ...string) string {
-	all := strings.Join(fields, "")
-	all += strings.Repeat("0", (8-len(all)%8)%8)
-	var b []byte
-	for i := 0; i < len(all); i += 8 {
-		v := byte(0)
-		for _, c := range all[i : i+8] {
-			v = v<<1 | byte(c-'0')
-		}
-		b = append(b, v)
-	}
-	return hex.EncodeToString(b)
-}
 
 func TestParseSequence(t *testing.T) {
 	for _, c := range sequences {
-		got, ok := ParseSequence(unhex(t, c.payload))
+		got, ok := ParseSequence(testkit.Unhex(t, c.payload))
 		if ok != c.ok || ok && got != c.want {
 			t.Errorf("%s: got %+v, %v, want %+v, %v", c.name, got, ok, c.want, c.ok)
 		}
@@ -85,7 +64,7 @@ func list(b []byte) string {
 
 func TestParseOBU(t *testing.T) {
 	for _, c := range obus {
-		if got := list(unhex(t, c.b)); got != c.want {
+		if got := list(testkit.Unhex(t, c.b)); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.b, got, c.want)
 		}
 	}
@@ -117,7 +96,7 @@ var units = []struct {
 
 func TestIsKey(t *testing.T) {
 	for _, c := range units {
-		if got := IsKey(unhex(t, c.b)); got != c.key {
+		if got := IsKey(testkit.Unhex(t, c.b)); got != c.key {
 			t.Errorf("%s: got %v", c.name, got)
 		}
 	}
@@ -138,7 +117,7 @@ var payloads = []struct{ b, want string }{
 
 func TestPayload(t *testing.T) {
 	for _, c := range payloads {
-		if got := elements(t, unhex(t, c.b)); got != c.want {
+		if got := elements(t, testkit.Unhex(t, c.b)); got != c.want {
 			t.Errorf("%s: got %s, want %s", c.b, got, c.want)
 		}
 	}
@@ -174,16 +153,16 @@ func elements(t *testing.T, b []byte) string {
 
 func FuzzAV1(f *testing.F) {
 	for _, c := range sequences {
-		f.Add(unhex(f, c.payload))
+		f.Add(testkit.Unhex(f, c.payload))
 	}
 	for _, c := range obus {
-		f.Add(unhex(f, c.b))
+		f.Add(testkit.Unhex(f, c.b))
 	}
 	for _, c := range units {
-		f.Add(unhex(f, c.b))
+		f.Add(testkit.Unhex(f, c.b))
 	}
 	for _, c := range payloads {
-		f.Add(unhex(f, c.b))
+		f.Add(testkit.Unhex(f, c.b))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if s, ok := ParseSequence(b); ok && (s.Width < 1 || s.Width > 65536 || s.Height < 1 || s.Height > 65536) {

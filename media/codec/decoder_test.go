@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"braid/internal/testkit"
 	"braid/media"
 )
 
@@ -124,7 +125,7 @@ func TestDecodeLoss(t *testing.T) {
 	for name, fifth := range map[string][]byte{
 		"half a unit":            clip.units[5][0][:len(clip.units[5][0])/2],
 		"zeros in a unit":        damaged,
-		"another profile":        baselineSPS(20, 12)[:5],
+		"another profile":        testkit.SPS(20, 12)[:5],
 		"nothing, told by Flush": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -166,51 +167,11 @@ func TestFlushWaitsForKey(t *testing.T) {
 	}
 }
 
-// bits writes H.264 syntax elements.
-type bits struct {
-	b []byte
-	n int
-}
-
-func (w *bits) u(n int, v uint) {
-	for i := n - 1; i >= 0; i-- {
-		if w.n%8 == 0 {
-			w.b = append(w.b, 0)
-		}
-		w.b[w.n/8] |= byte(v>>i&1) << (7 - w.n%8)
-		w.n++
-	}
-}
-
-func (w *bits) ue(v uint) {
-	n := 0
-	for (v+1)>>n > 1 {
-		n++
-	}
-	w.u(n, 0)
-	w.u(n+1, v+1)
-}
-
-// baselineSPS announces w x h macroblocks, POC type 2.
-func baselineSPS(w, h uint) []byte {
-	s := &bits{b: []byte{0x67, 66, 0xc0, 62}, n: 32}
-	for _, v := range []uint{0, 0, 2, 1} { // id, log2_max_frame_num-4, POC type, refs
-		s.ue(v)
-	}
-	s.u(1, 0)
-	s.ue(w - 1)
-	s.ue(h - 1)
-	for _, bit := range []uint{1, 1, 0, 0, 1} { // frame_mbs_only, direct_8x8, crop, VUI, stop
-		s.u(1, bit)
-	}
-	return s.b
-}
-
 // The stream that costs plain libavcodec over 1 GB (SPS of 16384x8704) is refused.
 func TestSPSBomb(t *testing.T) {
 	clip := makeClip(t, media.H264, 320, 180, 3, "-profile:v", "baseline")
 	d := newDecoder(t, media.H264, 1920, 1088)
-	bomb := [][]byte{baselineSPS(1024, 544)}
+	bomb := [][]byte{testkit.SPS(1024, 544)}
 	for _, u := range clip.units[0] {
 		if u[0]&0x1f != 7 {
 			bomb = append(bomb, u)
@@ -250,7 +211,7 @@ func TestSPSBomb(t *testing.T) {
 // An SPS inside another unit would pass the size check unseen.
 func TestHiddenSPS(t *testing.T) {
 	d := newDecoder(t, media.H264, 640, 360)
-	hidden := append([]byte{0x06, 5, 0, 0, 0, 1}, baselineSPS(1024, 544)...)
+	hidden := append([]byte{0x06, 5, 0, 0, 0, 1}, testkit.SPS(1024, 544)...)
 	if _, err := d.Decode([][]byte{hidden}, 0); !errors.Is(err, media.ErrInvalid) {
 		t.Errorf("got %v, want media.ErrInvalid", err)
 	}
@@ -265,10 +226,10 @@ func TestDecoderMaximum(t *testing.T) {
 		unit  []byte
 		large bool
 	}{
-		{media.H264, baselineSPS(40, 23), false}, // 640x368
-		{media.H264, baselineSPS(23, 40), false}, // upright
-		{media.H264, baselineSPS(41, 23), true},
-		{media.H264, baselineSPS(24, 24), true}, // fewer samples, but neither way round
+		{media.H264, testkit.SPS(40, 23), false}, // 640x368
+		{media.H264, testkit.SPS(23, 40), false}, // upright
+		{media.H264, testkit.SPS(41, 23), true},
+		{media.H264, testkit.SPS(24, 24), true}, // fewer samples, but neither way round
 		{media.VP8, vp8(640, 360), false},
 		{media.VP8, vp8(360, 640), false},
 		{media.VP8, vp8(656, 360), true},
@@ -304,24 +265,24 @@ func TestDecoderMaximum(t *testing.T) {
 
 // vp9Frame is the beginning of a key frame (bitstream specification section 6.2).
 func vp9Frame(w, h uint) []byte {
-	s := &bits{}
-	s.u(8, 0x82)
-	s.u(24, 0x498342)
-	s.u(4, 0)
-	s.u(16, w-1)
-	s.u(16, h-1)
-	s.u(20, 0)
-	return append(s.b, make([]byte, 40)...)
+	s := &testkit.Bits{}
+	s.U(8, 0x82)
+	s.U(24, 0x498342)
+	s.U(4, 0)
+	s.U(16, w-1)
+	s.U(16, h-1)
+	s.U(20, 0)
+	return append(s.B, make([]byte, 40)...)
 }
 
 // vp9Inter is the beginning of a frame that takes no size of those before it.
 func vp9Inter(w, h uint) []byte {
-	s := &bits{}
-	s.u(8, 0x86)
-	s.u(2+8+12+3, 0)
-	s.u(16, w-1)
-	s.u(16, h-1)
-	return append(s.b, make([]byte, 40)...)
+	s := &testkit.Bits{}
+	s.U(8, 0x86)
+	s.U(2+8+12+3, 0)
+	s.U(16, w-1)
+	s.U(16, h-1)
+	return append(s.B, make([]byte, 40)...)
 }
 
 func vp9Super(a, b []byte) []byte {
@@ -331,30 +292,30 @@ func vp9Super(a, b []byte) []byte {
 
 // av1Sequence is a temporal unit with a sequence header (section 5.5.1).
 func av1Sequence(w, h uint) []byte {
-	s := &bits{}
-	s.u(5, 0) // profile 0, no still picture
-	s.u(2, 0) // no timing info, no display delay
-	s.u(5+12, 0)
-	s.u(5, 8)
-	s.u(1, 0) // tier
-	s.u(8, 0xff)
-	s.u(16, w-1)
-	s.u(16, h-1)
-	s.u(32, 0)
-	return append([]byte{0x12, 0, 0x0a, byte(len(s.b))}, s.b...)
+	s := &testkit.Bits{}
+	s.U(5, 0) // profile 0, no still picture
+	s.U(2, 0) // no timing info, no display delay
+	s.U(5+12, 0)
+	s.U(5, 8)
+	s.U(1, 0) // tier
+	s.U(8, 0xff)
+	s.U(16, w-1)
+	s.U(16, h-1)
+	s.U(32, 0)
+	return append([]byte{0x12, 0, 0x0a, byte(len(s.B))}, s.B...)
 }
 
 // h265SPS announces 4:2:0 of 8 bits (section 7.3.2.2.1).
 func h265SPS(w, h uint) []byte {
-	s := &bits{b: []byte{0x42, 0x01, 0x01, 0x01, 0x60, 0, 0, 3, 0, 0x90, 0, 0, 3, 0, 0, 3, 0, 0x5d}, n: 18 * 8}
+	s := &testkit.Bits{B: []byte{0x42, 0x01, 0x01, 0x01, 0x60, 0, 0, 3, 0, 0x90, 0, 0, 3, 0, 0, 3, 0, 0x5d}}
 	for _, v := range []uint{0, 1, w, h} {
-		s.ue(v)
+		s.UE(v)
 	}
-	s.u(1, 0)
-	s.ue(0)
-	s.ue(0)
-	s.u(16, 0x8888)
-	return s.b
+	s.U(1, 0)
+	s.UE(0)
+	s.UE(0)
+	s.U(16, 0x8888)
+	return s.B
 }
 
 // Ten bits become eight, as swscale makes them.
@@ -549,8 +510,8 @@ func TestDecodersDoNotLeak(t *testing.T) {
 
 func FuzzDecodeH264(f *testing.F) {
 	f.Add([]byte{0x67, 66, 0xc0, 30}, []byte{0x68, 0xce}, []byte{0x65, 0x88})
-	f.Add(baselineSPS(8, 6), []byte{0x68, 0xce, 0x3c, 0x80}, bytes.Repeat([]byte{0x65, 0x88, 0x84, 0x40}, 20))
-	f.Add(baselineSPS(1024, 544), []byte{0x68, 0xce, 0x3c, 0x80}, []byte{0x06, 0, 0, 0, 1, 0x67})
+	f.Add(testkit.SPS(8, 6), []byte{0x68, 0xce, 0x3c, 0x80}, bytes.Repeat([]byte{0x65, 0x88, 0x84, 0x40}, 20))
+	f.Add(testkit.SPS(1024, 544), []byte{0x68, 0xce, 0x3c, 0x80}, []byte{0x06, 0, 0, 0, 1, 0x67})
 	e, err := NewVideoEncoder(VideoParams{Width: 64, Height: 48, FPS: 30, Kbps: 200, GOP: 30})
 	if err != nil {
 		f.Fatal(err)

@@ -4,27 +4,18 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math/bits"
 	"math/rand/v2"
 	"os/exec"
 	"testing"
+
+	"braid/internal/testkit"
 )
 
 // bitWriter writes what bitReader reads.
-type bitWriter struct {
-	b []byte
-	n int
-}
+type bitWriter struct{ testkit.Bits }
 
-func (w *bitWriter) u(n int, v uint32) {
-	for i := n - 1; i >= 0; i-- {
-		if w.n%8 == 0 {
-			w.b = append(w.b, 0)
-		}
-		w.b[w.n/8] |= byte(v>>i&1) << (7 - w.n%8)
-		w.n++
-	}
-}
+func (w *bitWriter) u(n int, v uint32) { w.U(n, uint(v)) }
+func (w *bitWriter) ue(v uint32)       { w.UE(uint(v)) }
 
 func (w *bitWriter) flag(b bool) {
 	if b {
@@ -32,12 +23,6 @@ func (w *bitWriter) flag(b bool) {
 	} else {
 		w.u(1, 0)
 	}
-}
-
-func (w *bitWriter) ue(v uint32) {
-	n := bits.Len32(v + 1)
-	w.u(n-1, 0)
-	w.u(n, v+1)
 }
 
 func (w *bitWriter) se(v int32) {
@@ -182,7 +167,7 @@ func (s *spsText) nal() []byte {
 		s.vui.write(w, s.Reorder)
 	}
 	w.u(1, 1) // stop bit
-	return EscapeRBSP([]byte{0x67}, w.b)
+	return EscapeRBSP([]byte{0x67}, w.B)
 }
 
 func bomb() *spsText {

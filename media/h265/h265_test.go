@@ -1,17 +1,10 @@
 package h265
 
 import (
-	"encoding/hex"
 	"testing"
-)
 
-func unhex(t testing.TB, s string) []byte {
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
+	"braid/internal/testkit"
+)
 
 // x265's, for 160x120, for 322x182 in 8 and in 10 bits.
 const (
@@ -42,12 +35,12 @@ var sets = []struct {
 
 func TestParseSPS(t *testing.T) {
 	for _, c := range sets {
-		got, err := ParseSPS(unhex(t, c.nal))
+		got, err := ParseSPS(testkit.Unhex(t, c.nal))
 		if (err == nil) != c.ok || got != c.want {
 			t.Errorf("%s: got %+v, %v, want %+v", c.name, got, err, c.want)
 		}
 	}
-	nal := unhex(t, spsCrop)
+	nal := testkit.Unhex(t, spsCrop)
 	if n := testing.AllocsPerRun(100, func() { ParseSPS(nal) }); n != 0 {
 		t.Errorf("%v allocations, want none", n)
 	}
@@ -55,7 +48,7 @@ func TestParseSPS(t *testing.T) {
 
 func TestSetID(t *testing.T) {
 	for nal, want := range map[string]int{vps: 0, "40013c": 3, sps: 0, pps: 0, "44016" + "0": 2, "4401": -1, "4001": -1, "2601af": -1, "4401000000": -1, "": -1} {
-		id, ok := SetID(unhex(t, nal))
+		id, ok := SetID(testkit.Unhex(t, nal))
 		if !ok {
 			id = -1
 		}
@@ -74,7 +67,7 @@ func TestTypes(t *testing.T) {
 		{"2601af", true, true, true}, {"26012f", true, true, false}, {"2a01af", true, true, true}, {"0201d0", true, false, true},
 		{vps, false, false, false}, {"26", false, false, false}, {"2601", true, true, false}, {"", false, false, false},
 	} {
-		b := unhex(t, c.nal)
+		b := testkit.Unhex(t, c.nal)
 		if IsSlice(b) != c.slice || IsIRAP(b) != c.irap || IsSlice(b) && StartsPicture(b) != c.starts {
 			t.Errorf("%s: got %v, %v, %v", c.nal, IsSlice(b), IsIRAP(b), StartsPicture(b))
 		}
@@ -83,9 +76,9 @@ func TestTypes(t *testing.T) {
 
 func FuzzH265(f *testing.F) {
 	for _, c := range sets {
-		f.Add(unhex(f, c.nal))
+		f.Add(testkit.Unhex(f, c.nal))
 	}
-	f.Add(unhex(f, pps))
+	f.Add(testkit.Unhex(f, pps))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		SetID(b)
 		s, err := ParseSPS(b)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"braid/internal/testkit"
 	"braid/media"
 )
 
@@ -58,14 +59,6 @@ func show(frames []Frame) string {
 		all = append(all, s)
 	}
 	return strings.Join(all, ", ")
-}
-
-func unhex(t testing.TB, s string) []byte {
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
 
 // join is a stream's first key frame, as its packets and as its frame.
@@ -209,7 +202,7 @@ func TestAssemblerH264(t *testing.T) {
 func run(t *testing.T, a *Assembler, steps []step) {
 	t.Helper()
 	for i, s := range steps {
-		p := &media.Packet{Timestamp: s.timestamp, Marker: strings.Contains(s.how, "m"), Payload: unhex(t, s.payload), Arrival: at(i)}
+		p := &media.Packet{Timestamp: s.timestamp, Marker: strings.Contains(s.how, "m"), Payload: testkit.Unhex(t, s.payload), Arrival: at(i)}
 		if got := show(a.Push(p, strings.Contains(s.how, "g"))); got != s.want {
 			t.Fatalf("packet %d: got %q, want %q", i, got, s.want)
 		}
@@ -218,7 +211,7 @@ func run(t *testing.T, a *Assembler, steps []step) {
 
 func TestAssemblerParameterSetsOutOfBand(t *testing.T) {
 	a := NewAssembler(media.H264)
-	a.AddParameterSets([][]byte{unhex(t, sps), unhex(t, pps)})
+	a.AddParameterSets([][]byte{testkit.Unhex(t, sps), testkit.Unhex(t, pps)})
 	run(t, a, []step{{1, "m", idr, "1k " + sps + " " + pps + " " + idr}})
 }
 
@@ -226,7 +219,7 @@ func TestAssemblerArrival(t *testing.T) {
 	a := NewAssembler(media.H264)
 	steps := []step{{1, "", sps, ""}, {1, "", pps, ""}, {2, "", sei, ""}, {2, "", idr, ""}}
 	run(t, a, steps)
-	frames := a.Push(&media.Packet{Timestamp: 2, Marker: true, Payload: unhex(t, idr2), Arrival: at(9)}, false)
+	frames := a.Push(&media.Packet{Timestamp: 2, Marker: true, Payload: testkit.Unhex(t, idr2), Arrival: at(9)}, false)
 	if len(frames) != 1 || !frames[0].Arrival.Equal(at(2)) || frames[0].Level != -1 {
 		t.Fatalf("got %+v, want the arrival of the timestamp's first packet, 2 ms, and no level", frames)
 	}
@@ -234,24 +227,24 @@ func TestAssemblerArrival(t *testing.T) {
 
 // TestAssemblerBounds sends frames that have no end.
 func TestAssemblerBounds(t *testing.T) {
-	big := append(unhex(t, "5c01"), make([]byte, 60_000)...)
+	big := append(testkit.Unhex(t, "5c01"), make([]byte, 60_000)...)
 	for _, c := range []struct {
 		name    string
 		codec   media.Codec
 		first   []byte
 		payload []byte
 	}{
-		{"fragments", media.H264, unhex(t, "5c819a"), big},
-		{"slices", media.H264, unhex(t, p1), unhex(t, p1)},
-		{"tiny units", media.H264, unhex(t, p1), unhex(t, stap(strings.Split(strings.Repeat("41 ", 400)+"41", " ")...))},
-		{"parameter sets", media.H264, unhex(t, sps), unhex(t, stap(sps, sps2))},
-		{"VP8", media.VP8, unhex(t, "10010000"), append([]byte{0}, make([]byte, 60_000)...)},
+		{"fragments", media.H264, testkit.Unhex(t, "5c819a"), big},
+		{"slices", media.H264, testkit.Unhex(t, p1), testkit.Unhex(t, p1)},
+		{"tiny units", media.H264, testkit.Unhex(t, p1), testkit.Unhex(t, stap(strings.Split(strings.Repeat("41 ", 400)+"41", " ")...))},
+		{"parameter sets", media.H264, testkit.Unhex(t, sps), testkit.Unhex(t, stap(sps, sps2))},
+		{"VP8", media.VP8, testkit.Unhex(t, "10010000"), append([]byte{0}, make([]byte, 60_000)...)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := NewAssembler(c.codec)
-			key := unhex(t, stap(sps, pps, idr))
+			key := testkit.Unhex(t, stap(sps, pps, idr))
 			if c.codec == media.VP8 {
-				key = unhex(t, vp8Key)
+				key = testkit.Unhex(t, vp8Key)
 			}
 			if got := a.Push(&media.Packet{Timestamp: 1, Marker: true, Payload: key}, false); len(got) != 1 || a.NeedKey() {
 				t.Fatalf("got %s, NeedKey %t", show(got), a.NeedKey())
@@ -344,14 +337,14 @@ func TestAssemblerVP8(t *testing.T) {
 }
 
 func TestVP8Size(t *testing.T) {
-	if w, h, ok := VP8Size(unhex(t, vp8Frame)); w != 176 || h != 144 || !ok {
+	if w, h, ok := VP8Size(testkit.Unhex(t, vp8Frame)); w != 176 || h != 144 || !ok {
 		t.Errorf("got %dx%d, %t, want 176x144", w, h, ok)
 	}
-	if w, h, ok := VP8Size(unhex(t, "100200"+"9d012a"+"b040"+"90c0")); w != 176 || h != 144 || !ok {
+	if w, h, ok := VP8Size(testkit.Unhex(t, "100200"+"9d012a"+"b040"+"90c0")); w != 176 || h != 144 || !ok {
 		t.Errorf("with scaling bits: got %dx%d, %t, want 176x144", w, h, ok)
 	}
 	for _, b := range []string{"", vp8Next, vp8Frame[:18], "1002009d012b" + "b0009000", "1002009d012a" + "00009000"} {
-		if w, h, ok := VP8Size(unhex(t, b)); ok {
+		if w, h, ok := VP8Size(testkit.Unhex(t, b)); ok {
 			t.Errorf("%s: got %dx%d, want no size", b, w, h)
 		}
 	}
@@ -382,9 +375,9 @@ func TestAssemblerFramesLast(t *testing.T) {
 		ts := uint32(i)
 		fill := byte(i) | 0x80
 		for _, p := range []media.Packet{
-			{Timestamp: ts, Payload: unhex(t, stap(sps, pps))},
-			{Timestamp: ts, Payload: append(unhex(t, "7c8588"), fill, fill)},
-			{Timestamp: ts, Payload: append(unhex(t, "7c45"), bytes.Repeat([]byte{fill}, i)...), Marker: true},
+			{Timestamp: ts, Payload: testkit.Unhex(t, stap(sps, pps))},
+			{Timestamp: ts, Payload: append(testkit.Unhex(t, "7c8588"), fill, fill)},
+			{Timestamp: ts, Payload: append(testkit.Unhex(t, "7c45"), bytes.Repeat([]byte{fill}, i)...), Marker: true},
 		} {
 			for _, f := range a.Push(&p, false) {
 				kept = append(kept, f)

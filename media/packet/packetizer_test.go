@@ -11,6 +11,7 @@ import (
 
 	"github.com/pion/rtp/codecs"
 
+	"braid/internal/testkit"
 	"braid/media"
 	"braid/media/h264"
 )
@@ -46,7 +47,7 @@ var packetizerCases = []struct {
 
 func unhexAll(t testing.TB, s string) (units [][]byte) {
 	for _, u := range strings.Fields(s) {
-		units = append(units, unhex(t, u))
+		units = append(units, testkit.Unhex(t, u))
 	}
 	return units
 }
@@ -71,7 +72,7 @@ func TestPacketizeLarge(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for _, size := range []int{MaxPayload - 1, MaxPayload, MaxPayload + 1, 2*MaxPayload - 3, 2 * MaxPayload, 100_000} {
 		unit := randomUnit(rnd, 0x65, size)
-		got := (&Packetizer{Codec: media.H264}).Packetize(nil, [][]byte{unhex(t, sps), unhex(t, pps), unit}, 1, at(0))
+		got := (&Packetizer{Codec: media.H264}).Packetize(nil, [][]byte{testkit.Unhex(t, sps), testkit.Unhex(t, pps), unit}, 1, at(0))
 		for _, p := range got {
 			if len(p.Payload) > MaxPayload {
 				t.Fatalf("unit of %d: a payload of %d bytes", size, len(p.Payload))
@@ -88,7 +89,7 @@ func TestPacketizeLarge(t *testing.T) {
 	for i := range 8 {
 		sets = append(sets, randomUnit(rnd, 0x68, 300+i))
 	}
-	got := (&Packetizer{Codec: media.H264}).Packetize(nil, append(sets, unhex(t, p1)), 1, at(0))
+	got := (&Packetizer{Codec: media.H264}).Packetize(nil, append(sets, testkit.Unhex(t, p1)), 1, at(0))
 	if len(got) != 4 || len(got[0].Payload) > MaxPayload {
 		t.Errorf("8 sets of 300 bytes in %d packets, want 3 and the slice", len(got))
 	}
@@ -150,7 +151,7 @@ func FuzzPacketize(f *testing.F) {
 	for _, c := range packetizerCases {
 		f.Add(bytes.Join(unhexAll(f, c.units), []byte("|")), uint16(0))
 	}
-	f.Add(unhex(f, idr), uint16(5000))
+	f.Add(testkit.Unhex(f, idr), uint16(5000))
 	f.Fuzz(func(t *testing.T, b []byte, pad uint16) {
 		var units, want [][]byte
 		for u := range bytes.SplitSeq(b, []byte("|")) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pion/rtp/codecs"
 
+	"braid/internal/testkit"
 	"braid/media"
 	"braid/media/h264"
 )
@@ -235,7 +236,7 @@ func fuzzInput(t testing.TB, steps []step) []byte {
 		for _, c := range s.how {
 			how |= map[rune]byte{'m': 1, 'g': 6}[c]
 		}
-		payload := unhex(t, s.payload)
+		payload := testkit.Unhex(t, s.payload)
 		out = append(out, how, byte(s.timestamp-last), byte(len(payload)))
 		out = append(out, payload...)
 		last = s.timestamp
@@ -338,10 +339,10 @@ func FuzzAssemblerOpus(f *testing.F) {
 
 func BenchmarkAssemblerH264(b *testing.B) {
 	a := NewAssembler(media.H264)
-	set := unhex(b, stap(sps, pps))
-	start := append(unhex(b, "7c8588"), bytes.Repeat([]byte{0xaa}, 1197)...)
-	middle := append(unhex(b, "7c05"), bytes.Repeat([]byte{0xaa}, 1198)...)
-	end := append(unhex(b, "7c45"), bytes.Repeat([]byte{0xaa}, 1198)...)
+	set := testkit.Unhex(b, stap(sps, pps))
+	start := append(testkit.Unhex(b, "7c8588"), bytes.Repeat([]byte{0xaa}, 1197)...)
+	middle := append(testkit.Unhex(b, "7c05"), bytes.Repeat([]byte{0xaa}, 1198)...)
+	end := append(testkit.Unhex(b, "7c45"), bytes.Repeat([]byte{0xaa}, 1198)...)
 	b.ReportAllocs()
 	n := 0
 	for ts := uint32(0); b.Loop(); ts += 3000 {

@@ -4,12 +4,14 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"braid/internal/testkit"
 )
 
 // TestFourCCs: who asks for codecs by FourCC hears what is passed on, others do not;
 // and Handlers learn the host.
 func TestFourCCs(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	for name, c := range map[string]struct {
 		asks map[string]any
 		want bool

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"braid/internal/testkit"
 	"braid/media"
 	"braid/media/flv"
 )
@@ -57,7 +58,7 @@ func count(t testing.TB, tags []*flv.Tag) (pictures, sounds int, last time.Durat
 
 // ffmpeg publishes; the server receives every picture, the metadata first.
 func TestFFmpegPublishes(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	hub := newTestHub()
 	s := startServer(t, hub, nil)
 	keep := keepStreams(hub)
@@ -93,7 +94,7 @@ func keepStreams(h *testHub) func(name string) []*flv.Tag {
 // ffmpeg with timestamps beyond 2^24 ms from the start, on which go-rtmp's reader
 // panics.
 func TestFFmpegPublishesLargeTimestamps(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	hub := newTestHub()
 	s := startServer(t, hub, nil)
 	keep := keepStreams(hub)
@@ -113,7 +114,7 @@ func TestFFmpegPublishesLargeTimestamps(t *testing.T) {
 // ffprobe and ffmpeg join a running stream and see its form; ffmpeg decodes it to
 // the end, which the server announces.
 func TestFFmpegPlays(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	hub := newTestHub()
 	s := startServer(t, hub, nil)
 	published := make(chan string, 1)
@@ -122,7 +123,7 @@ func TestFFmpegPlays(t *testing.T) {
 		published <- out
 	}()
 	defer func() { <-published }()
-	waitFor(t, "a GOP", func() bool { st := hub.stream("live/cam"); return st != nil && len(st.tags()) > 40 })
+	testkit.Eventually(t, "a GOP", func() bool { st := hub.stream("live/cam"); return st != nil && len(st.tags()) > 40 })
 
 	out, err := run(t, "ffprobe", "-v", "error", "-rw_timeout", "5000000", "-analyzeduration", "1000000",
 		"-show_entries", "stream=codec_name,width,height,sample_rate", "-of", "csv", s.url("live/cam"))
@@ -144,7 +145,7 @@ func TestFFplayPlays(t *testing.T) {
 	if _, err := exec.LookPath("ffplay"); err != nil {
 		t.Skip("no ffplay")
 	}
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	hub := newTestHub()
 	s := startServer(t, hub, nil)
 	published := make(chan string, 1)
@@ -153,7 +154,7 @@ func TestFFplayPlays(t *testing.T) {
 		published <- out
 	}()
 	defer func() { <-published }()
-	waitFor(t, "the stream", func() bool { st := hub.stream("live/cam"); return st != nil && len(st.tags()) > 10 })
+	testkit.Eventually(t, "the stream", func() bool { st := hub.stream("live/cam"); return st != nil && len(st.tags()) > 10 })
 	t.Setenv("SDL_VIDEODRIVER", "dummy")
 	t.Setenv("SDL_AUDIODRIVER", "dummy")
 	out, err := run(t, "ffplay", "-v", "error", "-nodisp", "-autoexit", "-rw_timeout", "5000000", s.url("live/cam"))
@@ -164,7 +165,7 @@ func TestFFplayPlays(t *testing.T) {
 
 // What ffmpeg is told when it may not publish or play.
 func TestFFmpegRefused(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	hub := newTestHub()
 	s := startServer(t, hub, nil)
 	out, err := run(t, "ffprobe", "-v", "error", "-rw_timeout", "5000000", s.url("live/none"))

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"braid/internal/testkit"
 	"braid/media"
 	"braid/media/flv"
 )
@@ -12,7 +13,7 @@ import (
 // A Write that meets the end of a session says why it has ended, not that the
 // connection is closed.
 func TestWriteSaysWhy(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	s := startServer(t, newTestHub(), nil)
 	for range 50 {
 		p, err := Dial(ctx5(t), s.url("live/cam"), Options{})

@@ -2,15 +2,10 @@ package rtmp
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"reflect"
 	"runtime"
@@ -21,6 +16,7 @@ import (
 
 	gortmp "github.com/yutopp/go-rtmp/message"
 
+	"braid/internal/testkit"
 	"braid/media"
 	"braid/media/flv"
 )
@@ -33,7 +29,7 @@ func ctx5(t testing.TB) context.Context {
 
 // What is published is what a viewer gets, tag by tag.
 func TestPublishAndPlay(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	hub := newTestHub()
 	s := startServer(t, hub, nil)
 	tags := readFLV(t, sampleFLV)
@@ -93,7 +89,7 @@ func readAll(t testing.TB, v *Puller) (tags []*flv.Tag) {
 }
 
 func TestRefusals(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	hub := newTestHub()
 	s := startServer(t, hub, nil)
 	first, err := Dial(ctx5(t), s.url("live/taken"), Options{})
@@ -135,7 +131,7 @@ func TestRefusals(t *testing.T) {
 
 // The name is free again once Close has returned and the server has seen it.
 func TestPublishAgain(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	hub := newTestHub()
 	s := startServer(t, hub, nil)
 	for range 20 {
@@ -151,7 +147,7 @@ func TestPublishAgain(t *testing.T) {
 }
 
 func TestControlRefusesAddress(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	refused := errors.New("private address")
 	opt := Options{Control: func(_, address string, _ syscall.RawConn) error {
 		if strings.HasPrefix(address, "127.") {
@@ -165,8 +161,8 @@ func TestControlRefusesAddress(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
-	checkLeaks(t)
-	cert, pool := testCert(t)
+	testkit.NoLeaks(t)
+	cert, pool := testkit.Certificate(t, "", time.Now().Add(time.Hour))
 	hub := newTestHub()
 	s := startServer(t, hub, &tls.Config{Certificates: []tls.Certificate{cert}})
 	url := "rtmps://" + s.addr + "/live/secretkey"
@@ -182,31 +178,8 @@ func TestTLS(t *testing.T) {
 	if err := p.Write(tag); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "the tag", func() bool { return len(hub.stream("live/secretkey").tags()) == 1 })
+	testkit.Eventually(t, "the tag", func() bool { return len(hub.stream("live/secretkey").tags()) == 1 })
 	p.Close()
-}
-
-func testCert(t testing.TB) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
 
 // fakeOrigin accepts one connection after the other and plays a script.
@@ -343,7 +316,7 @@ func TestBadOrigins(t *testing.T) {
 		}, func(err error) bool { return err != nil }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			checkLeaks(t)
+			testkit.NoLeaks(t)
 			url := fakeOrigin(t, func(cn *conn) { c.script(t, cn) })
 			ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 			defer cancel()
@@ -367,7 +340,7 @@ func TestBadOrigins(t *testing.T) {
 }
 
 func TestOriginRefusesLater(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	goOn := make(chan struct{})
 	url := fakeOrigin(t, func(c *conn) {
 		c.toPublish(t)
@@ -394,7 +367,7 @@ func TestOriginRefusesLater(t *testing.T) {
 
 // The publisher answers pings and sees acknowledgements.
 func TestPublisherPingAndAck(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	pong := make(chan uint32, 1)
 	url := fakeOrigin(t, func(c *conn) {
 		c.toPublish(t)
@@ -428,7 +401,7 @@ func TestPublisherPingAndAck(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Fatal("no pong")
 	}
-	waitFor(t, "the acknowledgement", func() bool { return p.Acked() == 1234 })
+	testkit.Eventually(t, "the acknowledgement", func() bool { return p.Acked() == 1234 })
 }
 
 // An origin that stops reading is found: the writes end with ErrStalled, and
@@ -437,7 +410,7 @@ func TestPublisherStall(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 6 s")
 	}
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	release := make(chan struct{})
 	url := fakeOrigin(t, func(c *conn) {
 		c.toPublish(t)
@@ -469,7 +442,7 @@ func TestPublisherStall(t *testing.T) {
 
 // Timestamps beyond 2^24 ms, from the first one on or reached by and by, arrive.
 func TestLargeTimestamps(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	hub := newTestHub()
 	s := startServer(t, hub, nil)
 	p, err := Dial(ctx5(t), s.url("live/cam"), Options{})
@@ -483,7 +456,7 @@ func TestLargeTimestamps(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	waitFor(t, "all tags", func() bool { return len(hub.stream("live/cam").tags()) == len(want) })
+	testkit.Eventually(t, "all tags", func() bool { return len(hub.stream("live/cam").tags()) == len(want) })
 	for i, tag := range hub.stream("live/cam").tags() {
 		if tag.Timestamp != want[i] || len(tag.Payload) != 200_000 {
 			t.Errorf("tag %d: got %d, %d bytes; want %d", i, tag.Timestamp, len(tag.Payload), want[i])
@@ -496,7 +469,7 @@ func TestServerHandshakeTimeout(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 5 s")
 	}
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	s := startServer(t, newTestHub(), nil)
 	for _, hello := range [][]byte{nil, append([]byte{3}, make([]byte, 700)...)} {
 		nc, err := net.Dial("tcp", s.addr)
@@ -520,7 +493,7 @@ func TestServerHandshakeTimeout(t *testing.T) {
 }
 
 func TestServerRefusesOtherProtocols(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	s := startServer(t, newTestHub(), nil)
 	nc, err := net.Dial("tcp", s.addr)
 	if err != nil {
@@ -538,7 +511,7 @@ func TestServerRefusesOtherProtocols(t *testing.T) {
 // A hostile client cannot make the server hold or read more than its budget before
 // it publishes.
 func TestServerBudget(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	s := startServer(t, newTestHub(), nil)
 	nc, err := net.Dial("tcp", s.addr)
 	if err != nil {
@@ -563,7 +536,7 @@ func TestServerBudget(t *testing.T) {
 
 // Clients that have not published hold little memory, whatever they promise.
 func TestServerMemory(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	s := startServer(t, newTestHub(), nil)
 	const clients = 300
 	before := heap()
@@ -606,7 +579,7 @@ func TestSlowViewer(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 11 s")
 	}
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	hub := newTestHub()
 	s := startServer(t, hub, nil)
 	p, err := Dial(ctx5(t), s.url("live/cam"), Options{})
@@ -634,7 +607,7 @@ func TestSlowViewer(t *testing.T) {
 
 // Ending the server's context ends publisher and viewer.
 func TestServeEndsWithContext(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	hub := newTestHub()
 	t.Run("server", func(t *testing.T) {
 		s := startServer(t, hub, nil)
@@ -690,7 +663,7 @@ func TestServerCommands(t *testing.T) {
 		{"nine streams", []step{connect, create, create, create, create, create, create, create, create, create}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			checkLeaks(t)
+			testkit.NoLeaks(t)
 			s := startServer(t, newTestHub(), nil)
 			nc, err := net.Dial("tcp", s.addr)
 			if err != nil {

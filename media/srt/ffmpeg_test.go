@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"braid/internal/testkit"
 	"braid/media"
 )
 
@@ -95,7 +96,7 @@ func TestFFmpegListener(t *testing.T) {
 		{"the listener's key length", "&pbkeylen=24&passphrase=" + secret, "?passphrase=" + secret},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			checkLeaks(t)
+			testkit.NoLeaks(t)
 			url, l := startFFmpeg(t, c.listen)
 			p, err := dial(t, url+c.call)
 			if err != nil {
@@ -127,7 +128,7 @@ func TestFFmpegRefuses(t *testing.T) {
 		{"a passphrase that nobody asked for", "", "?passphrase=" + secret},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			checkLeaks(t)
+			testkit.NoLeaks(t)
 			url, _ := startFFmpeg(t, c.listen)
 			p, err := dial(t, url+c.call)
 			if err == nil {
@@ -153,7 +154,7 @@ func TestFFmpegStopsAndDies(t *testing.T) {
 		{"stopped", syscall.SIGSTOP, media.ErrStalled},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			checkLeaks(t)
+			testkit.NoLeaks(t)
 			url, l := startFFmpeg(t, "")
 			p, err := dial(t, url)
 			if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/datarhei/gosrt/packet"
 
+	"braid/internal/testkit"
 	"braid/media"
 )
 
@@ -132,7 +133,7 @@ func decodes(t testing.TB, file string) {
 // A network that loses 10 % each way, handshake and acknowledgements too: every
 // picture arrives.
 func TestLoss(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	ts := transport(t, 4)
 	url, l := startFFmpeg(t, "")
 	listening(t, l)
@@ -176,7 +177,7 @@ func listening(t testing.TB, l *listener) {
 // A line that carries a third of what is given: Write waits for it, and nothing is
 // broken on the way.
 func TestNarrow(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	ts := transport(t, 4)
 	url, l := startFFmpeg(t, "")
 	listening(t, l)
@@ -258,7 +259,7 @@ func shakeHands(pc net.PacketConn, typ packet.HandshakeType) (caller net.Addr, i
 }
 
 func TestRejected(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	for code, words := range map[int]string{2403: "forbidden", 2409: "in use", 3001: "refused", 1010: "passphrase"} {
 		_, err := Dial(t.Context(), fake(t, func(pc net.PacketConn) { shakeHands(pc, packet.HandshakeType(code)) }), Options{})
 		var r *RejectedError
@@ -269,7 +270,7 @@ func TestRejected(t *testing.T) {
 }
 
 func TestControlRefusesAddress(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	refused := errors.New("private address")
 	asked := false
 	url := fake(t, func(pc net.PacketConn) {
@@ -288,7 +289,7 @@ func TestControlRefusesAddress(t *testing.T) {
 
 // Nobody answers: the context ends it.
 func TestSilentListener(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	asked := make(chan struct{}, 100)
 	url := fake(t, func(pc net.PacketConn) {
 		for {
@@ -311,7 +312,7 @@ func TestSilentListener(t *testing.T) {
 // A listener that lives and acknowledges nothing: the flight is bounded, and the
 // stall is found within 10 s.
 func TestNothingAcknowledged(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	p, err := Dial(t.Context(), alive(t), Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -331,7 +332,7 @@ func TestNothingAcknowledged(t *testing.T) {
 
 // Close ends a Write that waits, and does not linger then.
 func TestCloseWhileBlocked(t *testing.T) {
-	checkLeaks(t)
+	testkit.NoLeaks(t)
 	p, err := Dial(t.Context(), alive(t), Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package srt
 
 import (
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -118,19 +117,4 @@ func TestFlight(t *testing.T) {
 	if !f.ack(5) || len(f.packets) != 0 || f.bytes != 0 || f.age(now) != 0 || f.ack(5) || f.lost(0, 9, now, 0, 9) != nil {
 		t.Errorf("after the last acknowledgement: %d packets, %d bytes", len(f.packets), f.bytes)
 	}
-}
-
-func checkLeaks(t testing.TB) {
-	before := runtime.NumGoroutine()
-	t.Cleanup(func() {
-		late := time.Now().Add(5 * time.Second)
-		for runtime.NumGoroutine() > before {
-			if time.Now().After(late) {
-				buf := make([]byte, 1<<20)
-				t.Errorf("%d goroutines, %d at the start:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
-				return
-			}
-			runtime.Gosched()
-		}
-	})
 }

@@ -2,19 +2,11 @@ package vp9
 
 import (
 	"bytes"
-	"encoding/hex"
 	"fmt"
-	"strings"
 	"testing"
-)
 
-func unhex(t testing.TB, s string) []byte {
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
+	"braid/internal/testkit"
+)
 
 // The first two are libvpx's.
 var headers = []struct {
@@ -24,11 +16,11 @@ var headers = []struct {
 }{
 	{"key frame of 160x120", "824983420009f007760638", Header{Key: true, Shown: true, Width: 160, Height: 120}, true},
 	{"interframe with the size of a reference", "86004092f0a125", Header{Shown: true}, true},
-	{"interframe with a size of its own", packed("10000110", "00", "11111111", "000000000000", "000", fmt.Sprintf("%016b%016b", 639, 359), "0"), Header{Shown: true, Width: 640, Height: 360}, true},
+	{"interframe with a size of its own", testkit.Packed("10000110", "00", "11111111", "000000000000", "000", fmt.Sprintf("%016b%016b", 639, 359), "0"), Header{Shown: true, Width: 640, Height: 360}, true},
 	{"frame that is shown again", "88", Header{Shown: true}, true},
-	{"intra frame that is not shown", packed("10000101", "1", fmt.Sprintf("%024b", 0x498342), "11111111", fmt.Sprintf("%016b%016b", 159, 119)), Header{Width: 160, Height: 120}, true},
+	{"intra frame that is not shown", testkit.Packed("10000101", "1", fmt.Sprintf("%024b", 0x498342), "11111111", fmt.Sprintf("%016b%016b", 159, 119)), Header{Width: 160, Height: 120}, true},
 	{"key frame of profile 2", "92" + "498342" + "0004f8" + "03bb00", Header{Key: true, Shown: true, Profile: 2, Width: 160, Height: 120}, true},
-	{"profile 1 in RGB", packed("10100010", fmt.Sprintf("%024b", 0x498342), "1110", fmt.Sprintf("%016b%016b", 159, 119)), Header{Key: true, Shown: true, Profile: 1, Width: 160, Height: 120}, true},
+	{"profile 1 in RGB", testkit.Packed("10100010", fmt.Sprintf("%024b", 0x498342), "1110", fmt.Sprintf("%016b%016b", 159, 119)), Header{Key: true, Shown: true, Profile: 1, Width: 160, Height: 120}, true},
 	{"RGB in profile 0", "82" + "498342" + "e0" + "04f803b8", Header{}, false},
 	{"no frame marker", "424983420009f007760638", Header{}, false},
 	{"no sync code", "824983430009f007760638", Header{}, false},
@@ -37,24 +29,9 @@ var headers = []struct {
 	{"nothing", "", Header{}, false},
 }
 
-// packed makes hex of bits.
-func packed(fields ...string) string {
-	all := strings.Join(fields, "")
-	all += strings.Repeat("0", (8-len(all)%8)%8)
-	var b []byte
-	for i := 0; i < len(all); i += 8 {
-		v := byte(0)
-		for _, c := range all[i : i+8] {
-			v = v<<1 | byte(c-'0')
-		}
-		b = append(b, v)
-	}
-	return hex.EncodeToString(b)
-}
-
 func TestParseHeader(t *testing.T) {
 	for _, c := range headers {
-		got, ok := ParseHeader(unhex(t, c.frame))
+		got, ok := ParseHeader(testkit.Unhex(t, c.frame))
 		if ok != c.ok || ok && got != c.want {
 			t.Errorf("%s: got %+v, %v, want %+v, %v", c.name, got, ok, c.want, c.ok)
 		}
@@ -83,7 +60,7 @@ var descriptors = []struct {
 
 func TestParseDescriptor(t *testing.T) {
 	for _, c := range descriptors {
-		d, frame, ok := ParseDescriptor(unhex(t, c.payload))
+		d, frame, ok := ParseDescriptor(testkit.Unhex(t, c.payload))
 		got := fmt.Sprintf("%+v %x", d, frame)
 		if !ok {
 			got = ""
@@ -119,7 +96,7 @@ var superframes = []struct {
 
 func TestSplitJoin(t *testing.T) {
 	for _, c := range superframes {
-		got, ok := frames(unhex(t, c.b))
+		got, ok := frames(testkit.Unhex(t, c.b))
 		text := fmt.Sprintf("%x", got)
 		if !ok {
 			text = ""
@@ -140,13 +117,13 @@ func TestSplitJoin(t *testing.T) {
 
 func FuzzVP9(f *testing.F) {
 	for _, c := range headers {
-		f.Add(unhex(f, c.frame))
+		f.Add(testkit.Unhex(f, c.frame))
 	}
 	for _, c := range descriptors {
-		f.Add(unhex(f, c.payload))
+		f.Add(testkit.Unhex(f, c.payload))
 	}
 	for _, c := range superframes {
-		f.Add(unhex(f, c.b))
+		f.Add(testkit.Unhex(f, c.b))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if h, ok := ParseHeader(b); ok && (h.Width < 0 || h.Width > 65536 || h.Height > 65536 || h.Key && h.Width == 0) {

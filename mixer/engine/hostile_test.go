@@ -7,57 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"braid/internal/testkit"
 	"braid/media"
 	"braid/media/codec"
 	"braid/mixer/wire"
 )
-
-// bits writes an H.264 RBSP.
-type bits struct {
-	b []byte
-	n int
-}
-
-func (w *bits) u(n int, v uint) {
-	for i := n - 1; i >= 0; i-- {
-		if w.n%8 == 0 {
-			w.b = append(w.b, 0)
-		}
-		w.b[w.n/8] |= byte(v>>i&1) << (7 - w.n%8)
-		w.n++
-	}
-}
-
-// ue is Exp-Golomb (H.264 clause 9.1).
-func (w *bits) ue(v uint) {
-	n := 0
-	for (v+1)>>(n+1) > 0 {
-		n++
-	}
-	w.u(n, 0)
-	w.u(n+1, v+1)
-}
-
-// bigSPS is a baseline SPS for pictures of w x h macroblocks (H.264 clause 7.3.2.1).
-func bigSPS(w, h uint) []byte {
-	var s bits
-	s.u(8, 0x67)
-	s.u(8, 66)
-	s.u(8, 0xc0)
-	s.u(8, 51)
-	for _, v := range []uint{0, 0, 2, 1} { // id, log2 frame num, POC type 2, references
-		s.ue(v)
-	}
-	s.u(1, 0)
-	s.ue(w - 1)
-	s.ue(h - 1)
-	s.u(1, 1) // frames only
-	s.u(1, 1)
-	s.u(1, 0) // no cropping
-	s.u(1, 0) // no VUI
-	s.u(1, 1) // stop
-	return s.b
-}
 
 // TestHostile has one good input and bad ones: damaged data, lost frames, and
 // two that announce gigantic pictures. Each is told, the good one goes on, and a
@@ -90,7 +44,7 @@ func TestHostile(t *testing.T) {
 	lost[10].Lost = true
 	r.feed(3, lost, nil)
 	bomb := slices.Clone(mended.units[0])
-	bomb[0] = bigSPS(1024, 544)
+	bomb[0] = testkit.SPS(1024, 544)
 	r.feed(4, []*wire.Media{
 		{PTS: start, Key: true, Units: bomb}, {PTS: start + time.Second/30, Key: true, Units: bomb},
 		{PTS: start + 2*time.Second, Key: true, Units: mended.units[0]}}, nil)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"braid/internal/testkit"
 	"braid/media"
 	"braid/origin/storage"
 )
@@ -77,7 +78,7 @@ func withBuckets(all map[string]storage.Storage) func(*IndexConfig) {
 
 func (s *studio) wait(id string, state State) {
 	s.t.Helper()
-	eventually(s.t.(*testing.T), "file "+id+" is "+string(state), func() bool {
+	testkit.Eventually(s.t.(*testing.T), "file "+id+" is "+string(state), func() bool {
 		f, err := s.index.Get(id)
 		return err == nil && f.State == state
 	})
@@ -166,7 +167,7 @@ func TestStorageThatHangs(t *testing.T) {
 	f.State = Kept
 	s.index.set(&f)
 	running(t, s.index)
-	eventually(t, "the old file that is here goes", func() bool {
+	testkit.Eventually(t, "the old file that is here goes", func() bool {
 		_, err := s.index.Get(old[1])
 		return errors.Is(err, media.ErrNotFound)
 	})

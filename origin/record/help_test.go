@@ -10,13 +10,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"braid/internal/testkit"
 	"braid/media/flv"
 	"braid/origin"
 )
@@ -29,28 +29,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	code := m.Run()
-	if left := leaks(); code == 0 && left != "" {
-		fmt.Fprintln(os.Stderr, "goroutines are left:\n"+left)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// leaks waits up to five seconds for the goroutines in this module's code to end.
-func leaks() (left string) {
-	buf := make([]byte, 1<<20)
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
-		left = ""
-		for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-			if strings.Contains(g, "braid/") && !strings.Contains(g, "main.main()") {
-				left += g + "\n\n"
-			}
-		}
-		if left == "" {
-			break
-		}
-	}
-	return left
+	testkit.Exit(code, "braid/")
 }
 
 // clip makes an FLV file with FFmpeg and reads its tags.

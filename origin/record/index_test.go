@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"braid/internal/testkit"
 	"braid/media"
 	"braid/origin/storage"
 	"braid/origin/storage/s3test"
@@ -167,7 +168,7 @@ func TestRetention(t *testing.T) {
 		t.Fatal(err)
 	}
 	running(t, s.index)
-	eventually(t, "the old files go", func() bool {
+	testkit.Eventually(t, "the old files go", func() bool {
 		files, _, _ := s.index.List(Query{})
 		return len(files) == 4
 	})
@@ -183,18 +184,6 @@ func TestRetention(t *testing.T) {
 	}
 	if _, err := os.Stat(foreign); err != nil {
 		t.Errorf("somebody else's file: %v", err)
-	}
-}
-
-// eventually waits for a condition that nothing tells of.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(60 * time.Second); !ok(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %s", what)
-		}
 	}
 }
 
@@ -233,7 +222,7 @@ func TestUpload(t *testing.T) {
 		if f.State != Kept || f.Storage != "archive" {
 			t.Errorf("%+v", f)
 		}
-		eventually(t, "the local file goes", func() bool {
+		testkit.Eventually(t, "the local file goes", func() bool {
 			_, err := os.Stat(s.path(f))
 			return errors.Is(err, os.ErrNotExist)
 		})

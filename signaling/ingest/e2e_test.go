@@ -11,6 +11,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"braid/event"
+	"braid/internal/testkit"
 	"braid/media"
 	"braid/media/flv"
 	"braid/media/h264"
@@ -42,9 +43,9 @@ func TestLipsAndWords(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStage(t)
 			ffmpegPublishes(t, s.url, append(slices.Clone(flashes), c.args...)...)
-			until(t, "obs publishes both", func() bool { u := s.user(); return u != nil && u.Audio != nil && u.Video != nil })
+			testkit.Eventually(t, "obs publishes both", func() bool { u := s.user(); return u != nil && u.Audio != nil && u.Video != nil })
 			v := s.watch(t, "eve")
-			until(t, "5 s of both", func() bool { return v.count(videoKind) > 150 && v.count(audioKind) > 250 })
+			testkit.Eventually(t, "5 s of both", func() bool { return v.count(videoKind) > 150 && v.count(audioKind) > 250 })
 
 			pictures, sounds := v.frames(t, videoKind, media.H264), v.frames(t, audioKind, media.Opus)
 			sps, err := h264.ParseSPS(pictures[0].Units[0])
@@ -134,9 +135,9 @@ func onsets(pcm []float32) (at []int) {
 func TestStory(t *testing.T) {
 	s := newStage(t)
 	_, stop := ffmpegPublishes(t, s.url, append(slices.Clone(flashes), "-bf", "0")...)
-	until(t, "obs publishes both", func() bool { u := s.user(); return u != nil && u.Audio != nil && u.Video != nil })
+	testkit.Eventually(t, "obs publishes both", func() bool { u := s.user(); return u != nil && u.Audio != nil && u.Video != nil })
 	stop()
-	until(t, "obs has left", func() bool { return slices.Contains(s.story(), "UserLeave obs") })
+	testkit.Eventually(t, "obs has left", func() bool { return slices.Contains(s.story(), "UserLeave obs") })
 	story := s.story()
 	for _, want := range []string{"ChannelOpen", "UserJoin obs", "PublishAudio obs", "PublishVideo obs", "UnpublishAudio obs", "UnpublishVideo obs", "UserLeave obs"} {
 		if !slices.Contains(story, want) {
@@ -165,9 +166,9 @@ func TestOneKind(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStage(t)
 			ffmpegPublishes(t, s.url, append(slices.Clone(flashes), c.args...)...)
-			until(t, "obs publishes", func() bool { u := s.user(); return u != nil && u.Publishing() })
+			testkit.Eventually(t, "obs publishes", func() bool { u := s.user(); return u != nil && u.Publishing() })
 			v := s.watch(t, "eve")
-			until(t, "media", func() bool { return v.count(c.kind) > 30 })
+			testkit.Eventually(t, "media", func() bool { return v.count(c.kind) > 30 })
 			if u := s.user(); (u.Audio != nil) == (u.Video != nil) {
 				t.Errorf("obs publishes audio %t, video %t; want one", u.Audio != nil, u.Video != nil)
 			}
@@ -189,12 +190,12 @@ func TestRareKeyFrames(t *testing.T) {
 			s := newStage(t)
 			args := append(slices.Clone(flashes), "-bf", "0", "-profile:v", "main")
 			ffmpegPublishes(t, s.url, append(args, c.args...)...)
-			until(t, "obs publishes pictures", func() bool { u := s.user(); return u != nil && u.Video != nil })
+			testkit.Eventually(t, "obs publishes pictures", func() bool { u := s.user(); return u != nil && u.Video != nil })
 			first := s.watch(t, "first")
-			until(t, "the worker's pictures", func() bool { return first.profile() == 66 })
+			testkit.Eventually(t, "the worker's pictures", func() bool { return first.profile() == 66 })
 			began := time.Now()
 			v := s.watch(t, "late")
-			until(t, "pictures", func() bool { return v.count(videoKind) > 5 })
+			testkit.Eventually(t, "pictures", func() bool { return v.count(videoKind) > 5 })
 			if took := time.Since(began); took > 3*time.Second {
 				t.Errorf("a viewer waits %v for pictures", took)
 			}
@@ -207,11 +208,11 @@ func TestRareKeyFrames(t *testing.T) {
 func TestKeyFrameOnDemand(t *testing.T) {
 	s := newStage(t)
 	ffmpegPublishes(t, s.url, append(slices.Clone(flashes), "-bf", "2", "-g", "300")...)
-	until(t, "obs publishes pictures", func() bool { u := s.user(); return u != nil && u.Video != nil })
+	testkit.Eventually(t, "obs publishes pictures", func() bool { u := s.user(); return u != nil && u.Video != nil })
 	for _, name := range []string{"eve", "bob"} {
 		began := time.Now()
 		v := s.watch(t, name)
-		until(t, "pictures", func() bool { return v.count(videoKind) > 5 })
+		testkit.Eventually(t, "pictures", func() bool { return v.count(videoKind) > 5 })
 		if took := time.Since(began); took > 4*time.Second {
 			t.Errorf("%s waits %v for pictures", name, took)
 		}
@@ -222,7 +223,7 @@ func TestKeyFrameOnDemand(t *testing.T) {
 func TestKickEndsConnection(t *testing.T) {
 	s := newStage(t)
 	exited, _ := ffmpegPublishes(t, s.url, append(slices.Clone(flashes), "-bf", "0")...)
-	until(t, "obs publishes", func() bool { u := s.user(); return u != nil && u.Publishing() })
+	testkit.Eventually(t, "obs publishes", func() bool { u := s.user(); return u != nil && u.Publishing() })
 	if err := s.sfu.Kick("app", "room", "obs"); err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +236,7 @@ func TestKickEndsConnection(t *testing.T) {
 		t.Error("obs is in the channel after the kick")
 	}
 	ffmpegPublishes(t, s.url, append(slices.Clone(flashes), "-bf", "0")...)
-	until(t, "obs publishes again", func() bool { u := s.user(); return u != nil && u.Publishing() })
+	testkit.Eventually(t, "obs publishes again", func() bool { u := s.user(); return u != nil && u.Publishing() })
 }
 
 // TestRefusals: who may not publish, or sends what is not taken, is told why.
@@ -265,7 +266,7 @@ func TestRefusals(t *testing.T) {
 	_, err = dial(t, s.url)
 	rejected(t, err, "NetStream.Publish.BadName", "already")
 	first.Close()
-	until(t, "obs has left", func() bool { return s.user() == nil })
+	testkit.Eventually(t, "obs has left", func() bool { return s.user() == nil })
 
 	for _, c := range []struct {
 		name  string
@@ -288,7 +289,7 @@ func TestRefusals(t *testing.T) {
 			}
 			<-p.Done()
 			rejected(t, p.Err(), "NetStream.Publish.Denied", c.words)
-			until(t, "obs has left", func() bool { return s.user() == nil })
+			testkit.Eventually(t, "obs has left", func() bool { return s.user() == nil })
 		})
 	}
 
@@ -315,7 +316,7 @@ func TestSilentPublisherIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, "a newer one is let in", func() bool {
+	testkit.Eventually(t, "a newer one is let in", func() bool {
 		p, err := dial(t, s.url)
 		if err == nil {
 			p.Write(&flv.Tag{Type: flv.Video, Payload: []byte{0x17, 2, 0, 0, 0}})

@@ -11,9 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +22,7 @@ import (
 	"github.com/pion/webrtc/v4/pkg/media/oggwriter"
 
 	"braid/event"
+	"braid/internal/testkit"
 	"braid/media"
 	"braid/media/flv"
 	"braid/media/h264"
@@ -45,28 +44,7 @@ func TestMain(m *testing.M) {
 	workerDir = dir
 	code := m.Run()
 	os.RemoveAll(dir)
-	if left := leaks(); code == 0 && left != "" {
-		fmt.Fprintln(os.Stderr, "goroutines are left:\n"+left)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// leaks waits up to five seconds for the goroutines in this module's code to end.
-func leaks() (left string) {
-	buf := make([]byte, 1<<20)
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
-		left = ""
-		for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-			if strings.Contains(g, "braid/") && !strings.Contains(g, "main.main()") {
-				left += g + "\n\n"
-			}
-		}
-		if left == "" {
-			break
-		}
-	}
-	return left
+	testkit.Exit(code, "braid/")
 }
 
 const addressID = "0123456789abcdef0123456789abcdef"
@@ -141,20 +119,6 @@ func newStage(t *testing.T) *stage {
 	s.host = "rtmp://" + ln.Addr().String()
 	s.url = s.host + "/" + origin.IngestApp + "/" + addressID
 	return s
-}
-
-// until waits up to 30 s for ok.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 30 s", what)
-		}
-		<-tick.C
-	}
 }
 
 // user is what obs publishes, nil when it is not in the channel.

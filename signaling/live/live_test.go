@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"braid/event"
+	"braid/internal/testkit"
 	"braid/media"
 	"braid/media/sfu"
 	"braid/relay"
@@ -218,7 +219,7 @@ func TestStreamEnds(t *testing.T) {
 	for err := error(nil); err == nil; {
 		_, _, _, err = r.next()
 	}
-	wait(t, "nobody watches", func() bool { return h.watchers.Load() == 0 && l.readers.Load() == 0 })
+	testkit.Eventually(t, "nobody watches", func() bool { return h.watchers.Load() == 0 && l.readers.Load() == 0 })
 
 	l.readers.Store(mostReaders)
 	err := l.Serve(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil), Filter{}, nil)
@@ -228,19 +229,6 @@ func TestStreamEnds(t *testing.T) {
 	l.readers.Store(0)
 	if err := l.Serve(httptest.NewRecorder(), httptest.NewRequest("HEAD", "/", nil), Filter{}, nil); err != nil {
 		t.Errorf("HEAD: got %v", err)
-	}
-}
-
-func wait(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.After(10 * time.Second); !ok(); {
-		select {
-		case <-deadline:
-			t.Fatal("it did not happen: " + what)
-		case <-tick.C:
-		}
 	}
 }
 
@@ -267,7 +255,7 @@ func TestSlowReader(t *testing.T) {
 	if _, err := conn.Write([]byte("GET / HTTP/1.1\r\nHost: h\r\n\r\n")); err != nil {
 		t.Fatal(err)
 	}
-	wait(t, "the slow reader is there", func() bool { return l.readers.Load() == 1 })
+	testkit.Eventually(t, "the slow reader is there", func() bool { return l.readers.Load() == 1 })
 
 	quick := read(t, url+"?channel=small")
 	if _, name, data, err := quick.next(); name != "snapshot" || err != nil || !strings.Contains(data, `"n0"`) {
@@ -293,7 +281,7 @@ func TestSlowReader(t *testing.T) {
 		t.Fatalf("after the snapshot: got %s %.300s, %v; want the newest change", name, data, err)
 	}
 	conn.Close()
-	wait(t, "the slow reader has gone", func() bool { return l.readers.Load() == 1 })
+	testkit.Eventually(t, "the slow reader has gone", func() bool { return l.readers.Load() == 1 })
 
 	l.limit = 300 * time.Millisecond
 	dead, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
@@ -305,6 +293,6 @@ func TestSlowReader(t *testing.T) {
 	if _, err := dead.Write([]byte("GET / HTTP/1.1\r\nHost: h\r\n\r\n")); err != nil {
 		t.Fatal(err)
 	}
-	wait(t, "one more reader", func() bool { return l.readers.Load() == 2 })
-	wait(t, "who takes nothing is let go", func() bool { return l.readers.Load() == 1 })
+	testkit.Eventually(t, "one more reader", func() bool { return l.readers.Load() == 2 })
+	testkit.Eventually(t, "who takes nothing is let go", func() bool { return l.readers.Load() == 1 })
 }
