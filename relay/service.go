@@ -16,6 +16,7 @@ package relay
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -49,6 +50,8 @@ type Config struct {
 	// Control sees each address that is to be dialled, after name resolution; its
 	// error refuses it (net.Dialer.Control). nil: every address is fine.
 	Control func(network, address string, c syscall.RawConn) error
+	// TLS is how rtmps origins are spoken to; nil: they are trusted as the system says.
+	TLS *tls.Config
 	// Origin is where automatic tasks push to when no streaming domain is named,
 	// without a path: rtmp://127.0.0.1:1935.
 	Origin string

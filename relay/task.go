@@ -78,7 +78,7 @@ func newTask(s *Service, spec *Spec, row *store.Task, resumed bool) *task {
 	t.report = &report{tell: t.event, to: &s.journal.queue, urls: make(map[string]destination)}
 	t.report.follow(spec.URLs)
 	t.out = newOutlet(t.log)
-	t.out.dial, t.out.sign, t.out.report = rtmp.Options{Control: s.cfg.Control}, t.sign, t.report
+	t.out.dial, t.out.sign, t.out.report = rtmp.Options{Control: s.cfg.Control, TLS: s.cfg.TLS}, t.sign, t.report
 	t.out.totals = s.totals
 	t.out.zero = birth(row.Created, s.cfg.Mixer.Zero(), time.Now())
 	if spec.Mode == Mix {

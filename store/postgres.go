@@ -27,9 +27,6 @@ const (
 	postgresPatience = 3 * time.Second
 )
 
-// errOther says that another server has the lock.
-var errOther = errors.New("one server for one database")
-
 func openPostgres(dsn string) (engine, error) {
 	c, err := pgx.ParseConfig(dsn)
 	if err != nil {
@@ -74,7 +71,7 @@ func (e *postgres) lock(ctx context.Context, conn *sql.Conn) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("another braid is using the %s: %w", e.name, errOther)
+			return fmt.Errorf("another braid is using the %s: one server for one database", e.name)
 		}
 		select {
 		case <-ctx.Done():

@@ -72,6 +72,7 @@ type config struct {
 	} `yaml:"transcode"`
 	Outbound struct {
 		Allow []string `yaml:"allow"`
+		Roots []string `yaml:"roots"` // files with certificates of authorities that are trusted beside the system's
 	} `yaml:"outbound"`
 	Callbacks struct {
 		Timeout    time.Duration `yaml:"timeout"`
@@ -91,7 +92,8 @@ type config struct {
 	AccessKeys   []accessKey   `yaml:"access_keys"`
 	Applications []application `yaml:"applications"`
 
-	firstStart bool // Applications are those that a first start made, not the file's
+	firstStart bool   // Applications are those that a first start made, not the file's
+	secretFile string // the file, when it has secrets
 }
 
 type accessKey struct {
@@ -133,6 +135,9 @@ func readConfig(name string) (config, error) {
 	if err != nil {
 		return c, fmt.Errorf("config: %w", err)
 	}
+	if err := wrongKind(b); err != nil {
+		return c, fmt.Errorf("config %s: %w", name, err)
+	}
 	d := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict())
 	switch err := d.Decode(&c); {
 	case errors.Is(err, io.EOF): // an empty file, which the decoder takes for zero values
@@ -145,6 +150,9 @@ func readConfig(name string) (config, error) {
 	}
 	if err := c.check(); err != nil {
 		return c, fmt.Errorf("config %s: %w", name, err)
+	}
+	if c.hasSecrets() {
+		c.secretFile = name
 	}
 	return c, nil
 }
@@ -212,6 +220,9 @@ func (c *config) checkOutside() error {
 		}
 	}
 	if _, err := c.allowed(); err != nil {
+		return err
+	}
+	if _, err := c.roots(); err != nil {
 		return err
 	}
 	if err := c.checkHTTP(); err != nil {

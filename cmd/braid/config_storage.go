@@ -60,8 +60,14 @@ func (c *config) mediaDir() string {
 // openStorages are the S3 storages by name. They ask nothing of the services yet.
 func (c *config) openStorages() (map[string]storage.Storage, error) {
 	all := make(map[string]storage.Storage)
+	roots, err := c.roots()
+	if err != nil {
+		return nil, err
+	}
 	for name, s := range c.Storage.S3 {
-		s3, err := storage.NewS3(s.storage())
+		of := s.storage()
+		of.Roots = roots
+		s3, err := storage.NewS3(of)
 		if err != nil {
 			return nil, fmt.Errorf("storage.s3.%s: %w", name, err)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -15,9 +16,9 @@ const (
 	imageWithin = 10 * time.Second
 )
 
-// newFetch makes a fetch whose connections go through the guard.
-func newFetch(g *guard) func(ctx context.Context, address string) ([]byte, error) {
-	client := &http.Client{Transport: &http.Transport{DialContext: g.dial, DisableKeepAlives: true}} // no proxy: it would do the dialling
+// newFetch makes a fetch whose connections go through the guard and trust roots.
+func newFetch(g *guard, roots *x509.CertPool) func(ctx context.Context, address string) ([]byte, error) {
+	client := &http.Client{Transport: &http.Transport{DialContext: g.dial, TLSClientConfig: trusting(roots), DisableKeepAlives: true}} // no proxy: it would do the dialling
 	return func(ctx context.Context, address string) ([]byte, error) { return fetch(ctx, client, address) }
 }
 

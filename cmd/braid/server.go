@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -74,6 +75,7 @@ type server struct {
 	rtc       *rtc.Server
 	accounts  *console.Accounts
 	guard     *guard
+	roots     *x509.CertPool // of outgoing connections; nil: the system's
 	rtmp      net.Listener
 	http      net.Listener
 	web       *http.Server
@@ -108,7 +110,11 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{cfg: cfg, log: log, started: time.Now()}
+	roots, err := cfg.roots()
+	if err != nil {
+		return nil, err
+	}
+	s := &server{cfg: cfg, log: log, started: time.Now(), roots: roots}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -140,7 +146,7 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 	}
 	s.pool = mixer.NewPool(mixer.Config{
 		Program: program, MaxWidth: cfg.Mixer.MaxWidth, MaxHeight: cfg.Mixer.MaxHeight,
-		Fetch: newFetch(s.guard), Hold: cmp.Or(cfg.Mixer.Hold, -1), Slate: s.slate, Log: log.With("part", "mixer"),
+		Fetch: newFetch(s.guard, roots), Hold: cmp.Or(cfg.Mixer.Hold, -1), Slate: s.slate, Log: log.With("part", "mixer"),
 	})
 	ownKey := rand.Text()
 	s.domains = newDomains(s.store, cfg.Origin, ownKey, log.With("part", "domains"))
@@ -148,7 +154,7 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 		return nil, err
 	}
 	s.relay = relay.New(relay.Config{
-		Channels: s.sfu, Open: s.openChannels, Mixer: s.pool, Store: s.store, Control: s.guard.control,
+		Channels: s.sfu, Open: s.openChannels, Mixer: s.pool, Store: s.store, Control: s.guard.control, TLS: trusting(roots),
 		Origin: "rtmp://" + reachable(s.RTMPAddr), OriginKey: ownKey, Log: log.With("part", "relay"),
 	})
 	s.thumbs = newThumbs(s.sfu, s.relay.Picture, s.pool.JPEG, log.With("part", "thumbnails"))
@@ -170,6 +176,7 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 	if s.web.TLSConfig, err = tlsConfig(&s.cfg, log.With("part", "tls")); err != nil {
 		return nil, err
 	}
+	cfg.warnExposed(log)
 	if !cfg.tls() && !loopback(s.HTTPAddr) && !strings.HasPrefix(cfg.HTTP.PublicURL, "https://") {
 		log.Warn("http.listen is reached from elsewhere without TLS: passwords and tokens can be read on the way, and browsers give pages no camera; set http.tls or http.acme, or http.public_url when a proxy in front has TLS", "listen", s.HTTPAddr)
 	}
@@ -193,7 +200,7 @@ func (s *server) openStore() (err error) {
 	s.registry = newRegistry(s.store, s.cfg.AccessKeys, s.log)
 	s.recorder = &recorder{db: s.store, log: s.log.With("part", "recorder")}
 	s.callbacks = callback.New(callback.Config{
-		Store: s.store, Dial: s.guard.dial, Forbidden: forbidden, Timeout: s.cfg.Callbacks.Timeout, FirstRetry: s.cfg.Callbacks.FirstRetry,
+		Store: s.store, Dial: s.guard.dial, Roots: s.roots, Forbidden: forbidden, Timeout: s.cfg.Callbacks.Timeout, FirstRetry: s.cfg.Callbacks.FirstRetry,
 		MaxRetry: s.cfg.Callbacks.MaxRetry, KeepTrying: s.cfg.Callbacks.KeepTrying, Log: s.log.With("part", "callback"),
 	})
 	return nil

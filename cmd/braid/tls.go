@@ -29,7 +29,7 @@ func tlsConfig(c *config, log *slog.Logger) (*tls.Config, error) {
 		}
 		return &tls.Config{GetCertificate: f.get, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12}, nil
 	case len(c.HTTP.ACME.Domains) > 0:
-		client, err := acmeClient(c.HTTP.ACME.Root)
+		client, err := acmeClient(c)
 		if err != nil {
 			return nil, err
 		}
@@ -53,20 +53,22 @@ func tlsConfig(c *config, log *slog.Logger) (*tls.Config, error) {
 	return nil, nil
 }
 
-// acmeClient trusts one root alone; nil, the default client, with "" for it.
-func acmeClient(root string) (*http.Client, error) {
-	if root == "" {
+// acmeClient trusts http.acme.root alone, or whom all outgoing connections do.
+func acmeClient(c *config) (*http.Client, error) {
+	roots, err := c.roots()
+	if err != nil {
+		return nil, err
+	}
+	if c.HTTP.ACME.Root != "" {
+		roots = x509.NewCertPool()
+		if err := addRoots(roots, c.HTTP.ACME.Root); err != nil {
+			return nil, fmt.Errorf("http.acme.root: %w", err)
+		}
+	}
+	if roots == nil {
 		return nil, nil
 	}
-	text, err := os.ReadFile(root)
-	if err != nil {
-		return nil, fmt.Errorf("http.acme.root: %w", err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("http.acme.root: %s has no certificate in PEM", root)
-	}
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}}, nil
+	return &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: trusting(roots), ForceAttemptHTTP2: true}}, nil
 }
 
 // lookEvery is how often the files of a certificate are looked at, at most.

@@ -2,6 +2,8 @@ package storage
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +30,8 @@ type S3Config struct {
 	SecretKey string
 	Prefix    string // goes before each name, with a slash between; "" for none
 	PathStyle bool   // the bucket is in the path, not in the host's name: most services other than Amazon's
+
+	Roots *x509.CertPool // verify the service's certificate; nil: the system's
 }
 
 // S3 is a Storage in a bucket.
@@ -72,7 +76,7 @@ func NewS3(c S3Config) (*S3, error) {
 	if c.PathStyle {
 		lookup = minio.BucketLookupPath
 	}
-	tr := transport()
+	tr := transport(c.Roots)
 	client, err := minio.New(u.Host, &minio.Options{
 		Creds: credentials.NewStaticV4(c.AccessKey, c.SecretKey, ""), Secure: u.Scheme == "https",
 		Region: c.Region, BucketLookup: lookup, Transport: tr,
@@ -89,11 +93,12 @@ func NewS3(c S3Config) (*S3, error) {
 }
 
 // transport gives up on a service that does not answer; the default one waits.
-func transport() *http.Transport {
+func transport(roots *x509.CertPool) *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 		TLSHandshakeTimeout:   10 * time.Second,
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		ResponseHeaderTimeout: time.Minute,
 		IdleConnTimeout:       time.Minute,
 		MaxIdleConnsPerHost:   4,

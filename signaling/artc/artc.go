@@ -144,11 +144,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		status, body = h.failure(err, id)
 		body["HostId"] = r.Host
-		switch status {
-		case http.StatusMethodNotAllowed:
+		if status == http.StatusMethodNotAllowed {
 			w.Header().Set("Allow", "GET, POST")
-		case http.StatusServiceUnavailable:
-			w.Header().Set("Retry-After", "5")
 		}
 	}
 	if did.Action != "" && h.cfg.Changed != nil {
