@@ -10,6 +10,7 @@ import (
 	"braid/media"
 	"braid/media/flv"
 	"braid/media/rtmp"
+	"braid/store"
 )
 
 const (
@@ -100,6 +101,9 @@ func streamOf(parts []string) (name string, list, master bool) {
 func refuse(w http.ResponseWriter, err error) {
 	code := http.StatusInternalServerError
 	switch {
+	case errors.Is(err, store.ErrAway):
+		code = http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", "5")
 	case errors.Is(err, ErrDenied):
 		code = http.StatusForbidden
 	case errors.Is(err, media.ErrLimit):

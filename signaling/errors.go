@@ -121,6 +121,8 @@ func Status(err error) int {
 	var tooLarge *http.MaxBytesError
 	var refused *refusal
 	switch {
+	case errors.Is(err, store.ErrAway): // whatever else it says
+		return http.StatusServiceUnavailable
 	case errors.As(err, &tooLarge):
 		return http.StatusRequestEntityTooLarge
 	case errors.As(err, &refused):
@@ -139,8 +141,12 @@ func Status(err error) int {
 	return http.StatusInternalServerError
 }
 
-// WriteError answers a request with an error. What went wrong inside (a 500)
-// is not told; log it.
+// AwayWords is what people are told of store.ErrAway; the log says more.
+const AwayWords = "the database cannot be reached at the moment; calls and streams go on, try this again soon"
+
+// WriteError answers a request with an error. What went wrong inside (a 500, or a
+// database that is away) is not told; log it. A 503 has Retry-After, of 5 s if the
+// caller has set none.
 func WriteError(w http.ResponseWriter, err error) {
 	p := Problem{Status: Status(err), Detail: err.Error()}
 	var invalid Invalid
@@ -149,6 +155,12 @@ func WriteError(w http.ResponseWriter, err error) {
 	}
 	if p.Status == http.StatusInternalServerError {
 		p.Detail = "the server failed to do this; its log says why"
+	}
+	if errors.Is(err, store.ErrAway) {
+		p.Detail = AwayWords
+	}
+	if p.Status == http.StatusServiceUnavailable && w.Header().Get("Retry-After") == "" {
+		w.Header().Set("Retry-After", "5")
 	}
 	write(w, p)
 }

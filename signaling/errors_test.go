@@ -35,11 +35,16 @@ func TestWriteError(t *testing.T) {
 		{Method("no"), 405, true},
 		{Invalid{{"a.b", "is missing"}}, 400, true},
 		{errors.New("secret path"), 500, false},
+		{store.ErrAway, 503, false},
+		{fmt.Errorf("%w: %w", store.ErrAway, media.ErrNotFound), 503, false},
 	} {
 		w := httptest.NewRecorder()
 		WriteError(w, fmt.Errorf("do a thing: %w", c.err))
 		if w.Code != c.status || w.Header().Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%v: got %d, %s", c.err, w.Code, w.Header().Get("Content-Type"))
+		}
+		if again := w.Header().Get("Retry-After"); (again != "") != (c.status == 503) {
+			t.Errorf("%v: Retry-After: %q", c.err, again)
 		}
 		var p Problem
 		if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {

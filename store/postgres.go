@@ -27,6 +27,9 @@ const (
 	postgresPatience = 3 * time.Second
 )
 
+// errOther says that another server has the lock.
+var errOther = errors.New("one server for one database")
+
 func openPostgres(dsn string) (engine, error) {
 	c, err := pgx.ParseConfig(dsn)
 	if err != nil {
@@ -71,7 +74,7 @@ func (e *postgres) lock(ctx context.Context, conn *sql.Conn) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("another braid is using the %s: one server for one database", e.name)
+			return fmt.Errorf("another braid is using the %s: %w", e.name, errOther)
 		}
 		select {
 		case <-ctx.Done():

@@ -1,11 +1,14 @@
 package store_test
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
+	"braid/media"
 	"braid/store"
 	"braid/store/storetest"
 )
@@ -79,5 +82,60 @@ func TestBadDSN(t *testing.T) {
 	_, err := store.Open(t.Context(), store.Config{DSN: "postgres://braid:hush@127.0.0.1:x/db"})
 	if err == nil || strings.Contains(err.Error(), "hush") || !strings.Contains(err.Error(), "DSN") {
 		t.Errorf("got error %v, want one about the DSN that keeps the password", err)
+	}
+}
+
+// A database that is away is told apart from what is wrong with a call, and the same
+// call does when it is back.
+func TestAway(t *testing.T) {
+	g := storetest.NewGate(t, storetest.Postgres(t))
+	db := storetest.OpenConfig(t, store.Config{DSN: g.DSN})
+	write := func(tx *store.Tx) error { return tx.SetMeta("k", "v") }
+	read := func(tx *store.Tx) error { _, err := tx.Meta("k"); return err }
+	unknown := func(tx *store.Tx) error { _, err := tx.Application("nobody"); return err }
+	update(t, db, write)
+	if err := db.View(t.Context(), unknown); !errors.Is(err, media.ErrNotFound) || errors.Is(err, store.ErrAway) {
+		t.Errorf("what is not there: got %v", err)
+	}
+	err := db.Update(t.Context(), func(tx *store.Tx) error { // in the middle of a transaction
+		if err := write(tx); err != nil {
+			return err
+		}
+		g.Shut()
+		if err := write(tx); err == nil {
+			t.Error("a statement without a connection does")
+		}
+		return errors.New("in other words")
+	})
+	if !errors.Is(err, store.ErrAway) || !strings.Contains(err.Error(), "in other words") {
+		t.Errorf("a transaction whose connection is lost: got %v, want ErrAway", err)
+	}
+	for i := range 2 { // by the connections of before, then by new ones
+		for name, err := range map[string]error{"read": db.View(t.Context(), read), "write": db.Update(t.Context(), write)} {
+			if !errors.Is(err, store.ErrAway) {
+				t.Errorf("try %d to %s: got %v, want ErrAway", i, name, err)
+			}
+		}
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := db.View(gone, read); err == nil || errors.Is(err, store.ErrAway) {
+		t.Errorf("a caller who has gone is told %v", err)
+	}
+	g.Open()
+	update(t, db, write)
+	if got := meta(t, db, "k"); got != "v" {
+		t.Errorf("when it is back: got %q", got)
+	}
+}
+
+// A server that has lost the database to another is away too.
+func TestAwayForAnother(t *testing.T) {
+	dsn := storetest.Postgres(t)
+	first := storetest.OpenConfig(t, store.Config{DSN: dsn})
+	terminate(t, dsn)
+	storetest.OpenConfig(t, store.Config{DSN: dsn})
+	if err := first.Update(t.Context(), func(*store.Tx) error { return nil }); !errors.Is(err, store.ErrAway) {
+		t.Errorf("got %v, want ErrAway", err)
 	}
 }

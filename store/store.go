@@ -33,6 +33,9 @@ const (
 	// updateLimit bounds one transaction once it has begun: every other writer
 	// waits for it, and a database that does not answer is to be noticed.
 	updateLimit = 30 * time.Second
+	// viewLimit bounds one read: few can be under way, and a database that does not
+	// answer holds them up.
+	viewLimit = 30 * time.Second
 	// migrateLimit is for a step of the schema that writes a big table anew.
 	migrateLimit = time.Hour
 	// readers is how many reads run at the same time.
@@ -69,6 +72,8 @@ type engine interface {
 	reader(context.Context) (*session, error)
 	// dialect fills the tokens in a migration.
 	dialect() map[string]string
+	// away tells whether an error means that the database cannot be asked now.
+	away(error) bool
 	close() error
 }
 
@@ -110,8 +115,8 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 // it, or ctx has ended before f returns, nothing is changed. f must not call
 // Update or View; it may be slow only at everyone's expense, 30 s at most.
 //
-// With PostgreSQL an error of a connection that is lost at the very commit
-// leaves open whether it took place.
+// ErrAway: the database cannot be asked now. With PostgreSQL an error of a connection
+// that is lost at the very commit leaves open whether it took place.
 func (db *DB) Update(ctx context.Context, f func(*Tx) error) error {
 	select {
 	case <-db.closing:
@@ -153,14 +158,14 @@ func (db *DB) write(ctx context.Context, limit time.Duration, f func(*Tx) error)
 	if db.writer == nil {
 		s, err := db.engine.writer(ctx)
 		if err != nil {
-			return &Tx{}, fmt.Errorf("store: %w", err)
+			return &Tx{}, fmt.Errorf("store: %w", db.away(ctx, err))
 		}
 		db.writer = s
 	}
 	// A caller that goes away must not break a connection off in the middle.
 	inner, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
-	tx := &Tx{ctx: inner, db: db, session: db.writer}
+	tx := &Tx{ctx: inner, caller: ctx, db: db, session: db.writer}
 	defer func() { // also when f panics
 		if tx.broken {
 			db.writer.close()
@@ -171,7 +176,8 @@ func (db *DB) write(ctx context.Context, limit time.Duration, f func(*Tx) error)
 }
 
 // View runs f on a consistent state of the store, which f cannot change. It
-// does not wait for Updates. f must not call Update or View.
+// does not wait for Updates. f must not call Update or View, and has 30 s. ErrAway: the
+// database cannot be asked now.
 func (db *DB) View(ctx context.Context, f func(*Tx) error) error {
 	select {
 	case <-db.closing:
@@ -200,10 +206,12 @@ func (db *DB) read(ctx context.Context, s **session, f func(*Tx) error) (*Tx, er
 	if *s == nil {
 		var err error
 		if *s, err = db.engine.reader(ctx); err != nil {
-			return &Tx{}, fmt.Errorf("store: %w", err)
+			return &Tx{}, fmt.Errorf("store: %w", db.away(ctx, err))
 		}
 	}
-	tx := &Tx{ctx: ctx, db: db, session: *s}
+	inner, cancel := context.WithTimeout(ctx, viewLimit)
+	defer cancel()
+	tx := &Tx{ctx: inner, caller: ctx, db: db, session: *s}
 	defer func() { // also when f panics
 		if tx.broken {
 			(*s).close()

@@ -15,6 +15,7 @@ import (
 // when the function returns and belongs to its goroutine.
 type Tx struct {
 	ctx      context.Context
+	caller   context.Context // of who asked; ctx is bounded besides
 	db       *DB
 	session  *session
 	failed   error // the first error of a statement
@@ -74,7 +75,7 @@ func (tx *Tx) run(f func(*Tx) error, stop func() error) (err error) {
 	begun, err := tx.session.conn.BeginTx(tx.ctx, &tx.session.begin)
 	if err != nil {
 		tx.broken, tx.lost = true, tx.ctx.Err() == nil
-		return fmt.Errorf("store: begin: %w", err)
+		return fmt.Errorf("store: begin: %w", tx.db.away(tx.caller, err))
 	}
 	done := false
 	defer func() { // also when f panics
@@ -86,12 +87,15 @@ func (tx *Tx) run(f func(*Tx) error, stop func() error) (err error) {
 		}
 	}()
 	if err = f(tx); err != nil {
+		if why := tx.db.away(tx.caller, tx.failed); errors.Is(why, ErrAway) && !errors.Is(err, ErrAway) {
+			return fmt.Errorf("%w: %w", ErrAway, err) // whatever f makes of it
+		}
 		return err
 	}
 	// PostgreSQL gives up a transaction at its first failed statement; so that
 	// both engines mean the same, the store does.
 	if tx.failed != nil {
-		return fmt.Errorf("store: %w", tx.failed)
+		return fmt.Errorf("store: %w", tx.db.away(tx.caller, tx.failed))
 	}
 	if stop != nil {
 		if err = stop(); err != nil {
@@ -102,7 +106,7 @@ func (tx *Tx) run(f func(*Tx) error, stop func() error) (err error) {
 	began := time.Now()
 	if err = begun.Commit(); err != nil {
 		tx.broken = true
-		return fmt.Errorf("store: commit: %w", err)
+		return fmt.Errorf("store: commit: %w", tx.db.away(tx.caller, err))
 	}
 	if stop != nil { // a change, not a read
 		tx.db.timing.commit.Observe(time.Since(began))

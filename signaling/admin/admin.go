@@ -160,7 +160,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Add("WWW-Authenticate", `Bearer realm="braid"`)
 		w.Header().Add("WWW-Authenticate", `ACS3-HMAC-SHA256 realm="braid"`)
 	case http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", "5")
+		h.log.Warn("admin: request refused for now", "method", r.Method, "path", r.URL.Path, "err", err)
 	}
 	signaling.WriteError(w, err)
 }

@@ -144,8 +144,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		status, body = h.failure(err, id)
 		body["HostId"] = r.Host
-		if status == http.StatusMethodNotAllowed {
+		switch status {
+		case http.StatusMethodNotAllowed:
 			w.Header().Set("Allow", "GET, POST")
+		case http.StatusServiceUnavailable:
+			w.Header().Set("Retry-After", "5")
 		}
 	}
 	if did.Action != "" && h.cfg.Changed != nil {

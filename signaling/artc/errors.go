@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"braid/media"
+	"braid/store"
 )
 
 // apiError is an answer that the caller sees.
@@ -42,6 +43,9 @@ var (
 		"Request was denied due to request throttling: too many requests in the last 15 minutes."}
 	errUnsigned = &apiError{http.StatusBadRequest, "MissingParameter",
 		"The request is not signed: send the header Authorization (ACS3-HMAC-SHA256) or the parameter Signature (HMAC-SHA1)."}
+	// What official SDKs try again (503, ServiceUnavailable).
+	errAway = &apiError{http.StatusServiceUnavailable, "ServiceUnavailable",
+		"The request has failed due to a temporary failure of the server: its database cannot be reached. Try again soon."}
 	errInternal = &apiError{http.StatusInternalServerError, "InternalError",
 		"The request failed inside the server."}
 )
@@ -128,6 +132,8 @@ func notSupported(what string) *apiError {
 // notFound is what media.ErrNotFound means for this call.
 func serviceError(err error, notFound *apiError) error {
 	switch {
+	case errors.Is(err, store.ErrAway): // whatever else it says
+		return err
 	case errors.Is(err, media.ErrNotFound):
 		return notFound
 	case errors.Is(err, media.ErrExists):

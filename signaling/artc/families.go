@@ -3,6 +3,8 @@ package artc
 import (
 	"errors"
 	"net/http"
+
+	"braid/store"
 )
 
 // family is how a group of actions names what went wrong. Actions say it with
@@ -53,7 +55,11 @@ func (e inFamily) Unwrap() error { return e.error }
 // is logged, and the caller gets to know only that something failed.
 func (h *Handler) failure(err error, requestID string) (status int, body reply) {
 	var known *apiError
-	if !errors.As(err, &known) {
+	switch {
+	case errors.Is(err, store.ErrAway):
+		h.cfg.Log.Warn("artc: the store is away", "requestId", requestID, "err", err)
+		known = errAway
+	case !errors.As(err, &known):
 		h.cfg.Log.Error("artc: request failed", "requestId", requestID, "err", err)
 		known = errInternal
 	}

@@ -3,9 +3,13 @@ package artc
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
+
+	"braid/media"
+	"braid/store"
 )
 
 // Every action reads its application first, and says what is wrong with it in
@@ -50,6 +54,10 @@ func TestInternalErrors(t *testing.T) {
 		status, body := h.failure(inFamily{c.family, errors.New("disk full at /secret/path")}, "ID")
 		if status != 500 || body["Code"] != c.code || body["Message"] != "The request failed inside the server." {
 			t.Errorf("got %d %v, want 500 %s", status, body, c.code)
+		}
+		away, body := h.failure(inFamily{c.family, fmt.Errorf("%w: %w", store.ErrAway, media.ErrNotFound)}, "ID")
+		if away != 503 || body["Code"] != "ServiceUnavailable" || strings.Contains(fmt.Sprint(body["Message"]), "not found") {
+			t.Errorf("the store is away: got %d %v", away, body)
 		}
 		if !strings.Contains(log.String(), "/secret/path") || !strings.Contains(log.String(), "requestId=ID") {
 			t.Errorf("logged: %s", log.String())

@@ -75,7 +75,7 @@ func (a *Accounts) api(f func(w http.ResponseWriter, r *http.Request) error) htt
 		case http.StatusInternalServerError:
 			a.log.Error("console: request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 		case http.StatusServiceUnavailable:
-			w.Header().Set("Retry-After", "5")
+			a.log.Warn("console: request refused for now", "method", r.Method, "path", r.URL.Path, "err", err)
 		}
 		signaling.WriteError(w, err)
 	})
@@ -155,7 +155,7 @@ func (a *Accounts) session(r *http.Request, l store.Login, who store.Administrat
 
 func (a *Accounts) showSession(w http.ResponseWriter, r *http.Request) error {
 	l, who, err := a.Who(w, r)
-	if err != nil && signaling.Status(err) == http.StatusInternalServerError {
+	if err != nil && signaling.Status(err) >= http.StatusInternalServerError {
 		return err
 	}
 	s := a.session(r, l, who)

@@ -3,7 +3,9 @@ export const chinese = {
   // everywhere
   'Loading …': '加载中…', 'Skip to content': '跳到正文', Menu: '菜单', Main: '主导航', Sidebar: '侧栏', Colours: '配色', System: '跟随系统', Light: '浅色', Dark: '深色',
   'Sign out': '退出登录', 'There is no such page': '没有这个页面', 'You may look at everything here, and change nothing.': '您可以查看所有内容，但不能修改。',
-  'The server cannot be reached.': '无法连接服务器。', 'Try again': '重试', optional: '可选', Cancel: '取消', OK: '确定', Close: '关闭', Save: '保存', Saved: '已保存',
+  'The server cannot be reached.': '无法连接服务器。',
+  'the database cannot be reached at the moment; calls and streams go on, try this again soon': '服务器暂时无法访问数据库；通话和直播流不受影响，请稍后重试。',
+  'Try again': '重试', optional: '可选', Cancel: '取消', OK: '确定', Close: '关闭', Save: '保存', Saved: '已保存',
   Show: '显示', Hide: '隐藏', Copy: '复制', Copied: '已复制', Refresh: '刷新', Actions: '操作', Edit: '编辑', Delete: '删除', Add: '添加', Create: '创建', Details: '详情',
   State: '状态', Created: '创建时间', Changed: '修改时间', Time: '时间', From: '从', To: '到', Since: '自', Who: '对象', User: '用户', Users: '用户', Channel: '频道', Channels: '频道',
   Role: '角色', Name: '名称', Task: '任务', Event: '事件', Result: '结果', all: '全部', none: '无', nothing: '无', nobody: '无人', on: '开启', off: '关闭', since: '自',

@@ -35,7 +35,7 @@ export const Note = ({ kind = 'info', children, ...rest }) => html`<div class=${
 export function Trouble({ error, again }) {
   if (!error) return null;
   return html`<div class="note bad" role="alert"><${Icon} name="warning" /><div>
-    <p>${error.status === 0 ? t('The server cannot be reached.') : error.message}</p>
+    <p>${error.status === 0 ? t('The server cannot be reached.') : t(error.message)}</p>
     ${again && html`<${Button} onclick=${again}>${t('Try again')}<//>`}</div></div>`;
 }
 
