@@ -129,7 +129,7 @@ func TestContainerFiles(t *testing.T) {
 	}
 }
 
-// checkSettings reads a configuration as braid does.
+// checkSettings reads a configuration as a first start of braid does.
 func checkSettings(t *testing.T, of, text string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -141,6 +141,10 @@ func checkSettings(t *testing.T, of, text string) {
 		}
 	}
 	c, err := readConfig(name)
+	if err == nil {
+		c.DataDir = dir
+		_, err = loadCredentials(&c)
+	}
 	switch {
 	case err != nil:
 		t.Errorf("%s: %v", of, err)

@@ -24,13 +24,17 @@ type metricsConfig struct {
 	Listen    string `yaml:"listen"`
 	Token     string `yaml:"token"`
 	TokenFile string `yaml:"token_file"` // whose first line is Token
+
+	fromFile bool // Token is TokenFile's
 }
 
 const leastToken = 16 // characters, as of admin_tokens
 
-// check reads TokenFile.
+// check reads TokenFile, once: a config is checked again when a first start's
+// credentials have come to it.
 func (m *metricsConfig) check() error {
 	switch {
+	case m.fromFile:
 	case m.Token != "" && m.TokenFile != "":
 		return errors.New("metrics.token and metrics.token_file: one of them is needed, not both")
 	case m.TokenFile != "":
@@ -42,6 +46,7 @@ func (m *metricsConfig) check() error {
 		if m.Token = strings.TrimSpace(line); m.Token == "" {
 			return fmt.Errorf("metrics.token_file: %s is empty", m.TokenFile)
 		}
+		m.fromFile = true
 	}
 	if m.Token != "" && len(m.Token) < leastToken {
 		return fmt.Errorf("metrics.token: it has %d characters, at least %d are needed", len(m.Token), leastToken)
