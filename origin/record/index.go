@@ -292,7 +292,7 @@ func (x *Index) Delete(ctx context.Context, id string) error {
 	}
 }
 
-// errMoved says that a file was uploaded, or deleted, by somebody else meanwhile.
+// errMoved says that a file was uploaded, renamed or deleted by somebody else meanwhile.
 var errMoved = errors.New("record: the file is elsewhere by now")
 
 // remove removes a file from where f has it, after its slices.
@@ -321,7 +321,7 @@ func (x *Index) remove(ctx context.Context, f *File) error {
 	g.State = gone
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if now := x.files[f.ID]; now != nil && now.State != f.State {
+	if now := x.files[f.ID]; now != nil && (now.State != f.State || now.Name != f.Name) {
 		return errMoved
 	}
 	x.setLocked(&g)

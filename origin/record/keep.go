@@ -5,8 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
 	"sync"
 	"time"
+
+	"braid/media"
+	"braid/origin/storage"
 )
 
 const (
@@ -231,6 +238,11 @@ func (x *Index) waitsLocked(f *File) bool {
 // upload takes one file to its storage. The local one is removed once the journal
 // says where the file is.
 func (x *Index) upload(ctx context.Context, f *File) error {
+	if f.Format == HLS { // a slice may have got another name
+		if err := x.writePlaylist(f, true); err != nil {
+			return err
+		}
+	}
 	r, err := x.root.Open(f.Name)
 	if err != nil {
 		return x.lost(f, err)
@@ -243,7 +255,9 @@ func (x *Index) upload(ctx context.Context, f *File) error {
 	if err != nil {
 		return err
 	}
-	if err := x.storages[f.Storage].Put(ctx, f.Name, r, size, f.ContentType()); err != nil {
+	if err := x.put(ctx, f, r, size); errors.Is(err, media.ErrExists) {
+		return x.rename(f)
+	} else if err != nil {
 		return err
 	}
 	g := *f
@@ -255,6 +269,42 @@ func (x *Index) upload(ctx context.Context, f *File) error {
 	}
 	x.poke()
 	return x.removeLocal(f.Name)
+}
+
+// put takes care that nothing of another server's is written over, where that can be.
+func (x *Index) put(ctx context.Context, f *File, r *os.File, size int64) error {
+	s := x.storages[f.Storage]
+	if c, ok := s.(storage.Creator); ok {
+		return c.Create(ctx, f.Name, f.ID, r, size, f.ContentType())
+	}
+	return s.Put(ctx, f.Name, r, size, f.ContentType())
+}
+
+// rename gives a file that waits its id behind its name, since another server's has
+// the name in the storage. That is in the journal before the old name goes, so a
+// crash leaves a second name at most.
+func (x *Index) rename(f *File) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if now := x.files[f.ID]; now == nil || now.State != Done {
+		return nil // deleted meanwhile
+	}
+	g := *f
+	suffix := path.Ext(f.Name)
+	g.Name = strings.TrimSuffix(f.Name, suffix) + "_" + f.ID + suffix
+	if err := storage.CheckName(g.Name); err != nil {
+		return err
+	}
+	if err := x.root.Link(f.Name, g.Name); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := x.lines.append(&g); err != nil {
+		return err
+	}
+	x.log.Info("record: the storage has a file of this name that is not ours; ours gets another", "file", f.Name, "name", g.Name, "storage", f.Storage)
+	x.putLocked(&g)
+	x.poke()
+	return x.root.Remove(f.Name)
 }
 
 // commit changes a file that was Done once that is in the journal, and not

@@ -118,19 +118,75 @@ func (s *S3) Put(ctx context.Context, name string, r io.Reader, size int64, cont
 	if err := s.check(name); err != nil {
 		return err
 	}
+	if err := s.put(ctx, name, r, size, minio.PutObjectOptions{ContentType: contentType}); err != nil {
+		return s.fail("put", name, err)
+	}
+	return nil
+}
+
+// fileID is the object's metadata that says whose it is.
+const fileID = "Braid-File"
+
+// Create is Put for a name that nothing else has: media.ErrExists when there is an
+// object that was not created with the same id. Where the service knows
+// If-None-Match, of an upload in parts too, that holds for whoever does the same at
+// the same time.
+func (s *S3) Create(ctx context.Context, name, id string, r io.ReadSeeker, size int64, contentType string) error {
+	if err := s.check(name); err != nil {
+		return err
+	}
+	if there, err := s.taken(ctx, name, id); err != nil || there {
+		return err
+	}
+	opts := minio.PutObjectOptions{ContentType: contentType, UserMetadata: map[string]string{fileID: id}}
+	plain := opts
+	opts.SetMatchETagExcept("*")
+	err := s.put(ctx, name, r, size, opts)
+	switch minio.ToErrorResponse(err).StatusCode {
+	case http.StatusPreconditionFailed, http.StatusConflict:
+		if there, err := s.taken(ctx, name, id); err != nil || there {
+			return err
+		}
+	case http.StatusNotImplemented:
+		if _, err := r.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		err = s.put(ctx, name, r, size, plain)
+	}
+	if err != nil {
+		return s.fail("create", name, err)
+	}
+	return nil
+}
+
+// taken tells whether the object with this id is there; another one is media.ErrExists.
+func (s *S3) taken(ctx context.Context, name, id string) (bool, error) {
+	info, err := s.client.StatObject(ctx, s.bucket, s.prefix+name, minio.StatObjectOptions{})
+	if minio.ToErrorResponse(err).StatusCode == http.StatusNotFound {
+		return false, nil
+	}
+	if err != nil {
+		return false, s.fail("look at", name, err)
+	}
+	for key, value := range info.UserMetadata { // services write keys as they like
+		if strings.EqualFold(key, fileID) && value == id {
+			return true, nil
+		}
+	}
+	return false, fmt.Errorf("storage: create %s in bucket %s: %w", name, s.bucket, media.ErrExists)
+}
+
+func (s *S3) put(ctx context.Context, name string, r io.Reader, size int64, opts minio.PutObjectOptions) error {
 	body := io.LimitReader(r, size)
 	if at, ok := r.(io.ReaderAt); ok { // what can be read again is not copied into memory
 		body = io.NewSectionReader(at, 0, size)
 	}
-	opts := minio.PutObjectOptions{ContentType: contentType, PartSize: partSize, NumThreads: 1}
+	opts.PartSize, opts.NumThreads = partSize, 1
 	info, err := s.client.PutObject(ctx, s.bucket, s.prefix+name, body, size, opts)
 	if err == nil && info.Size != size {
 		err = fmt.Errorf("%d of %d bytes are there", info.Size, size)
 	}
-	if err != nil {
-		return s.fail("put", name, err)
-	}
-	return nil
+	return err
 }
 
 // Open asks for the object's size; the bytes are fetched as they are read.

@@ -45,6 +45,13 @@ type Storage interface {
 	List(ctx context.Context, prefix string) iter.Seq2[Object, error]
 }
 
+// Creator is a Storage that others may write to.
+type Creator interface {
+	// Create is Put for a name that nothing has: media.ErrExists when there is an
+	// object that was not created with the same id.
+	Create(ctx context.Context, name, id string, r io.ReadSeeker, size int64, contentType string) error
+}
+
 // maxName is S3's limit in bytes; a file system's, 255, holds for each part.
 const maxName = 1024
 
