@@ -68,7 +68,7 @@ class Server {
 
 const real = window.WebSocket;
 const { patience } = await import('/sdk/buffer.js');
-const { layers } = await import('/sdk/local.js');
+const { encodings } = await import('/sdk/local.js');
 const cases = {
   async 'pictures are kept back as long as losses take to come again'() {
     check('no loss', patience(0, 100), null);
@@ -277,6 +277,7 @@ const cases = {
   },
 
   async 'a picture has as many layers as elements have sizes'() {
+    const layers = (size, maxBitrate) => encodings({ source: 'camera', track: { getSettings: () => size }, options: { maxBitrate } });
     const of = (...args) => layers(...args).map((l) => `${l.rid ?? ''} /${l.scaleResolutionDownBy ?? 1} ${l.maxBitrate / 1000}`).join(', ');
     check('720p', of({ width: 1280, height: 720 }), 'q /4 134, h /2 449, f /1 1500');
     check('unknown', of({}), of({ width: 1280, height: 720 }));
