@@ -170,7 +170,7 @@ export const chinese = {
   'The player cannot be loaded.': '无法加载播放器。', 'The sign-in has ended.': '登录已失效。',
   'The stream is not on air at this address.': '此地址没有正在直播的流。', 'This browser cannot play what comes: {why}': '此浏览器无法播放：{why}', 'The connection ended: {why}': '连接已断开：{why}',
   'This browser cannot play it: it has no Media Source Extensions.': '此浏览器不支持 Media Source Extensions，无法播放。', 'The stream has ended.': '流已结束。', 'Opening the stream …': '正在打开流…', 'HLS, all sizes': 'HLS，所有尺寸',
-  'The stream is on air': '流开始直播', 'The stream has ended': '流已结束', 'Recording has begun': '录制开始', 'A recorded file is whole': '录制文件已完成', 'Recording failed': '录制失败', 'Recording has ended': '录制结束', 'The cloud recording is over': '云端录制已结束', 'Cloud recording': '云端录制', 'A picture was taken': '已截图',
+  'The stream is on air': '流开始直播', 'The stream has ended': '流已结束', 'Recording has begun': '录制开始', 'A recorded file is whole': '录制文件已完成', 'Recording failed': '录制失败', 'Recording has ended': '录制结束', 'The cloud recording is over': '云端录制已结束', 'Slice {n} of {all}': '第 {n} 片，共 {all} 片', 'Earlier slice': '上一片', 'Later slice': '下一片', 'Cloud recording': '云端录制', 'A picture was taken': '已截图',
 
   // recordings
   Recordings: '录制文件', 'Files that templates have made of the origin’s streams.': '模板对源站的流生成的文件。', 'being recorded': '录制中', 'waits for its upload': '等待上传', kept: '已保存', 'Of the template {id} alone.': '仅模板 {id}。', 'Show all': '显示全部',

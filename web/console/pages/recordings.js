@@ -38,7 +38,7 @@ function State({ of }) {
 }
 
 const codecNames = { H264: 'H.264', H265: 'H.265' };
-const form = (f) => [f.format === 'ts' ? 'MPEG-TS' : 'MP4', f.video && (codecNames[f.video] ?? f.video), f.audio, f.width && `${f.width}×${f.height}`].filter(Boolean);
+const form = (f) => [{ ts: 'MPEG-TS', hls: 'HLS' }[f.format] ?? 'MP4', f.video && (codecNames[f.video] ?? f.video), f.audio, f.width && `${f.width}×${f.height}`].filter(Boolean);
 
 function Files({ filter, me }) {
   const query = { ...filter, from: utc(filter.from), to: utc(filter.to) };
@@ -92,7 +92,7 @@ async function content(file) {
 function Play({ file, onclose }) {
   return html`<${Dialog} wide title=${t('{stream}, {time}', { stream: file.stream, time: new Date(file.begin).toLocaleString() })} onclose=${onclose}>
     <div class="body">
-      ${file.format === 'ts' ? html`<${StreamVideo} kind="mpegts" url=${new URL(file.content, location.origin).href} label=${file.name} />` : html`<${Film} file=${file} />`}
+      ${file.format === 'hls' ? html`<${Slices} file=${file} />` : file.format === 'ts' ? html`<${Segment} file=${file} />` : html`<${Film} file=${file} />`}
       <dl class="facts">
         <dt>${t('File')}</dt><dd class="mono">${file.name}</dd>
         <dt>${t('Media')}</dt><dd>${form(file).join(' · ')}</dd>
@@ -102,6 +102,20 @@ function Play({ file, onclose }) {
     </div>
     <footer><${Download} file=${file} /><${Button} onclick=${onclose}>${t('Close')}<//></footer>
   <//>`;
+}
+
+const Segment = ({ file }) => html`<${StreamVideo} key=${file.id} kind="mpegts" url=${new URL(file.content, location.origin).href} label=${file.name} />`;
+
+/** The slices of an HLS playlist, one at a time. */
+function Slices({ file }) {
+  const [at, setAt] = useState(0);
+  const load = useLoad(async (signal) => (await list(path('recordings'), { signal, most: 1000, query: { playlist: file.id } })).reverse(), [file.id]);
+  return html`<${Loaded} load=${load}>${(slices) => slices.length > 0 && html`<${Segment} file=${slices[at]} />
+    <div class="actions between">
+      <${Button} disabled=${at === 0} onclick=${() => setAt(at - 1)}>${t('Earlier slice')}<//>
+      <span>${t('Slice {n} of {all}', { n: at + 1, all: slices.length })} <${Download} file=${slices[at]} /></span>
+      <${Button} disabled=${at === slices.length - 1} onclick=${() => setAt(at + 1)}>${t('Later slice')}<//>
+    </div>`}<//>`;
 }
 
 /** An MP4 file in the browser's own player. */
