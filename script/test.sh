@@ -40,11 +40,12 @@ again() {
 }
 
 # The end-to-end tests measure frame rates and delays: they get the machine for
-# themselves, after the packages that have no such wishes.
+# themselves, after the packages that have no such wishes. Those of them that mostly
+# wait run side by side at the end.
 mapfile -t units < <(go list ./... | grep -v '/cmd/braid$')
 failed=0
 run "${units[@]}" || failed=1
-run ./cmd/braid || failed=1
+run -parallel 4 ./cmd/braid || failed=1
 if [ $failed -ne 0 ] && again; then failed=0; fi
 
 # The reason stands in the line before.

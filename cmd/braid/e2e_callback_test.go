@@ -138,6 +138,7 @@ func visit(ctx context.Context, p *process, channel, user string) {
 // committed arrives, in the order of its channel; what arrives twice has the
 // same MsgId.
 func TestCallbacksSurviveKills(t *testing.T) {
+	t.Parallel()
 	const kills = 30
 	r := newReceiver(t, 0.5)
 	p := newProcess(t, "callbacks: {first_retry: 20ms, max_retry: 200ms}\n")

@@ -75,6 +75,7 @@ func (s *braidServer) stopped(task string, want int) map[string]string {
 // A channel is recorded by ARTC's cloud recording actions: each user alone, and
 // all in one picture. Nobody else gets at the streams that this takes.
 func TestCloudRecording(t *testing.T) {
+	t.Parallel()
 	type object = map[string]any
 	ann := clip{ID: 11, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 440}
 	bob := clip{ID: 12, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 660}
@@ -250,6 +251,7 @@ func (n *notified) notices() []notice {
 // A cloud recording outlives the server: what was recorded before the kill is a
 // whole file of each form, with its user it goes on, and of all of it is told.
 func TestCloudRecordingSurvivesAKill(t *testing.T) {
+	t.Parallel()
 	type object = map[string]any
 	ann := clip{ID: 13, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 440}
 	p := newProcess(t, "")

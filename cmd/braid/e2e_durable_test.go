@@ -15,6 +15,7 @@ import (
 // After its start they run again by themselves when their users are back, with
 // the same TaskId, layout and URLs; an ended task stays ended.
 func TestTasksSurviveKill(t *testing.T) {
+	t.Parallel()
 	c := clip{ID: 8, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 500}
 	f := c.make(t)
 	origin := nginxRTMP(t)

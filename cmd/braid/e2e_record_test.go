@@ -42,6 +42,7 @@ func cast(t *testing.T, ctx context.Context, to string) {
 // A stream is recorded because a template says so. The server is killed in the
 // middle: after the next start the file is whole, is told of, and can be had.
 func TestRecordingSurvivesAKill(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg", "ffprobe")
 	p := newProcess(t, "")
 	p.start()
