@@ -83,9 +83,6 @@ func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}).ServeHTTP(w, r)
 }
 
-// Gatherer is what is shown, for tests and programs that push.
-func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
-
 // collector asks all parts at each scrape. It has no state.
 type collector struct {
 	parts Parts

@@ -79,7 +79,7 @@ braid_http_requests_total{code="200",route="/{app}/{file}"} 1
 braid_http_requests_total{code="403",route="/v1/things/{thing}"} 1
 braid_http_requests_total{code="404",route="none"} 1
 `
-	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), "braid_http_requests_total"); err != nil {
+	if err := testutil.GatherAndCompare(m.registry, strings.NewReader(want), "braid_http_requests_total"); err != nil {
 		t.Error(err)
 	}
 	for name, tt := range map[string]struct{ got, want float64 }{

@@ -363,7 +363,7 @@ func faultBandwidth(t *testing.T, toxi *toxiproxy) string {
 		tags := s.got()
 		return len(tags) > 0 && tags[len(tags)-1].Timestamp > 20_000
 	})
-	late := r.queue.oldest(time.Now())
+	late := r.queue.late(time.Now())
 	tags := s.got()
 	checkSession(t, tags)
 	sound, lost, pictures, broken := wholeness(tags)
@@ -494,4 +494,14 @@ func faultOneOfTen(t *testing.T, _ *toxiproxy) string {
 		t.Errorf("%.1f MB more on the heap", more)
 	}
 	return fmt.Sprintf("9 × %d units, none missing; %.1f MB more on the heap", want, max(more, 0))
+}
+
+// late is how long the oldest unit has waited.
+func (q *pushQueue) late(now time.Time) time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.units) == 0 {
+		return 0
+	}
+	return now.Sub(q.units[0].arrived)
 }

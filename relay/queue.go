@@ -153,13 +153,3 @@ func (q *pushQueue) droppedUnits() uint64 {
 	defer q.mu.Unlock()
 	return q.dropped
 }
-
-// oldest is how long the oldest unit has waited.
-func (q *pushQueue) oldest(now time.Time) time.Duration {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.units) == 0 {
-		return 0
-	}
-	return now.Sub(q.units[0].arrived)
-}

@@ -42,18 +42,6 @@ func User(payloadType int, body []byte) Message {
 	return Message{Type: TypeUser, Payload: append(append(payload, UUID...), body...)}
 }
 
-// Body is what User was given. ok is false for a message that is not braid's: of
-// type 5 with another UUID, or of a type below 100 or above 254.
-func (m Message) Body() (body []byte, ok bool) {
-	if m.Type >= 100 && m.Type <= 254 {
-		return m.Payload, true
-	}
-	if m.Type != TypeUser || len(m.Payload) < len(UUID) || string(m.Payload[:len(UUID)]) != UUID {
-		return nil, false
-	}
-	return m.Payload[len(UUID):], true
-}
-
 // AppendNAL appends one SEI NAL unit with the messages to dst, without start
 // code or length and with emulation prevention.
 func AppendNAL(dst []byte, msgs ...Message) []byte {

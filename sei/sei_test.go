@@ -91,17 +91,6 @@ func TestUser(t *testing.T) {
 	if m := User(100, body); m.Type != 100 || !bytes.Equal(m.Payload, body) {
 		t.Errorf("type 100: got %v", m)
 	}
-	for _, kind := range []int{5, 100, 254} {
-		if got, ok := User(kind, body).Body(); !ok || !bytes.Equal(got, body) {
-			t.Errorf("type %d: body is %q, %t", kind, got, ok)
-		}
-	}
-	other := strings.Replace(UUID, "\x07", "\x08", 1)
-	for _, m := range []Message{{5, []byte(other + "x")}, {5, []byte(UUID[:15])}, {4, []byte(UUID)}, {255, body}} {
-		if got, ok := m.Body(); ok {
-			t.Errorf("%v: body is %q, want none", m, got)
-		}
-	}
 }
 
 func TestInsert(t *testing.T) {
