@@ -24,6 +24,17 @@ type eventPage struct {
 // a stream or a task: some 30 ms of work. The next request goes on behind them.
 const mostScanned = 5000
 
+// taskOf is the relay task or the cloud recording that an event is about.
+func taskOf(e event.Event) string {
+	switch {
+	case e.Relay != nil:
+		return e.Relay.Task
+	case e.Recording != nil:
+		return e.Recording.Task
+	}
+	return ""
+}
+
 // listEvents reads the log of the last 7 days, the oldest first. A page that is
 // narrowed to a channel, a stream or a task may be short, or empty, while there is more.
 func (h *Handler) listEvents(c *call) (*reply, error) {
@@ -58,7 +69,7 @@ func (h *Handler) listEvents(c *call) (*reply, error) {
 			break
 		}
 		out.Next = e.Seq
-		if channel != "" && e.Channel != channel || task != "" && (e.Relay == nil || e.Relay.Task != task) ||
+		if channel != "" && e.Channel != channel || task != "" && taskOf(e) != task ||
 			stream != "" && (e.Stream == nil || e.Subject() != stream) {
 			continue
 		}

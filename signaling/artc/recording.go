@@ -198,7 +198,7 @@ func storageParams(f *fields, r *CloudRecording) (unsupported string) {
 	for _, i := range o.list("FileInfo", 8) {
 		file := fileInfo(i, r)
 		if file.Format == "MP3" {
-			unsupported = "FileInfo.Format MP3 of cloud recording"
+			unsupported = "FileInfo.Format MP3 of cloud recording (Format MP4 with StreamType 1 is the sound alone, as AAC)"
 		}
 		if slices.ContainsFunc(r.Files, func(o CloudFile) bool { return o.Format == file.Format }) {
 			i.invalid("Format", "%s is given twice", file.Format)
