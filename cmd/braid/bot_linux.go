@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,16 +53,20 @@ func bot(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return runBotPublish(ctx, args[1:], stdout, stderr)
 	}
 	if len(args) == 0 || args[0] != "load" {
-		fmt.Fprint(stderr, botPublishUsage, botUsage)
-		return errors.New("bot: it publishes or loads: braid bot publish --help, braid bot load --help")
+		fmt.Fprint(stderr, botPublishUsage, botUsage, "braid bot publish --help and braid bot load --help explain their flags.\n")
+		if len(args) == 0 || wantsHelp(args[0]) {
+			return flag.ErrHelp
+		}
+		return fmt.Errorf("bot: %q is neither publish nor load", args[0])
 	}
 	var o botLoad
 	flags := flag.NewFlagSet("braid bot load", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() { fmt.Fprint(stderr, botUsage); flags.PrintDefaults() }
 	flags.StringVar(&o.url, "url", "http://127.0.0.1:8080", "the server's HTTP `address`")
-	flags.StringVar(&o.app, "app", "demo", "the application's `id`")
+	flags.StringVar(&o.app, "app", "", "the application's `id`")
 	flags.StringVar(&o.key, "key", "", "the application's `key`, which tokens are signed with")
+	config := flags.String("config", "", "without --key: the server's YAML `file`; without it the defaults hold, with the data in ./braid-data")
 	fanout := flags.Int("fanout", 50, "one publisher and `n` watchers")
 	conference := flags.Int("conference", 0, "`n` users instead, each publishes and watches all others")
 	flags.IntVar(&o.fps, "fps", 30, "pictures a second, 1 to 2000")
@@ -88,7 +93,37 @@ func bot(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case o.fps < 1 || o.fps > 2000 || o.burst < 1 || o.burst > 100 || o.repeat < 1 || o.measure <= 0:
 		return errors.New("bot load: --fps goes from 1 to 2000, --burst from 1 to 100; --repeat and --measure are above 0")
 	}
+	if err := botApplication(*config, &o.app, &o.key); err != nil {
+		return fmt.Errorf("bot load: %w", err)
+	}
 	return o.run(ctx, stdout)
+}
+
+// botApplication fills in the key, and the id where it is empty, from the files
+// of the server whose machine this is. A key that is there stays.
+func botApplication(config string, app, key *string) error {
+	if *key != "" {
+		if *app == "" {
+			return errors.New("--app is needed with --key")
+		}
+		return nil
+	}
+	m := machine{cfg: defaults()}
+	if config != "" {
+		var err error
+		if m.cfg, err = readConfig(config); err != nil {
+			return err
+		}
+	}
+	own, ok := m.application()
+	if !ok {
+		return fmt.Errorf("--app and --key are needed: no application's key is in the settings or in %s", filepath.Join(m.cfg.DataDir, "credentials.json"))
+	}
+	if *app != "" && *app != own.ID {
+		return fmt.Errorf("--key is needed: the settings have the key of application %q, not of %q", own.ID, *app)
+	}
+	*app, *key = own.ID, own.Key
+	return nil
 }
 
 // run connects everyone, measures, and lets them leave.

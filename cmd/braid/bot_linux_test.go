@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -47,6 +49,35 @@ func TestBotRefuses(t *testing.T) {
 	for _, args := range [][]string{nil, {"dance"}, {"load", "--fanout", "0"}, {"load", "--fps", "0"}, {"load", "more"}, {"load", "--conference", "101"}} {
 		if err := bot(t.Context(), args, &bytes.Buffer{}, &bytes.Buffer{}); err == nil {
 			t.Errorf("%q: no error", args)
+		}
+	}
+}
+
+// On the server's machine a bot needs no key; that of another application is not guessed.
+func TestBotApplication(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "braid.yaml")
+	if err := os.WriteFile(file, []byte("data_dir: "+dir+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	app, key := "", ""
+	if err := botApplication(file, &app, &key); err == nil || !strings.Contains(err.Error(), "credentials.json") {
+		t.Errorf("before the first start: got %v, want where a key is looked for", err)
+	}
+	cfg := defaults()
+	cfg.DataDir = dir
+	if _, err := loadCredentials(&cfg); err != nil {
+		t.Fatal(err)
+	}
+	own := cfg.Applications[0]
+	for _, c := range []struct{ app, key, wantApp, wantKey string }{
+		{"", "", own.ID, own.Key}, {own.ID, "", own.ID, own.Key}, {"other", "secret", "other", "secret"},
+		{"other", "", "", ""}, {"", "secret", "", ""},
+	} {
+		app, key := c.app, c.key
+		err := botApplication(file, &app, &key)
+		if refused := c.wantApp == ""; refused != (err != nil) || !refused && (app != c.wantApp || key != c.wantKey) {
+			t.Errorf("--app %q --key %q: got %q, %q, %v; want %q, %q", c.app, c.key, app, key, err, c.wantApp, c.wantKey)
 		}
 	}
 }

@@ -25,6 +25,8 @@ counts from the start and the number of each picture, and a beep of 50 ms at the
 plays a media file instead, over and over. ffmpeg, which has to be installed, makes H.264 without B-frames, with a key
 frame each second, and Opus; the bot sends them as a browser would, and again what the server asks for again.
 
+On the server's machine it finds the application's id and key in the server's files, where --token and --key are left out.
+
 `
 
 // botPublish is what braid bot publish was asked for.
@@ -41,8 +43,9 @@ func runBotPublish(ctx context.Context, args []string, stdout, stderr io.Writer)
 	flags.SetOutput(stderr)
 	flags.Usage = func() { fmt.Fprint(stderr, botPublishUsage); flags.PrintDefaults() }
 	flags.StringVar(&o.url, "url", "http://127.0.0.1:8080", "the server's HTTP `address`")
-	flags.StringVar(&o.app, "app", "demo", "the application's `id`")
+	flags.StringVar(&o.app, "app", "", "the application's `id`")
 	flags.StringVar(&o.key, "key", "", "the application's `key`, which the join token is signed with")
+	config := flags.String("config", "", "without --token and --key: the server's YAML `file`; without it the defaults hold, with the data in ./braid-data")
 	flags.StringVar(&o.token, "token", "", "a join `token` instead")
 	flags.StringVar(&o.channel, "channel", "test", "the channel's `id`")
 	flags.StringVar(&o.user, "user", "bot", "the user's `id`")
@@ -67,8 +70,13 @@ func runBotPublish(ctx context.Context, args []string, stdout, stderr io.Writer)
 		return fmt.Errorf("bot publish: --fps: %d is not from 1 to 60", o.fps)
 	case o.kbps < 100 || o.kbps > 10000:
 		return fmt.Errorf("bot publish: --kbps: %d is not from 100 to 10000", o.kbps)
-	case o.key == "" && o.token == "":
-		return errors.New("bot publish: --key or --token is needed")
+	}
+	if o.token == "" {
+		if err := botApplication(*config, &o.app, &o.key); err != nil {
+			return fmt.Errorf("bot publish: %w", err)
+		}
+	} else if o.app == "" {
+		return errors.New("bot publish: --app is needed with --token")
 	}
 	if _, err := exec.LookPath(o.ffmpeg); err != nil {
 		return fmt.Errorf("bot publish: ffmpeg makes the media and is not installed (Debian: apt-get install ffmpeg): %w", err)

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -267,9 +269,31 @@ func TestCommandLine(t *testing.T) {
 			t.Errorf("%q is taken: %v", args, err)
 		}
 	}
-	out.Reset()
-	if err := run(ctx, []string{"version"}, &out, &complaints); err != nil || !strings.HasPrefix(out.String(), "braid ") {
-		t.Errorf("version: %q, %v", out.String(), err)
+	for _, c := range []struct{ arg, want string }{
+		{"version", "braid (devel) go"}, {"--version", "braid (devel) go"}, {"-v", "braid (devel) go"},
+		{"help", "braid bot publish "}, {"--help", "braid bot publish "}, {"-h", "braid bot publish "},
+	} {
+		out.Reset()
+		if err := run(ctx, []string{c.arg}, &out, &complaints); err != nil || !strings.Contains(out.String(), c.want) {
+			t.Errorf("%s: %q, %v; want %q", c.arg, out.String(), err, c.want)
+		}
+	}
+}
+
+// A port that is taken is named, with what to do about it.
+func TestPortTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	_, err = net.Listen("tcp", taken.Addr().String())
+	err = withAdvice(fmt.Errorf("http.listen: %w", err))
+	if err == nil || !strings.Contains(err.Error(), taken.Addr().String()) || !strings.Contains(err.Error(), "braid doctor names it") {
+		t.Errorf("got %v, want the address and what to do", err)
+	}
+	if err := withAdvice(os.ErrNotExist); err != os.ErrNotExist {
+		t.Errorf("another error becomes %v", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -27,7 +28,7 @@ const usage = `braid is a real-time media server.
   braid bot load                      loads a server with publishers and watchers, and measures it
   braid version                       prints the version
 
-braid serve --help, braid doctor --help and braid bot load --help explain their flags.
+Each of them has --help: braid serve --help, braid bot publish --help.
 `
 
 func main() {
@@ -45,7 +46,13 @@ func main() {
 // been closed, or when it cannot start.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	command := "serve"
-	if len(args) > 0 && (len(args[0]) == 0 || args[0][0] != '-') {
+	switch {
+	case len(args) == 0:
+	case wantsHelp(args[0]):
+		command = "help"
+	case args[0] == "-v" || args[0] == "-version" || args[0] == "--version":
+		command = "version"
+	case len(args[0]) == 0 || args[0][0] != '-':
 		command, args = args[0], args[1:]
 	}
 	switch command {
@@ -72,6 +79,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return fmt.Errorf("there is no command %q", command)
 }
 
+func wantsHelp(arg string) bool { return arg == "-h" || arg == "-help" || arg == "--help" }
+
 func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("braid serve", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -86,7 +95,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("serve: %q is not a flag", flags.Arg(0))
+		return fmt.Errorf("serve: it takes flags alone, not %q", flags.Arg(0))
 	}
 	if *profiles != "" {
 		end, err := serveDebug(*profiles)
@@ -126,11 +135,25 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	made.show(stdout, cfg.DataDir) // before anything can fail: they are not shown again
 	s, err := newServer(cfg, log)
 	if err != nil {
-		return err
+		return withAdvice(err)
 	}
 	s.levels, s.flight, s.notify = levels, flight, newNotifier(os.Getenv, log)
 	s.welcome(stdout)
 	return s.run(ctx)
+}
+
+// withAdvice says what to do about a port that cannot be had.
+func withAdvice(err error) error {
+	var listen *net.OpError
+	switch {
+	case !errors.As(err, &listen) || listen.Op != "listen":
+		return err
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w: end the program that has it (braid doctor names it), or set another in the config", err)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("%w: ports below 1024 need root or CAP_NET_BIND_SERVICE; deploy/systemd shows it", err)
+	}
+	return err
 }
 
 func version() string {
