@@ -30,7 +30,7 @@ export const chinese = {
   'Create one, then join a channel of it or let your server make tokens with its AppKey.': '创建一个应用，然后加入它的频道，或让您的业务服务器用 AppKey 生成令牌。', 'Copy the AppID': '复制 AppID',
   '1 to 128 characters. It can be changed later.': '1 到 128 个字符，以后可以修改。', '1 to 64 letters, digits, _ and -. Left empty, braid makes one. It stays as it is.': '1 到 64 个字母、数字、_ 和 -。留空则自动生成。创建后不可修改。',
   Rename: '重命名', 'Join tokens': '入会令牌', 'JWT and ARTC tokens': 'JWT 和 ARTC 令牌', 'JWT alone': '仅 JWT',
-  'An ARTC token lets its bearer do everything, and its fields run into each other. A JWT grants what it names.': 'ARTC 令牌允许持有者做任何事，且各字段之间没有分隔。JWT 只授予其中写明的权限。',
+  'A JWT grants only what it names, for instance to watch and not to publish. An ARTC token lets its bearer do everything in its channel.': 'JWT 只授予其中写明的权限，例如只能观看、不能发布。ARTC 令牌允许持有者在其频道中做任何事。',
   'This application is in the config file: its name, its AppKey and its end are changed there.': '此应用来自配置文件：名称、AppKey 和删除都在配置文件中进行。',
   'Disable or delete': '停用或删除', Disable: '停用', Enable: '启用', 'Disable {name}?': '停用 {name}？',
   'Its channels and relay tasks end at once. Nobody can join and no task can start until it is enabled again. Everything else is kept.': '它的频道和转推任务会立即结束。重新启用之前，无法加入频道，也无法启动任务。其他内容全部保留。',
@@ -43,7 +43,7 @@ export const chinese = {
 
   // stream relay
   'Stream Relay': '旁路转推', 'Streams of this application go to a streaming domain by themselves, where they can be watched, transcoded and recorded.': '此应用的音视频流会自动转推到播流域名，可在那里观看、转码和录制。',
-  'Off, nothing is relayed but what your server asks for.': '关闭时，只转推业务服务器请求的流。', 'What is relayed': '转推内容', 'Single streams': '单流转推', 'Mixed stream': '混流转推', 'Single stream': '单流转推',
+  'While it is off, only what your server asks for is relayed.': '关闭时，只转推业务服务器请求的流。', 'What is relayed': '转推内容', 'Single streams': '单流转推', 'Mixed stream': '混流转推', 'Single stream': '单流转推',
   'Every audio and video stream that a user publishes, as a stream of its own.': '用户发布的每一路音视频流，各自单独转推。',
   'One stream for each channel, with everyone in it. Its layout can be changed by the SDK or the server API, and here while it runs.': '每个频道一路混流，包含所有人。布局可通过 SDK 或服务端 API 更新，运行时也可在此修改。',
   'Choose single streams, mixed streams, or both.': '请选择单流转推、混流转推，或两者都选。', 'Streaming Domain': '播流域名', 'The origin inside braid': 'braid 内置源站', '{name} (RTS 2.0 is on)': '{name}（已开启 RTS 2.0）',
@@ -56,6 +56,8 @@ export const chinese = {
   'The interval is a whole number from 1,000 to 5,000 ms.': '间隔应为 1,000 到 5,000 毫秒之间的整数。',
   'SEI carries who is in the picture and where: players follow a change of the layout without asking a server.': 'SEI 携带画面中的用户及其位置：布局变化时，播放器无需询问服务器即可同步。',
   'Stream relay has been saved. It applies at once.': '旁路转推设置已保存，立即生效。', 'Somebody else has changed these settings meanwhile.': '其他人在此期间修改了这些设置。', 'Show theirs': '显示其修改',
+  'Where to watch them': '在哪里观看', 'At the origin inside braid, streams are on the page Streams while they are on air, with addresses for players such as VLC.': '转推到 braid 内置源站的流，直播时会显示在“直播流”页面，并附有供 VLC 等播放器使用的地址。',
+  Token: '令牌', 'Publish by WHIP': '通过 WHIP 推流', 'OBS, from version 30: Settings, Stream, Service WHIP; the address is the Server, the token the Bearer Token.': 'OBS 30 及以上：设置 → 直播 → 服务选 WHIP，此地址填入“服务器”，令牌填入“Bearer Token”。',
   'Relay a specific stream instead': '转推指定的流',
   'Your server can relay single streams and mixes of a channel, with a layout of its own, to any address: StartLiveMPUTask and its family in the API.': '业务服务器可以把频道的单流或混流以自定义布局转推到任意地址：使用 API 中的 StartLiveMPUTask 等接口。',
 
@@ -73,7 +75,7 @@ export const chinese = {
   'Choose user events, channel events, or both.': '请选择用户事件、频道事件，或两者都选。', 'A task is for one channel, or for all.': '一个任务面向一个频道，或所有频道。',
   'There are {n} channels; up to 20 can be given.': '有 {n} 个频道，最多 20 个。', 'There are {n} users; up to 20 can be given.': '有 {n} 个用户，最多 20 个。',
   'With users, a channel is needed, too.': '指定用户时，还需指定频道。', 'Users count for user events alone.': '指定用户仅对用户事件有效。', 'The task has been changed. It applies to the next event.': '任务已修改，从下一个事件起生效。',
-  'The task has been created.': '任务已创建。', 'Edit the task': '编辑任务', 'HTTP and HTTPS. HTTPS is recommended.': '支持 HTTP 和 HTTPS，建议使用 HTTPS。',
+  'The task has been created.': '任务已创建。', 'Edit the task': '编辑任务', 'HTTP and HTTPS. HTTPS is recommended. A private address, such as 127.0.0.1, has to be in outbound.allow of the config.': '支持 HTTP 和 HTTPS，建议使用 HTTPS。127.0.0.1 等内网地址须列入配置中的 outbound.allow。',
   'Join and leave the channel, switch the role; start to ingest and stop ingesting a video, an audio and a screen-sharing stream.': '加入和离开频道、切换角色；视频流、音频流和屏幕共享流的开始推流和停止推流。', 'Start and end the channel.': '频道开启和关闭。',
   'Up to 20 channel IDs, separated with commas. Left empty, callbacks of all channels are sent.': '最多 20 个频道 ID，用逗号分隔。留空则回调所有频道。', 'Left empty, callbacks of all channels are sent.': '留空则回调所有频道。',
   'For user events alone, and only with a channel. Up to 20 user IDs, separated with commas.': '仅对用户事件有效，且需同时指定频道。最多 20 个用户 ID，用逗号分隔。',
@@ -83,7 +85,7 @@ export const chinese = {
   '{n} shown, the newest first': '显示 {n} 条，最新的在前', 'There are no records': '没有记录', 'Records appear when an event has happened that a callback task is for.': '当回调任务所关注的事件发生后，这里会出现记录。',
   'Details of {what}': '{what}的详情', Payload: '内容', 'Send again': '重新发送', 'It is on its way again, with the same MsgId.': '正在重新发送，MsgId 不变。', 'Nothing was given up': '没有放弃的消息', 'Nothing waits': '没有等待的消息',
   'What receivers have not taken is shown here.': '接收端尚未确认的消息会显示在这里。', 'Next try': '下次尝试', 'after those before it': '排在前面的消息之后', 'Relay task': '转推任务',
-  'answered with an error': '应答错误', 'no answer in time': '应答超时', 'the address is not allowed (outbound in the config)': '地址不被允许（配置中的 outbound）', 'the name has no address': '域名没有地址',
+  'answered with an error': '应答错误', 'no answer in time': '应答超时', 'a private address that outbound.allow in the config does not name': '内网地址，未列入配置中的 outbound.allow', 'the name has no address': '域名没有地址',
   'the connection was refused': '连接被拒绝', 'no valid TLS': 'TLS 无效', 'the connection was lost': '连接中断',
 
   // events

@@ -17,28 +17,42 @@ export function useLive(app, channel = '') {
   return state.of === of ? state : { channels: [], tasks: [], way: 'opening', error: null };
 }
 
+const again = 30_000; // ms until events are tried anew where lists stood in for them
+
 function listen(app, channel, show) {
-  const query = new URLSearchParams(channel ? { app, channel } : { app });
-  const source = new EventSource(`/v1/live?${query}`);
-  const world = new World();
-  let failed = 0;
-  let stop = () => source.close();
-  const on = (type, take) => source.addEventListener(type, (event) => {
-    take.call(world, JSON.parse(event.data));
-    failed = 0;
-    show({ channels: world.channels(), tasks: world.tasks(), way: 'live', error: null });
-  });
-  on('snapshot', world.snapshot);
-  on('change', world.change);
-  on('levels', world.levels);
-  source.onerror = () => {
-    show({ way: 'lost' });
-    if (source.readyState === EventSource.CLOSED || ++failed > 3) { // refused: an older server, or too many readers
-      source.close();
-      stop = poll(app, channel, show);
-    }
+  let source;
+  let timer;
+  let polling = null; // ends the lists that stand in for events
+  const end = () => {
+    clearTimeout(timer);
+    source.close();
+    polling?.();
+    polling = null;
   };
-  return () => stop();
+  const open = () => {
+    const world = new World();
+    let failed = 0;
+    source = new EventSource(`/v1/live?${new URLSearchParams(channel ? { app, channel } : { app })}`);
+    const on = (type, take) => source.addEventListener(type, (event) => {
+      polling?.();
+      polling = null;
+      take.call(world, JSON.parse(event.data));
+      failed = 0;
+      show({ channels: world.channels(), tasks: world.tasks(), way: 'live', error: null });
+    });
+    on('snapshot', world.snapshot);
+    on('change', world.change);
+    on('levels', world.levels);
+    source.onerror = () => {
+      if (!polling) show({ way: 'lost' });
+      if (source.readyState !== EventSource.CLOSED && ++failed <= 3) return;
+      source.close(); // refused: an older server, or too many readers; or it is away for long
+      polling ??= poll(app, channel, show);
+      timer = setTimeout(open, again);
+    };
+  };
+  open();
+  return end;
 }
 
 /** The newest state, put together from what came. */

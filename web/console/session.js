@@ -71,9 +71,10 @@ function SetupForm({ entered }) {
     <p class="about">${t('This link works once. There is no default password.')}</p>
     <form onsubmit=${(e) => { e.preventDefault(); create(); }}>
       <${TextField} label=${t('Name')} value=${user} oninput=${setUser} autocomplete="username" wrong=${fields.name} name="name" />
-      <${TextField} label=${t('Password')} type="password" value=${password} oninput=${setPassword} autocomplete="new-password" wrong=${fields.password} name="password" />
+      <${TextField} label=${t('Password')} type="password" value=${password} oninput=${setPassword} autocomplete="new-password" wrong=${fields.password} name="password"
+        hint=${t('10 to 256 characters')} autofocus />
       <${TextField} label=${t('Password again')} type="password" value=${again} oninput=${setAgain} autocomplete="new-password" wrong=${fields.again} name="again" />
-      ${problem?.message && html`<${Trouble} error=${problem} />`}
+      ${problem && !Object.keys(fields).length && html`<${Trouble} error=${problem} />`}
       <${Button} type="submit" kind="primary" busy=${busy}>${t('Create administrator')}<//>
     </form>`;
 }

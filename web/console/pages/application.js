@@ -44,7 +44,7 @@ function Tokens({ app, changed }) {
       <option key="any" value="any" selected=${app.tokens === 'any'}>${t('JWT and ARTC tokens')}</option>
       <option key="jwt" value="jwt" selected=${app.tokens === 'jwt'}>${t('JWT alone')}</option>
     </select>
-    <p class="hint">${t('An ARTC token lets its bearer do everything, and its fields run into each other. A JWT grants what it names.')}</p>
+    <p class="hint">${t('A JWT grants only what it names, for instance to watch and not to publish. An ARTC token lets its bearer do everything in its channel.')}</p>
     <${Trouble} error=${problem} />`;
 }
 

@@ -115,7 +115,7 @@ function Edit({ app, kind, callback, onclose, done }) {
   const shown = (field) => (tried && wrong[field]) || problem?.fields?.[field] || Object.entries(problem?.fields ?? {}).find(([name]) => name.startsWith(`${field}[`))?.[1];
   return html`<${FormDialog} wide title=${callback.id ? t('Edit the task') : mpu ? t('Configure') : t('Create Task')} onclose=${onclose} submit=${save} busy=${busy} problem=${problem}>
     <${TextField} label=${t('Callback URL')} value=${s.url} oninput=${(url) => set({ url })} wrong=${shown('url')} type="url" name="url" autofocus placeholder="https://example.com/braid"
-      hint=${t('HTTP and HTTPS. HTTPS is recommended.')} />
+      hint=${t('HTTP and HTTPS. HTTPS is recommended. A private address, such as 127.0.0.1, has to be in outbound.allow of the config.')} />
     ${kind === 'stream' && html`<${StreamEvents} chosen=${s.types} choose=${(types) => set({ types })} wrong=${shown('events')} />`}
     ${kind === 'room' && html`<fieldset><legend>${t('Event Scope')}</legend>
       <${Check} label=${t('User events')} checked=${s.userEvents} onchange=${(userEvents) => set({ userEvents })}

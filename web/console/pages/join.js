@@ -16,7 +16,7 @@ export function Join({ app }) {
   const make = (grants) => post(path('applications', app.id, 'tokens'), { channel: s.channel, user: s.user, subscribe: true, ...grants });
   const everything = { publish: ['camera', 'shareScreen'], mix: true };
   const chosen = s.role === 'viewer' ? { role: 'viewer' } : { role: 'streamer', ...everything };
-  const [show, showing, problem] = useAction(async () => setToken(await make(chosen)));
+  const [show, showing, problem] = useAction(async () => setToken({ ...await make(chosen), ...s }));
   const [enter, entering, refused] = useAction(async () => setInside({ ...s, token: (await make(chosen)).token }));
   const [opened, opening, failed] = useAction(async () => {
     const tab = window.open('about:blank'); // within the click, or the browser refuses it
@@ -37,7 +37,10 @@ export function Join({ app }) {
         <${Button} icon="key" busy=${showing} onclick=${show}>${t('Show a token')}<//></div>
       ${app.disabled && html`<${Note} kind="warn">${t('The application is disabled: nobody can join.')}<//>`}
     </form><//>
-    ${token && html`<${Card} title=${t('Join token')} about=${t('It holds until {time}.', { time: date(token.expires) })}><div><${Copy} text=${token.token} /></div><//>`}
+    ${token && html`<${Card} title=${t('Join token')} about=${t('It holds until {time}.', { time: date(token.expires) })}><dl class="facts">
+      <dt>${t('Token')}</dt><dd><${Copy} text=${token.token} /></dd>
+      ${token.role === 'streamer' && html`<dt>${t('Publish by WHIP')}</dt><dd><${Copy} text=${`${location.origin}/whip/${[app.id, token.channel, token.user].map(encodeURIComponent).join('/')}`} />
+        <p class="hint">${t('OBS, from version 30: Settings, Stream, Service WHIP; the address is the Server, the token the Bearer Token.')}</p></dd>`}</dl><//>`}
     <${Card} title=${t('In the demo’s pages')} about=${t('They open in a new tab, with a fresh token.')}>
       ${demo.data === false ? html`<p class="soft">${t('The demo is off on this server: demo: true in the config switches it on.')}</p>` : html`<div class="inline narrow">
         <${SelectField} label=${t('Page')} value=${s.page} onchange=${(page) => set({ page })} options=${demos.map(([id, name]) => [id, t(name)])} />

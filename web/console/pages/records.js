@@ -45,9 +45,9 @@ function Attempts({ app, filter }) {
     <${Loaded} load=${load}>${({ items, next }) => !items.length ? html`<${Empty} icon="list" title=${t('There are no records')}><p>${t('Records appear when an event has happened that a callback task is for.')}</p><//>`
       : html`<${Table} label=${t('Callback Records')} rows=${items} rowKey=${(r) => r.id} columns=${[
           [t('Time'), (r) => html`<${Time} of=${r.time} />`, 'nowrap'],
-          [t('Event'), (r) => html`<span>${eventName(r.type)}<span class="sub">${[r.user, r.task].filter(Boolean).join(' · ')}</span></span>`],
+          [t('Event'), (r) => html`<span>${eventName(r.type)}<span class="sub">${[r.user, r.task].filter(Boolean).join(' · ')}</span></span>`, 'wide'],
           [t('Channel or stream'), (r) => r.channel],
-          [t('Result'), (r) => html`<${Result} of=${r} />`, 'nowrap'],
+          [t('Result'), (r) => html`<${Result} of=${r} />`, 'wide'],
           [t('Attempt'), (r) => r.attempt, 'num'],
           [t('Cost'), (r) => `${r.cost_ms} ms`, 'num nowrap'],
           [t('Actions'), (r) => html`<span><${Button} kind="text" aria-label=${t('Details of {what}', { what: eventName(r.type) })} onclick=${() => setOpen(r)}>${t('Details')}<//></span>`, 'end'],
@@ -57,7 +57,7 @@ function Attempts({ app, filter }) {
 }
 
 const failures = {
-  status: 'answered with an error', timeout: 'no answer in time', forbidden: 'the address is not allowed (outbound in the config)', dns: 'the name has no address',
+  status: 'answered with an error', timeout: 'no answer in time', forbidden: 'a private address that outbound.allow in the config does not name', dns: 'the name has no address',
   refused: 'the connection was refused', tls: 'no valid TLS', lost: 'the connection was lost',
 };
 

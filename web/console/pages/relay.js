@@ -15,6 +15,8 @@ export function Relay({ app }) {
   return html`<${PageHead} title=${t('Stream Relay')}
       about=${t('Streams of this application go to a streaming domain by themselves, where they can be watched, transcoded and recorded.')} />
     <${Loaded} load=${load}>${({ data, etag, domains }) => html`<${Settings} app=${app} saved=${data} etag=${etag} domains=${domains} reload=${load.reload} />`}<//>
+    <${Card} title=${t('Where to watch them')}>
+      <p>${t('At the origin inside braid, streams are on the page Streams while they are on air, with addresses for players such as VLC.')} <a href="#/streams">${t('Streams')}</a></p><//>
     <${Card} title=${t('Relay a specific stream instead')}>
       <p>${t('Your server can relay single streams and mixes of a channel, with a layout of its own, to any address: StartLiveMPUTask and its family in the API.')}</p><//>`;
 }
@@ -62,7 +64,7 @@ function Settings({ app, saved, etag, domains, reload }) {
   const chosen = domains.find((d) => d.name === s.domain);
   return html`<${Card}><form class="plain" onsubmit=${(e) => { e.preventDefault(); save(); }} novalidate>
     <${Switch} label=${t('Stream Relay')} checked=${s.enabled} onchange=${(enabled) => set({ enabled, ...(enabled && !s.single && !s.mix ? { single: true } : {}) })}
-      hint=${t('Off, nothing is relayed but what your server asks for.')} />
+      hint=${t('While it is off, only what your server asks for is relayed.')} />
     <hr />
     <fieldset aria-describedby="kind-wrong"><legend>${t('What is relayed')}</legend>
       <${Check} label=${t('Single streams')} checked=${s.single} onchange=${(single) => set({ single })}

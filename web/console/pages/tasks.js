@@ -19,7 +19,7 @@ function UrlState({ url }) {
 }
 
 const reasons = {
-  refused: 'the connection was refused', dns: 'the name has no address', forbidden: 'the address is not allowed (outbound in the config)', tls: 'no valid TLS',
+  refused: 'the connection was refused', dns: 'the name has no address', forbidden: 'a private address that outbound.allow in the config does not name', tls: 'no valid TLS',
   rejected: 'the other side rejects the stream', stalled: 'no answer, or no progress', lost: 'the connection was lost', url: 'the URL cannot be used',
 };
 
