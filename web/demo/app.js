@@ -4,6 +4,7 @@
 import { publish, refusal } from './rtc.js';
 import { Tile, RemoteTile } from './tile.js';
 import { Player } from './player.js';
+import { fill, keep } from './who.js';
 
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
@@ -43,8 +44,7 @@ async function ask(path, options = {}) {
 
 // ---- joining and leaving
 
-$('join').user.value = query.get('user') || `guest-${Math.random().toString(36).slice(2, 6)}`;
-$('join').channel.value = query.get('channel') || 'demo';
+fill($('join'));
 
 $('join').addEventListener('submit', async (event) => {
   event.preventDefault();
@@ -52,6 +52,7 @@ $('join').addEventListener('submit', async (event) => {
   const form = event.target;
   try {
     const me = await ask('/demo/join', { method: 'POST', json: { channel: form.channel.value, user: form.user.value } });
+    keep(me.user, me.channel);
     await enter(me);
   } catch (error) {
     problem(error.message);
@@ -136,13 +137,16 @@ async function republish() {
         return;
       }
       mine.camera = session;
+      if (mine.failing) problem('');
+      mine.failing = false;
       await session.ended;
       if (call !== mine || mine.round !== round) return;
       mine.own.note('connecting again …');
     } catch (error) {
       if (call !== mine) return;
       mine.own.note('');
-      problem(`Publishing does not work: ${error.message}`);
+      mine.failing = true;
+      problem(error instanceof TypeError ? 'The server cannot be reached. Trying again …' : `Publishing does not work: ${error.message}`);
       if (error.status >= 400 && error.status < 500 && error.status !== 409 && error.status !== 429) return;
     }
     await new Promise((resolve) => setTimeout(resolve, 1000));

@@ -1,6 +1,7 @@
 // What the call, voice and conference pages share: joining through the demo's backend, buttons, the device dialog, and
 // words for what happens.
 import { join, devices, BraidError } from '/sdk/braid.js';
+import { fill, keep } from './who.js';
 
 export const $ = (id) => document.getElementById(id);
 export const query = new URLSearchParams(location.search);
@@ -68,9 +69,8 @@ const capital = (text) => text[0].toUpperCase() + text.slice(1);
 export function entrance(entered, options = () => ({})) {
   const form = $('join');
   const given = new URLSearchParams(location.hash.slice(1)).get('token'); // the console's: it is good for what the address names
-  if (given) history.replaceState(null, '', location.pathname + location.search);
-  form.user.value = query.get('user') || `guest-${Math.random().toString(36).slice(2, 6)}`;
-  form.channel.value = query.get('channel') || 'demo';
+  if (given) history.replaceState(history.state, '', location.pathname + location.search);
+  fill(form);
   form.addEventListener('submit', async (event) => {
     event.preventDefault();
     problem('');
@@ -80,6 +80,7 @@ export function entrance(entered, options = () => ({})) {
     try {
       const token = given ?? (() => ask('/demo/join', { channel: fields.get('channel'), user: fields.get('user') }).then((a) => a.token));
       const room = await join({ token, url: new URL('/v1/rtc', location.href), ...options(fields) });
+      keep(room.me.id, room.channel);
       form.hidden = true;
       $('room').hidden = false;
       document.body.classList.add('inside');

@@ -42,6 +42,9 @@ export class Player {
       liveSync: true, // and catch up when the buffer has grown
       liveSyncMaxLatency: 1.2,
       liveSyncTargetLatency: 0.6,
+      liveBufferLatencyChasing: true, // jump where that is not enough: a machine too slow to play 1.2 times as fast
+      liveBufferLatencyMaxLatency: 4,
+      liveBufferLatencyMinRemain: 0.6,
       autoCleanupSourceBuffer: true,
     });
     const again = () => {
