@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -381,5 +382,65 @@ func TestAutoChannelOpensAgainAtOnce(t *testing.T) {
 		close(busy)
 		wantStreams(t, s, "app_room_mix")
 		wantTold(t, db, "Started mix_room", "Stopped mix_room 102", "Started mix_room")
+	})
+}
+
+// A mix that the machine has no room for is refused when it is asked for; an automatic one
+// says so once, waits, and begins when there is room.
+func TestAutoMixWaitsForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, r := newStore(t), newRooms()
+		setRelay(t, db, store.RelaySettings{Enabled: true, Mix: true})
+		s := openService(t, r, db)
+		s.cfg.Cores = 0.5 // two automatic mixes
+		resume(t, s)
+		r.publish("one", who("ann:c")...)
+		r.publish("two", who("bob:c")...)
+		synctest.Wait()
+		wantStreams(t, s, "app_one_mix", "app_two_mix")
+		r.publish("room", who("eve:c")...)
+		time.Sleep(time.Minute) // in synctest's time
+		wantStreams(t, s, "app_one_mix", "app_two_mix")
+		err := s.Start(t.Context(), mixTask("asked", "rtmp://127.0.0.1:1/a/asked"))
+		if !errors.Is(err, media.ErrLimit) || !strings.Contains(err.Error(), "2 mixes take 0.47 of the 0.5") {
+			t.Errorf("a mix that is asked for: got %v", err)
+		}
+		if err := s.Start(t.Context(), single1("small", "rtmp://127.0.0.1:1/a/small")); err != nil && !errors.Is(err, media.ErrNotFound) {
+			t.Errorf("a single stream: got %v", err)
+		}
+		told := func() (words []string) {
+			for _, w := range told(t, db) {
+				if strings.Contains(w, "mix_room") {
+					words = append(words, w)
+				}
+			}
+			return words
+		}
+		if got := told(); !reflect.DeepEqual(got, []string{"Failed mix_room 302"}) {
+			t.Errorf("told of the one that waits: %q", got)
+		}
+		if err := s.Stop(t.Context(), "app", "mix_one"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(roomRetry + followRetry)
+		wantStreams(t, s, "app_room_mix", "app_two_mix")
+		if got := told(); !reflect.DeepEqual(got, []string{"Failed mix_room 302", "Started mix_room"}) {
+			t.Errorf("told of the one that has begun: %q", got)
+		}
+	})
+}
+
+// One mix alone is begun however small the machine is.
+func TestFirstMixHasRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newService(t)
+		s.cfg.Cores = 0.01
+		r.set("room", "ann")
+		if err := s.Start(t.Context(), mixTask("one", "rtmp://127.0.0.1:1/a/1")); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start(t.Context(), mixTask("two", "rtmp://127.0.0.1:1/a/2")); !errors.Is(err, media.ErrLimit) {
+			t.Errorf("a second one: got %v", err)
+		}
 	})
 }

@@ -30,7 +30,8 @@ const (
 	CodeURL       = 208
 
 	// What is wrong with the stream.
-	CodeMedia = 301
+	CodeMedia  = 301
+	CodeNoRoom = 302
 )
 
 // words say what a code means; they are the message of its events.
@@ -49,6 +50,7 @@ var words = map[int]string{
 	CodeRejected:    "the origin rejects the stream",
 	CodeURL:         "the URL cannot be used",
 	CodeMedia:       "the stream cannot be made",
+	CodeNoRoom:      "this server has no room for the mix; it begins when there is",
 }
 
 // maxMessage bounds the words of others in an event, in characters.

@@ -35,6 +35,7 @@ type follower struct {
 	// owned by run
 	alone    map[string]time.Time // by user: since when it sends sound without a camera
 	unwanted map[string]time.Time // by task: since when nobody wants it
+	noRoom   map[string]bool      // by task: that it waits for room was said
 	said     string               // the last error, so that it is logged once
 }
 
@@ -42,7 +43,7 @@ func startFollower(a *auto, at place, w *wish) *follower {
 	ctx, cancel := context.WithCancel(a.ctx)
 	f := &follower{
 		auto: a, at: at, wake: make(chan struct{}, 1), cancel: cancel, ended: make(chan struct{}),
-		alone: make(map[string]time.Time), unwanted: make(map[string]time.Time),
+		alone: make(map[string]time.Time), unwanted: make(map[string]time.Time), noRoom: make(map[string]bool),
 	}
 	f.wish.Store(w)
 	go f.run(ctx)
@@ -117,11 +118,18 @@ func (f *follower) look(ctx context.Context, users []*media.User, now time.Time)
 		}
 		f.failed(err, soon)
 	}
+	f.forget(want)
 	for _, spec := range want {
 		if spec.Mode == Mix && !complete(users, alone) {
 			continue
 		}
-		f.failed(s.begin(ctx, spec), soon)
+		err := s.begin(ctx, spec)
+		if errors.Is(err, errNoRoom) {
+			f.waits(spec, err)
+			soon(roomRetry)
+			continue
+		}
+		f.failed(err, soon)
 	}
 	return again
 }

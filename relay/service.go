@@ -55,6 +55,9 @@ type Config struct {
 	// Origin is where automatic tasks push to when no streaming domain is named,
 	// without a path: rtmp://127.0.0.1:1935.
 	Origin string
+	// Cores is how much of the machine mixes may take together, by estimate; 0: any.
+	// What runs already, also from before a restart, goes on whatever it takes.
+	Cores float64
 	// OriginKey signs pushes to Origin as SignURL does, unless a domain's key or the
 	// task's own URL does; "": they are not signed.
 	OriginKey string
@@ -100,7 +103,7 @@ func New(cfg Config) *Service {
 
 // Start begins a task. It fails with media.ErrNotFound when nobody is in the
 // channel, media.ErrExists when the task id is live, media.ErrLimit over the
-// quota and media.ErrInvalid when a URL is in use or cannot be used, or the
+// quota or when the machine has no room, and media.ErrInvalid when a URL is in use or cannot be used, or the
 // application is disabled.
 func (s *Service) Start(ctx context.Context, spec *Spec) error {
 	given := *spec
@@ -186,6 +189,9 @@ func (s *Service) admit(spec *Spec) error {
 		if err := s.quotaLocked(spec); err != nil {
 			return err
 		}
+	}
+	if err := s.roomLocked(spec); err != nil {
+		return err
 	}
 	return s.urlsFreeLocked(spec, nil)
 }

@@ -65,7 +65,8 @@ type config struct {
 		Program   string        `yaml:"program"`
 		MaxWidth  int           `yaml:"max_width"`
 		MaxHeight int           `yaml:"max_height"`
-		Hold      time.Duration `yaml:"hold"` // how long an empty mix shows its last picture
+		Hold      time.Duration `yaml:"hold"`  // how long an empty mix shows its last picture
+		Cores     float64       `yaml:"cores"` // that mixes may take together; 0: all of the machine's
 	} `yaml:"mixer"`
 	Transcode struct {
 		Cores float64 `yaml:"cores"` // 0: three quarters of the machine's
@@ -252,6 +253,9 @@ func (c *config) checkOutside() error {
 		if d.v < d.least || d.v > d.top {
 			return fmt.Errorf("%s: %v is not from %v to %v", d.field, d.v, d.least, d.top)
 		}
+	}
+	if n := c.Mixer.Cores; n < 0 || n > 1024 || n != n {
+		return fmt.Errorf("mixer.cores: %v is not from 0 (all of the machine's) to 1024", n)
 	}
 	if n := c.Transcode.Cores; n < 0 || n > 1024 || n != n {
 		return fmt.Errorf("transcode.cores: %v is not from 0 (three quarters of the machine) to 1024", n)

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"runtime"
 	"runtime/trace"
 	"strings"
 	"sync"
@@ -155,7 +156,7 @@ func newServer(cfg config, log *slog.Logger) (_ *server, err error) {
 	}
 	s.relay = relay.New(relay.Config{
 		Channels: s.sfu, Open: s.openChannels, Mixer: s.pool, Store: s.store, Control: s.guard.control, TLS: trusting(roots),
-		Origin: "rtmp://" + reachable(s.RTMPAddr), OriginKey: ownKey, Log: log.With("part", "relay"),
+		Origin: "rtmp://" + reachable(s.RTMPAddr), OriginKey: ownKey, Cores: cmp.Or(cfg.Mixer.Cores, float64(runtime.NumCPU())), Log: log.With("part", "relay"),
 	})
 	s.thumbs = newThumbs(s.sfu, s.relay.Picture, s.pool.JPEG, log.With("part", "thumbnails"))
 	into := ingest.New(ingest.Config{Addresses: s.registry.address, SFU: s.sfu, Mixer: s.pool, Log: log.With("part", "ingest")})
