@@ -35,6 +35,7 @@ const (
 	unsupported  code = "unsupported"
 	unknown      code = "unknown"
 	internal     code = "internal"
+	over         code = "ended"
 )
 
 // failure is an error that a client is told.
@@ -43,6 +44,11 @@ type failure struct {
 	field   string // of the request; "" when it is about the whole
 	message string
 }
+
+// overError says that a session cannot be resumed, because it was ended on purpose.
+type overError struct{ reason string }
+
+func (e *overError) Error() string { return "the session has ended: " + e.reason }
 
 func (f *failure) Error() string { return string(f.code) + ": " + f.message }
 

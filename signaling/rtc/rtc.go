@@ -67,6 +67,7 @@ type Server struct {
 	closed   bool
 	waiting  int // sockets that have not joined yet
 	sessions map[string]*session
+	endings  endings
 	denied   atomic.Uint64
 	runs     sync.WaitGroup // sessions
 	sockets  sync.WaitGroup
@@ -193,6 +194,12 @@ func (s *Server) read(conn *websocket.Conn) (in input, err error) {
 
 // refuse answers a join that failed.
 func (s *Server) refuse(sock *socket, id int64, err error) {
+	var ended *overError
+	if errors.As(err, &ended) {
+		sock.send(encode(fields{"id": id, "type": "error", "code": over, "reason": ended.reason, "message": ended.Error()}))
+		sock.close(closeEnded, ended.reason)
+		return
+	}
 	f, told := failureOf(err)
 	if !told {
 		s.cfg.Log.Error("rtc: join", "err", err)

@@ -78,6 +78,9 @@ func (s *Server) join(sock *socket, in input) (*session, error) {
 		if sess := s.resume(sock, in.id, b.Resume, claims); sess != nil {
 			return sess, nil
 		}
+		if reason := s.ending(b.Resume.Session); reason != "" {
+			return nil, &overError{reason}
+		}
 	}
 	role, err := roleFor(b.Role, claims)
 	if err != nil {
@@ -267,11 +270,11 @@ func (s *session) finish(reason string) {
 	}
 	s.srv.mu.Lock()
 	delete(s.srv.sessions, s.p.ID())
-	draining := s.srv.draining
-	s.srv.mu.Unlock()
 	if reason == "" {
-		reason = endOf(s.p.Why(), draining)
+		reason = endOf(s.p.Why(), s.srv.draining)
 	}
+	s.srv.endings.keep(s.p.ID(), reason, time.Now(), s.srv.cfg.Grace)
+	s.srv.mu.Unlock()
 	s.pump()
 	s.event("end", fields{"reason": reason})
 	if s.sock != nil {

@@ -272,6 +272,39 @@ func TestKickAndDismiss(t *testing.T) {
 	}
 }
 
+// TestEndedMeanwhile: who is kicked, or has the session taken over, while the socket is
+// broken does not come back by a resume, and is told why.
+func TestEndedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []struct {
+		reason string
+		end    func(user string) error
+	}{
+		{"kicked", func(user string) error { return w.sfu.Kick("app", "room", user) }},
+		{"replaced", func(user string) error { w.join(user); return nil }},
+		{"dismissed", func(string) error { return w.sfu.Dismiss("app", "room") }},
+	} {
+		user := "is-" + c.reason
+		ann := w.join(user)
+		ann.cut()
+		if err := c.end(user); err != nil {
+			t.Fatal(err)
+		}
+		ann.dial()
+		m := ann.mustFail(over, "join", fields{"token": jwt(t, user), "resume": fields{"session": ann.joined.Session, "seq": ann.seq}})
+		if m.Reason != c.reason {
+			t.Errorf("%s: a resume is answered with %+v", c.reason, m)
+		}
+		if got := websocket.CloseStatus(ann.end()); got != closeEnded {
+			t.Errorf("%s: closed with %d, want %d", c.reason, got, closeEnded)
+		}
+		ann.dial()
+		if m := ann.must("join", fields{"token": jwt(t, user)}); m.Resumed { // which is no resume
+			t.Errorf("%s: %+v", c.reason, m)
+		}
+	}
+}
+
 // TestDrain: clients are told, nobody comes in, and the rest is ended.
 func TestDrain(t *testing.T) {
 	w := newWorld(t)

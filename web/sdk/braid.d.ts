@@ -40,6 +40,8 @@ export class BraidError extends Error {
   readonly code: string;
   /** The field of the request that is wrong; empty when it is none. */
   readonly field: string;
+  /** Why a session has ended that was to be resumed; else empty. */
+  readonly reason: string;
 }
 
 export interface Me {

@@ -25,11 +25,12 @@ export class Emitter extends EventTarget {
  * before the answer), `timeout`, `ended` (the room is over), `device` (cause is the browser's error).
  */
 export class BraidError extends Error {
-  /** @param {string} code @param {string} message @param {{field?: string, cause?: unknown}} more */
-  constructor(code, message, { field = '', cause } = {}) {
+  /** @param {string} code @param {string} message @param {{field?: string, reason?: string, cause?: unknown}} more */
+  constructor(code, message, { field = '', reason = '', cause } = {}) {
     super(message, cause && { cause });
     this.name = 'BraidError';
     this.code = code;
     this.field = field;
+    this.reason = reason;
   }
 }

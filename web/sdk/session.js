@@ -162,6 +162,10 @@ export class Session {
       await this.#connect();
     } catch (error) {
       if (this.#over) return;
+      if (error.code === 'ended') { // by somebody else, while there was no socket
+        this.#ended(error.reason);
+        return;
+      }
       if (final.has(error.code) || gone > this.options.giveUp) {
         this.#finish();
         this.tell.over(final.has(error.code) ? 'refused' : 'lost', error);

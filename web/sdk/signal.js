@@ -74,7 +74,7 @@ export class Signal {
     if (!waiter) return;
     this.#waiting.delete(message.id);
     clearTimeout(waiter.timer);
-    if (message.type === 'error') waiter.reject(new BraidError(message.code, message.message, { field: message.field }));
+    if (message.type === 'error') waiter.reject(new BraidError(message.code, message.message, { field: message.field, reason: message.reason }));
     else waiter.resolve(message);
   }
 
