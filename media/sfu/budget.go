@@ -58,11 +58,12 @@ func (b *budget) Feedback(raw []byte, at time.Duration) {
 }
 
 // rate is what may be sent, in bits/s; infinite where the viewer does not tell
-// what arrives. tells is whether it promised to.
+// what arrives. tells is whether it promised to, of some picture: what it tells of
+// sound alone says nothing of what else would fit, and no probe can find it out.
 func (b *budget) rate(tells bool, at time.Duration) float64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.heard && (!tells || b.first > 0 && at-b.first > hearWithin) {
+	if !tells || !b.heard && b.first > 0 && at-b.first > hearWithin {
 		return math.Inf(1)
 	}
 	return float64(b.estimator.Estimate(at).Rate)
@@ -187,11 +188,11 @@ func (w *wire) share(now time.Time, shows []show, sound float64) (limited bool) 
 		w.claims = append(w.claims, claim{})
 	}
 	claims := w.claims[:len(shows)]
-	tells := true
+	tells := false
 	for i := range shows {
 		shows[i].claim(&claims[i], now)
-		if out := shows[i].forward.out.Load(); out != nil && out.transport == 0 {
-			tells = false
+		if out := shows[i].forward.out.Load(); out == nil || out.transport != 0 {
+			tells = true
 		}
 	}
 	rate := w.budget.rate(tells, at)

@@ -17,8 +17,12 @@ func watchingAt(t *testing.T, rate, tracks int) (*wire, []show, []*rtpSink) {
 	w := pionsWire()
 	var shows []show
 	var sinks []*rtpSink
+	var number uint8 // of packets that the viewer tells about
+	if rate > 0 {
+		number = 3
+	}
 	for range tracks {
-		f, sink := testForward(t, outlet{ssrc: 5, rtx: 6, rtxPayload: 97})
+		f, sink := testForward(t, outlet{ssrc: 5, rtx: 6, rtxPayload: 97, transport: number})
 		f.track = layered(media.VP8)
 		for i, l := range f.track.layers {
 			l.deliver(picture(i, 1, true))
@@ -70,6 +74,19 @@ func TestShare(t *testing.T) {
 		if limited := w.share(now, shows, float64(tt.sound)); aims(shows) != tt.want || limited != tt.limited {
 			t.Errorf("%d bit/s, %d of it sound, first %v, rank %d: got %s, limited=%v, want %s", tt.rate, tt.sound, tt.how, tt.rank, aims(shows), limited, tt.want)
 		}
+	}
+}
+
+// TestShareOfSoundAlone: a viewer that tells about sound and not about pictures, which
+// it cannot be sent again (transportID), gets what fits its elements: what is known of
+// its path would never grow.
+func TestShareOfSoundAlone(t *testing.T) {
+	w, shows, _ := watchingAt(t, bwe.DefaultStart, 1)
+	out := *shows[0].forward.out.Load()
+	out.rtx, out.transport = 0, 0
+	shows[0].forward.out.Store(&out)
+	if limited := w.share(time.Unix(100, 0), shows, 40e3); limited || aims(shows) != "f" {
+		t.Errorf("got %s, limited=%v, want all of it", aims(shows), limited)
 	}
 }
 

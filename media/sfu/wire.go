@@ -45,6 +45,7 @@ type wire struct {
 
 	mu sync.Mutex // owns all that follows
 
+	ended    bool      // the connection is closed
 	estimate estimator // nil: nobody estimates
 
 	seal    *seal            // nil while it is not ours
@@ -138,13 +139,22 @@ func (w *wire) over(pc *webrtc.PeerConnection, seen *trace) {
 		seen.chosen(p)
 	})
 	ice.OnConnectionStateChange(func(state webrtc.ICETransportState) {
+		if state == webrtc.ICETransportStateClosed {
+			w.stopPacing()
+			w.end()
+		}
 		if state == webrtc.ICETransportStateFailed || state == webrtc.ICETransportStateClosed {
 			w.srv.net.inlet.forget(w)
 		}
-		if state == webrtc.ICETransportStateClosed {
-			w.stopPacing()
-		}
 	})
+}
+
+// end lets nothing be led anywhere any more: Pion tells of pairs in another goroutine
+// than of the connection's end, and who is led after that is never forgotten.
+func (w *wire) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = true
 }
 
 // lead follows the viewer to where it is now. While ICE restarts it stays where
@@ -161,6 +171,9 @@ func (w *wire) lead(p *webrtc.ICECandidatePair) {
 	c := newConsent(w.pc.SCTP().Transport().ICETransport(), w.srv.clock(time.Now()))
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.ended {
+		return
+	}
 	w.route.Store(r)
 	w.consent.Store(c)
 	if w.owner.Load() == ours {

@@ -593,6 +593,24 @@ func TestWireRestarts(t *testing.T) {
 	}
 }
 
+// TestWireIsForgotten: a pair that is told of after the connection's end leaves nothing.
+func TestWireIsForgotten(t *testing.T) {
+	s := testServer(t)
+	counter(t, s)
+	v := listenTo(t, s, nil, nil)
+	receive(t, "sound arrives", v.audio)
+	w := v.session.wire
+	if err := v.session.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.lead(&webrtc.ICECandidatePair{Remote: &webrtc.ICECandidate{Address: "127.0.0.1", Port: 9, Protocol: webrtc.ICEProtocolUDP}})
+	s.net.inlet.mu.RLock()
+	defer s.net.inlet.mu.RUnlock()
+	if n := len(s.net.inlet.wires); n != 0 {
+		t.Errorf("%d addresses of viewers who have left are known", n)
+	}
+}
+
 // FuzzSecrets: lines of a key log, which name lengths that they do not have.
 func FuzzSecrets(f *testing.F) {
 	f.Add([]byte("CLIENT_RANDOM " + strings.Repeat("0a", 32) + " " + strings.Repeat("b1", 48) + "\n"))
