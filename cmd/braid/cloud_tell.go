@@ -92,21 +92,27 @@ func (c *cloud) conclude(task string, now time.Time) {
 	case err != nil || busy:
 	case !told.IsZero() && now.Sub(told) >= cloudNoted:
 		c.note(t, told)
-	case told.IsZero():
-		_, status, err := c.Files(task)
-		if err != nil || status != "STOPPED" {
+	case told.IsZero() && !c.runs(t):
+		if _, status, err := c.Files(task); err != nil || status != "STOPPED" {
 			return
 		}
-		reason := ""
-		if t.Stopped.IsZero() {
-			reason = "it ended by itself: none of its users was there for too long, or the channel was closed"
-		}
-		c.tell(event.Event{App: t.Ask.App, Channel: t.Ask.Channel, Type: event.RecordStopped, Time: now,
-			Recording: &event.Recording{Task: t.ID, Channel: t.Ask.Channel, Reason: reason}})
+		c.tellStopped(t, now)
 		c.mu.Lock()
 		c.told[task] = now
 		c.mu.Unlock()
 	}
+}
+
+func (c *cloud) tellStopped(t *cloudTask, now time.Time) {
+	if t.Sub == "" {
+		return
+	}
+	reason := ""
+	if t.Stopped.IsZero() {
+		reason = "it ended by itself: none of its users was there for too long, or the channel was closed"
+	}
+	c.tell(event.Event{App: t.Ask.App, Channel: t.Ask.Channel, Type: event.RecordStopped, Time: now,
+		Recording: &event.Recording{Task: t.ID, Channel: t.Ask.Channel, Reason: reason}})
 }
 
 // note notes that a recording's end was told. c.changing is held.

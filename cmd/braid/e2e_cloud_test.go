@@ -310,7 +310,9 @@ func TestCloudRecordingSurvivesAKill(t *testing.T) {
 		t.Errorf("told that it began %v, and of the files %v", begun, files)
 	}
 	// The console's page of records has them, the refused ones too.
-	var records struct{ Items []struct{ Kind, Type, Channel, Task, Failure string } }
+	var records struct {
+		Items []struct{ Kind, Type, Channel, Task, Failure string }
+	}
 	p.rest("GET", "/v1/applications/"+testApp+"/callback-records?kind=recording&result=failed&task="+task, nil, &records)
 	if len(records.Items) < 9 || records.Items[0].Type != "RecordStopped" || records.Items[0].Channel != "room" || records.Items[0].Failure != "status" {
 		t.Errorf("records: %+v", records.Items)

@@ -70,6 +70,27 @@ func TestHLS(t *testing.T) {
 	}
 }
 
+// Sound alone is cut at the length of slices.
+func TestHLSOfSound(t *testing.T) {
+	s := newStudio(t, nil)
+	s.record(Config{Formats: []string{HLS}, Slice: 2 * time.Second}, clip(t, "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100:duration=7", "-c:a", "aac"))
+	list := s.files(HLS)[0]
+	decodes(t, s.path(list))
+	p := inspect(t, s.path(list))
+	if sounds := len(p.times(t, "audio")); !near(p.duration(t), 7*time.Second, 100*time.Millisecond) || sounds < 300 || list.Video != "" {
+		t.Errorf("%v with %d sounds: %+v", p.duration(t), sounds, list)
+	}
+	parts, _, err := s.index.List(Query{Playlist: list.ID})
+	if err != nil || len(parts) != 4 {
+		t.Fatalf("%d slices, %v", len(parts), err)
+	}
+	for _, f := range parts[1:] { // the newest, which is parts[0], is what is left
+		if d := time.Duration(f.Duration); !near(d, 2*time.Second, 50*time.Millisecond) {
+			t.Errorf("slice %d is %v long", f.Slice, d)
+		}
+	}
+}
+
 // While it is recorded, a playlist names what is whole; what is open says how large it is.
 func TestHLSGrows(t *testing.T) {
 	tags := clip(t, both(9, "160x90", 25)...)
