@@ -25,6 +25,7 @@ func TestFirefox(t *testing.T) {
 	run("plays", func(t *testing.T) { firefoxPlays(t, s, fox, chrome, f) })
 	run("plays by the SDK", func(t *testing.T) { firefoxSubscribes(t, s, fox, f) })
 	run("call", func(t *testing.T) { firefoxCalls(t, s, fox, chrome) })
+	run("layers", func(t *testing.T) { firefoxLayers(t, s, fox, chrome) })
 	s.t = t
 }
 
@@ -163,4 +164,20 @@ func firefoxCalls(t *testing.T, s *braidServer, fox *firefox, chrome *chrome) {
 		t.Fatal(err)
 	}
 	b.until(5*time.Second, "is alone again", `document.getElementById('nobody').innerText.includes('ada has hung up')`)
+}
+
+// firefoxLayers has Firefox publish a camera in three sizes by the SDK, and a viewer
+// change between them.
+func firefoxLayers(t *testing.T, s *braidServer, fox *firefox, chrome *chrome) {
+	const settled = 20 * time.Second
+	l := layersFrom(fox.open, t, s, chrome, clip{W: 960, H: 540, FPS: 15}, "vp8")
+	l.look("ben", 120, 68)
+	l.comes("ben", 240, settled)
+	for _, width := range []int{480, 960, 240} {
+		l.resize("ben", width*3/4, width*27/64)
+		l.comes("ben", width, settled)
+	}
+	if got := l.got("ben"); got.Lost != 0 || len(l.sending()) != 3 {
+		t.Errorf("%d packets lost, %d layers", got.Lost, len(l.sending()))
+	}
 }

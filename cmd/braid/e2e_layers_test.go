@@ -49,6 +49,12 @@ type gotPicture struct {
 // publishCamera.
 func newLayerStage(t testing.TB, s *braidServer, c *chrome, film clip, codec string, options ...string) *layerStage {
 	t.Helper()
+	return layersFrom((&chrome{t, c.ctx, c.story}).open, t, s, c, film, codec, options...)
+}
+
+// layersFrom is newLayerStage with a publisher in another browser.
+func layersFrom(open func(name, url string) *page, t testing.TB, s *braidServer, c *chrome, film clip, codec string, options ...string) *layerStage {
+	t.Helper()
 	channel := "layers-" + codec
 	l := &layerStage{braidServer: s, t: t, clip: film, channel: channel, asked: map[string]int{}}
 	var script string
@@ -62,8 +68,9 @@ func newLayerStage(t testing.TB, s *braidServer, c *chrome, film clip, codec str
 	for _, p := range []struct {
 		tab  **page
 		name string
-	}{{&l.film, "film"}, {&l.stand, "stand"}} {
-		*p.tab = (&chrome{t, c.ctx, c.story}).open(p.name, s.http+"/sdk/package.json")
+		open func(name, url string) *page
+	}{{&l.film, "film", open}, {&l.stand, "stand", (&chrome{t, c.ctx, c.story}).open}} {
+		*p.tab = p.open(p.name, s.http+"/sdk/braid.js")
 		eval[bool](*p.tab, "document.body.replaceChildren();"+script+"; return true")
 	}
 	eval[bool](l.film, fmt.Sprintf(`await film(%q, { codec: %q, width: %d, height: %d, frameRate: %d, %s }); return true`,
