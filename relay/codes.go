@@ -28,6 +28,7 @@ const (
 	CodeForbidden = 206
 	CodeRejected  = 207
 	CodeURL       = 208
+	CodeTaken     = 209
 
 	// What is wrong with the stream.
 	CodeMedia  = 301
@@ -49,6 +50,7 @@ var words = map[int]string{
 	CodeForbidden:   "the server may not connect to this address",
 	CodeRejected:    "the origin rejects the stream",
 	CodeURL:         "the URL cannot be used",
+	CodeTaken:       "somebody else publishes a stream of this name",
 	CodeMedia:       "the stream cannot be made",
 	CodeNoRoom:      "this server has no room for the mix; it begins when there is",
 }
@@ -85,6 +87,9 @@ func codeOf(reason string) (code int, detail string) {
 	case "forbidden":
 		return CodeForbidden, ""
 	case "rejected":
+		if strings.Contains(rest, "NetStream.Publish.BadName") { // RTMP's word for it
+			return CodeTaken, strings.Trim(rest, "()")
+		}
 		return CodeRejected, strings.Trim(rest, "()")
 	case "url":
 		return CodeURL, ""

@@ -35,7 +35,7 @@ type follower struct {
 	// owned by run
 	alone    map[string]time.Time // by user: since when it sends sound without a camera
 	unwanted map[string]time.Time // by task: since when nobody wants it
-	noRoom   map[string]bool      // by task: that it waits for room was said
+	waiting  map[string]int       // by task: the code by which it was said to wait
 	said     string               // the last error, so that it is logged once
 }
 
@@ -43,7 +43,7 @@ func startFollower(a *auto, at place, w *wish) *follower {
 	ctx, cancel := context.WithCancel(a.ctx)
 	f := &follower{
 		auto: a, at: at, wake: make(chan struct{}, 1), cancel: cancel, ended: make(chan struct{}),
-		alone: make(map[string]time.Time), unwanted: make(map[string]time.Time), noRoom: make(map[string]bool),
+		alone: make(map[string]time.Time), unwanted: make(map[string]time.Time), waiting: make(map[string]int),
 	}
 	f.wish.Store(w)
 	go f.run(ctx)
@@ -124,8 +124,7 @@ func (f *follower) look(ctx context.Context, users []*media.User, now time.Time)
 			continue
 		}
 		err := s.begin(ctx, spec)
-		if errors.Is(err, errNoRoom) {
-			f.waits(spec, err)
+		if f.waits(spec, err) {
 			soon(roomRetry)
 			continue
 		}

@@ -45,7 +45,7 @@ type destination struct {
 // on only what has held counts as playing.
 func (d destination) next(s PushState) (destination, event.Type) {
 	code, _ := codeOf(s.Reason)
-	final := code == CodeRejected || code == CodeForbidden || code == CodeURL
+	final := code == CodeRejected || code == CodeTaken || code == CodeForbidden || code == CodeURL
 	switch s.Phase {
 	case PhaseConnecting:
 		d.tried = s.Since

@@ -41,7 +41,7 @@ func TestReportTells(t *testing.T) {
 		{"another form, and lost in between", "connecting@0 live@1 closed@2 connecting@2 waiting:refused@3 connecting:refused@4 live@5",
 			"Playing/a Reconnecting/a:201 Playing/a"},
 		{"rejected", "connecting@0 waiting:rejected_(NetStream.Publish.BadName)@1 connecting@2 waiting:rejected@3 connecting@4 live@5",
-			"Failed/a:207 Playing/a"},
+			"Failed/a:209 Playing/a"},
 		{"forbidden", "connecting@0 waiting:forbidden@1", "Failed/a:206"},
 		{"a bad URL", "closed:url@0", "Failed/a:208"},
 		{"not there for less than 30 s", "connecting@0 waiting:refused@1 connecting:refused@15 waiting:refused@29 connecting@29 live@30", "Playing/a"},

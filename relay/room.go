@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 // and coded, as measured (doc/operations.md, "Size of the machine").
 const pixelTime = 10.2
 
-// roomRetry is when an automatic mix that had no room asks again.
+// roomRetry is when an automatic task that waits asks again.
 const roomRetry = 2 * time.Second
 
 // errNoRoom says that the mixes that run leave too little of the machine. It is a
@@ -48,26 +49,36 @@ func (s *Service) roomLocked(spec *Spec) error {
 	return nil
 }
 
-// waits says, once, that an automatic task has no room; it is tried again until it is
-// begun or nobody wants it.
-func (f *follower) waits(spec *Spec, why error) {
-	if f.noRoom[spec.Task] {
-		return
+// waits tells whether an automatic task could not be begun for a reason that passes, and
+// says so once; it is tried again until it is begun or nobody wants it.
+func (f *follower) waits(spec *Spec, why error) bool {
+	code, url := 0, ""
+	switch {
+	case errors.Is(why, errNoRoom):
+		code = CodeNoRoom
+	case errors.Is(why, errTaken):
+		code, url = CodeTaken, spec.URLs[0]
+	default:
+		return false
 	}
-	f.noRoom[spec.Task] = true
+	if f.waiting[spec.Task] == code {
+		return true
+	}
+	f.waiting[spec.Task] = code
 	s := f.auto.s
-	s.cfg.Log.Warn("an automatic mix is not begun, and will be when there is room", "app", spec.App, "channel", spec.Channel, "task", spec.Task, "error", why)
+	s.cfg.Log.Warn("an automatic task waits", "app", spec.App, "channel", spec.Channel, "task", spec.Task, "error", why)
 	s.journal.queue.Put(event.Event{
 		App: spec.App, Channel: spec.Channel, Type: event.RelayFailed, Time: time.Now(),
-		Relay: relayed(spec.Task, "", CodeNoRoom, ""),
+		Relay: relayed(spec.Task, url, code, ""),
 	})
+	return true
 }
 
 // forget drops what was said of tasks that are not wanted any more.
 func (f *follower) forget(want map[string]*Spec) {
-	for task := range f.noRoom {
+	for task := range f.waiting {
 		if want[task] == nil {
-			delete(f.noRoom, task)
+			delete(f.waiting, task)
 		}
 	}
 }

@@ -82,7 +82,7 @@ type Service struct {
 	tasks  map[id]*task
 	autos  map[place][]*task    // the automatic ones of tasks, by channel
 	gone   chan struct{}        // closed when an automatic task has ended
-	rest   map[string]time.Time // when a stopped task's URL may be used again; a restart forgets it
+	rest   map[string]time.Time // by streamAt: when a stopped task's URL may be used again; a restart forgets it
 	closed bool
 	run    sync.WaitGroup // tasks
 }
@@ -221,12 +221,13 @@ func (s *Service) urlsFreeLocked(spec *Spec, but *task) error {
 	}
 	for _, url := range spec.URLs {
 		own := spec.Auto != nil && spec.Auto.URL == url // a stream that comes back keeps its name
-		if until, ok := s.rest[url]; ok && !own {
+		name := streamAt(url, s.cfg.Origin)
+		if until, ok := s.rest[name]; ok && !own {
 			return fmt.Errorf("StreamURL: it was in use until now, wait %v: %w", until.Sub(now).Round(time.Second), media.ErrInvalid)
 		}
 		for key, t := range s.tasks {
-			if running, _ := t.desired(); t != but && slices.Contains(running.URLs, url) {
-				return fmt.Errorf("StreamURL: task %q of application %q pushes there: %w", key.task, key.app, media.ErrInvalid)
+			if running, _ := t.desired(); t != but && slices.ContainsFunc(running.URLs, func(u string) bool { return streamAt(u, s.cfg.Origin) == name }) {
+				return fmt.Errorf("StreamURL: task %q of application %q pushes there: %w", key.task, key.app, errTaken)
 			}
 		}
 	}
@@ -272,7 +273,7 @@ func (s *Service) forget(key id, t *task) {
 
 func (s *Service) restLocked(urls ...string) {
 	for _, url := range urls {
-		s.rest[url] = time.Now().Add(urlRest)
+		s.rest[streamAt(url, s.cfg.Origin)] = time.Now().Add(urlRest)
 	}
 }
 

@@ -152,7 +152,9 @@ type studio struct {
 	logs  *pushRun // keeps what is logged
 }
 
-func newStudio(t *testing.T, change func(*Config)) *studio { return newStudioOn(t, newStore(t), change) }
+func newStudio(t *testing.T, change func(*Config)) *studio {
+	return newStudioOn(t, newStore(t), change)
+}
 
 func newStudioOn(t *testing.T, db *store.DB, change func(*Config)) *studio {
 	st := &studio{db: db, rooms: newRooms(), logs: &pushRun{}}
