@@ -20,7 +20,9 @@ const (
 	mostKnown    = 1_000
 )
 
-// limits are the buckets of tries. They are in memory alone.
+// limits are the buckets of tries. They are in memory alone: a restart, which nobody who
+// guesses can bring about, gives him accountBurst tries; a store of them would give him a
+// write to the disk with each.
 type limits struct {
 	now       func() time.Time
 	accounts  *signaling.Buckets
