@@ -191,7 +191,11 @@ func TestFileThatIsNotTaken(t *testing.T) {
 	running(t, s.index)
 	s.wait(ids[1], Kept)
 	s.wait(ids[2], Kept)
-	if f, err := s.index.Get(ids[0]); err != nil || f.State != Done {
+	f, err := s.index.Get(ids[0])
+	if err != nil || f.State != Done {
 		t.Errorf("%+v, %v", f, err)
+	}
+	if got := s.index.Stats(); got.Waiting != 1 || got.WaitingBytes != f.Size || got.NotUploaded == 0 {
+		t.Errorf("one file waits: %+v", got)
 	}
 }
