@@ -43,9 +43,9 @@ func TestRoots(t *testing.T) {
 		filepath.Join(dir, "none.pem"): "outbound.roots[1]: open " + dir + "/none.pem: no such file",
 		dir:                            "outbound.roots[1]: read " + dir,
 		write("empty.pem", nil):        "outbound.roots[1]: " + dir + "/empty.pem has no certificate in PEM",
-		write("der.pem", a.cert.Raw):   "der.pem has no certificate in PEM",
+		write("der.pem", a.Leaf.Raw):   "der.pem has no certificate in PEM",
 		write("key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte{1}})):                             "key.pem holds a PRIVATE KEY; only certificates are wanted",
-		write("cut.pem", slices.Concat(good, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw[:100]}))): "cut.pem: certificate 2: ",
+		write("cut.pem", slices.Concat(good, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Leaf.Raw[:100]}))): "cut.pem: certificate 2: ",
 	} {
 		_, err := readConfig(writeConfig(t, fmt.Sprintf("outbound: {roots: [%q, %q]}\n", a.file, name)))
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -64,7 +64,7 @@ func TestRoots(t *testing.T) {
 	if err != nil {
 		t.Skip("a system without authorities: ", err)
 	}
-	system.AddCert(a.cert)
+	system.AddCert(a.Leaf)
 	if !roots.Equal(system) {
 		t.Error("the roots are not the system's and ours")
 	}
