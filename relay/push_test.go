@@ -427,8 +427,11 @@ func TestPushAudioOnly(t *testing.T) {
 	s := o.session(t, 0)
 	testkit.Eventually(t, "sound", func() bool { return len(s.got()) > 20 })
 	r.stop(t)
-	if tags := s.got(); tags[0].Type != flv.Script || !flv.IsSequenceHeader(tags[1]) || tags[2].Timestamp != 0 {
-		t.Errorf("the session does not begin with metadata, sequence header, sound at 0")
+	tags := s.got()
+	begin := tags[2].Timestamp
+	known := slices.ContainsFunc(sound, func(au *media.AccessUnit) bool { return au.PTS.Round(time.Millisecond).Milliseconds() == int64(begin) })
+	if tags[0].Type != flv.Script || !flv.IsSequenceHeader(tags[1]) || tags[0].Timestamp != begin || tags[1].Timestamp != begin || !known {
+		t.Errorf("the session does not begin with metadata, sequence header, sound at one sound's time: %d, %d, %d", tags[0].Timestamp, tags[1].Timestamp, begin)
 	}
 	if r.asked() != 0 {
 		t.Errorf("asked %d times for a key frame", r.asked())
