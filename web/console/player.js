@@ -50,7 +50,8 @@ export function StreamVideo({ url, kind, label }) {
       if (!mpegts.isSupported()) throw new Error(t('This browser cannot play it: it has no Media Source Extensions.'));
       const live = kind === 'flv';
       player = mpegts.createPlayer({ type: kind, isLive: live, url }, {
-        ...(live ? { enableStashBuffer: false, liveSync: true, liveSyncMaxLatency: 1.5, liveSyncTargetLatency: 0.8 } : {}), autoCleanupSourceBuffer: true,
+        ...(live ? { enableStashBuffer: false, liveSync: true, liveSyncMaxLatency: 1.5, liveSyncTargetLatency: 0.8,
+          liveBufferLatencyChasing: true, liveBufferLatencyMaxLatency: 4, liveBufferLatencyMinRemain: 0.8 } : {}), autoCleanupSourceBuffer: true,
         headers: bearer() ? { Authorization: `Bearer ${bearer()}` } : undefined,
       });
       player.on(mpegts.Events.ERROR, (type, detail, info) => say('failed', words(type, detail, info)));
