@@ -62,7 +62,7 @@ soak:
 	CHURN=$(CHURN) GOEXPERIMENT=goroutineleakprofile go test -count=1 -v -timeout 0 -run '^TestChurn$$' ./signaling/rtc
 
 lint:
-	@unformatted=$$(gofmt -l cmd event callback media mixer origin relay sei signaling store web 2>/dev/null); \
+	@unformatted=$$(gofmt -l cmd event callback internal media metrics mixer origin relay sei signaling store testdata web 2>/dev/null); \
 	if [ -n "$$unformatted" ]; then echo "gofmt -w these files:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 
