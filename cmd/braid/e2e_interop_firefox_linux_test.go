@@ -169,8 +169,8 @@ func firefoxCalls(t *testing.T, s *braidServer, fox *firefox, chrome *chrome) {
 // firefoxLayers has Firefox publish a camera in three sizes by the SDK, and a viewer
 // change between them.
 func firefoxLayers(t *testing.T, s *braidServer, fox *firefox, chrome *chrome) {
-	const settled = 20 * time.Second
-	l := layersFrom(fox.open, t, s, chrome, clip{W: 960, H: 540, FPS: 15}, "vp8")
+	const settled = 30 * time.Second
+	l := layersFrom(fox.open, t, s, chrome, clip{W: 960, H: 540, FPS: 15}, "vp8", "maxBitrate: 300_000") // there is soon room for all
 	l.look("ben", 120, 68)
 	l.comes("ben", 240, settled)
 	for _, width := range []int{480, 960, 240} {
