@@ -13,10 +13,9 @@ log=bin/test.log
 mkdir -p bin
 : >"$log"
 
-# run shows go test's lines as they come, without the start lines of -v. What runs
-# beside others within a package waits more than it works.
+# run shows go test's lines as they come, without the start lines of -v.
 run() {
-  go test -race -v -count=1 -parallel 8 -timeout "$timeout" "$@" 2>&1 | tee -a "$log" |
+  go test -race -v -count=1 -timeout "$timeout" "$@" 2>&1 | tee -a "$log" |
     grep --line-buffered -vE '^=== (RUN|PAUSE|CONT|NAME)|^ +--- PASS'
   return "${PIPESTATUS[0]}"
 }
