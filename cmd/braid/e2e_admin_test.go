@@ -83,7 +83,6 @@ func (s *braidServer) events() (all []logged) {
 // mix whose layout follows who is there. A running mix takes an update like any
 // other task.
 func TestGlobalRelay(t *testing.T) {
-	t.Parallel()
 	s := startBraid(t)
 	origin := nginxRTMP(t) // rtmp://host:port/live
 	s.rest("POST", "/v1/domains", map[string]any{"name": "play.example.com", "ingest": origin[:len(origin)-len("/live")]}, nil)

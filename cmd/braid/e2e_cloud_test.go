@@ -75,7 +75,6 @@ func (s *braidServer) stopped(task string, want int) map[string]string {
 // A channel is recorded by ARTC's cloud recording actions: each user alone, and
 // all in one picture. Nobody else gets at the streams that this takes.
 func TestCloudRecording(t *testing.T) {
-	t.Parallel()
 	type object = map[string]any
 	ann := clip{ID: 11, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 440}
 	bob := clip{ID: 12, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 660}

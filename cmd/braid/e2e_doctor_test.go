@@ -314,7 +314,6 @@ func (f firewall) start(t *testing.T, port int) {
 
 // What a firewall does to the media port is found, and told with what to open.
 func TestDoctorMediaPort(t *testing.T) {
-	t.Parallel()
 	port := portOfBoth(t)
 	b := startBraid(t, func(c *config) {
 		c.Media.Listen, c.Media.PublicIPs = fmt.Sprintf("127.0.0.1:%d", port), []string{"127.0.0.2"}

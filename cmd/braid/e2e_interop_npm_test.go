@@ -75,7 +75,6 @@ func npmClients(t *testing.T) (dir string) {
 // TestNPMClients: what others have written for WHIP and WHEP in the browser
 // publishes and plays here, from a page of another origin.
 func TestNPMClients(t *testing.T) {
-	t.Parallel()
 	dir := npmClients(t)
 	s := startBraid(t)
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -78,7 +78,6 @@ func workers(t *testing.T) (pids []int) {
 // TestRelaySurvivesItsOrigin kills the origin and starts it again: the pushes
 // come back without a new request.
 func TestRelaySurvivesItsOrigin(t *testing.T) {
-	t.Parallel()
 	c := clip{ID: 11, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 500}
 	s := startBraid(t)
 	s.publish("room", "hal", c.make(t), c.FPS, "h264")

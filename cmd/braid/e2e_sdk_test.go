@@ -11,7 +11,6 @@ import (
 // TestOfficialSDKs runs the module testdata/sdk, in which Alibaba Cloud's own
 // SDKs call every action, against a server with two publishers in a channel.
 func TestOfficialSDKs(t *testing.T) {
-	t.Parallel()
 	s := startBraid(t)
 	ann := clip{ID: 41, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 440}
 	bob := clip{ID: 42, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 660}

@@ -108,7 +108,6 @@ func countPictures(t *testing.T, file string) int {
 // streams recorded and another takes pictures: the application is told of the
 // stream, of its file and its pictures, and the file plays.
 func TestStreamIsRecorded(t *testing.T) {
-	t.Parallel()
 	var media string
 	s := startBraid(t, func(c *config) { media = filepath.Join(c.DataDir, "media") })
 	r := newStreamEvents(t)
