@@ -28,6 +28,7 @@ import (
 const (
 	churners  = 25
 	lifetime  = 2 * time.Second // of a subscriber
+	silence   = 8 * time.Second // then the server gives up who is not heard
 	comebacks = 200
 )
 
@@ -103,7 +104,7 @@ func newChurn(t *testing.T) *churn {
 	t.Helper()
 	c := &churn{world: &world{t: t, change: make(chan struct{})}, counts: map[string]int{}}
 	var err error
-	c.sfu, err = sfu.New(sfu.Config{Listen: "127.0.0.1:0", Linger: -1, SilenceTimeout: 8 * time.Second, ConnectTimeout: 10 * time.Second, Events: func(e event.Event) {
+	c.sfu, err = sfu.New(sfu.Config{Listen: "127.0.0.1:0", Linger: -1, SilenceTimeout: silence, ConnectTimeout: 10 * time.Second, Events: func(e event.Event) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.counts[eventName(e)]++
@@ -296,15 +297,25 @@ var lives = []struct {
 		s.must("leave", nil)
 	}},
 	{"leaves at once", func(l *life) { l.enters().must("leave", nil) }},
-	{"vanishes", func(l *life) { l.joins().paths[1].broken.Store(true) }},
+	{"vanishes", func(l *life) { l.joins().paths[1].vanish() }},
 	{"watches by WHEP, DELETE", func(l *life) { l.delete(l.watches(true)) }},
 	{"watches by WHEP, closes", func(l *life) { l.watches(true) }},
 	{"watches by WHEP, vanishes", func(l *life) {
 		_, way := l.watches(true)
-		way.broken.Store(true)
+		way.vanish()
 	}},
 	{"WHEP, DELETE before it connects", func(l *life) { l.delete(l.watches(false)) }},
 	{"WHEP, never connects", func(l *life) { l.watches(false) }},
+}
+
+// vanish breaks a path for good, and holds its port until the server has given its
+// client up: whoever gets that meanwhile is taken for it (Pion's mux knows a client by
+// where its packets come from), and has to come by TCP.
+func (p *path) vanish() {
+	p.broken.Store(true)
+	if f, err := p.PacketConn.(*net.UDPConn).File(); err == nil {
+		time.AfterFunc(2*silence, func() { f.Close() })
+	}
 }
 
 // live runs one life, and frees what the client had.
