@@ -18,8 +18,7 @@ type budget struct {
 	first     time.Duration  // when a packet went out that the viewer can tell about; 0: none; guarded by mu
 	heard     bool           // feedback came; guarded by mu
 
-	repairs  float64       // bytes that may be sent again now; guarded by mu
-	repaired time.Duration // when that was counted last; guarded by mu
+	repairs bucket // what may be sent again now; guarded by mu
 }
 
 // How long the first feedback may take, and how long nobody wonders that what is
@@ -96,17 +95,14 @@ const (
 
 // roundTrip is how long an answer takes to the viewer and back.
 func (w *wire) roundTrip() time.Duration {
-	b := w.budget
-	if b == nil {
+	if w.budget == nil {
 		return someRoundTrip
 	}
-	at := w.srv.age()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if rtt := b.estimator.Estimate(at).RTT; b.heard && rtt > 0 {
-		return min(max(rtt, leastRoundTrip), mostRoundTrip)
+	e, heard := w.budget.known(w.srv.age())
+	if !heard || e.RTT <= 0 {
+		return someRoundTrip
 	}
-	return someRoundTrip
+	return min(max(e.RTT, leastRoundTrip), mostRoundTrip)
 }
 
 // Of what a path carries, so much may go to what is sent again, and so many seconds
@@ -133,12 +129,23 @@ func (b *budget) repair(bytes int, at time.Duration) bool {
 		rate = max(rate, e.Acked)
 	}
 	each := repairShare * float64(rate) / 8 // bytes a second
-	b.repairs = min(b.repairs+each*(at-b.repaired).Seconds(), max(repairSpan*each, repairLeast))
-	b.repaired = at
-	if b.repairs < float64(bytes) {
+	return b.repairs.take(bytes, each, max(repairSpan*each, repairLeast), at)
+}
+
+// bucket lets bytes through at a rate, and some at once.
+type bucket struct {
+	tokens float64 // bytes
+	filled time.Duration
+}
+
+// take spends bytes, if there are so many; it gets rate bytes a second and holds most.
+func (b *bucket) take(bytes int, rate, most float64, at time.Duration) bool {
+	b.tokens = min(b.tokens+rate*(at-b.filled).Seconds(), most)
+	b.filled = at
+	if b.tokens < float64(bytes) {
 		return false
 	}
-	b.repairs -= float64(bytes)
+	b.tokens -= float64(bytes)
 	return true
 }
 
@@ -213,19 +220,14 @@ func (w *wire) share(now time.Time, shows []show, sound float64) (limited bool) 
 		w.carries.Store(math.Float64bits(rate))
 		w.spread(int(max(rate, media)), at) // what cannot be made smaller is not held up either
 	}
-	w.double(rate-media, at)
+	e, heard := w.budget.known(at)
+	w.doubles.steer(e, heard, rate-media, at)
 	want := next(claims, given)
 	if want > 0 {
 		want += other
 	}
 	w.pad(shows, w.budget.probe(want, at), now)
 	return limited
-}
-
-// double lets what the path has to spare, in bits/s, be used against random loss.
-func (w *wire) double(spare float64, at time.Duration) {
-	e, heard := w.budget.known(at)
-	w.doubles.steer(e, heard, spare, at)
 }
 
 // sound is what a forward of sound sends, in bits/s, its repeats and headers

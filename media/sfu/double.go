@@ -18,10 +18,9 @@ import (
 type doubles struct {
 	copies atomic.Int32 // of each packet of a picture, beside the packet; 0: off
 
-	mu     sync.Mutex // owns all that follows
+	mu     sync.Mutex // for the next two
 	rate   float64    // bytes a second that may be spent
-	tokens float64    // bytes that may be spent now
-	filled time.Duration
+	copied bucket
 
 	// Owned by Server.steer.
 	before float64       // loss when it began
@@ -80,13 +79,7 @@ func (d *doubles) steer(e bwe.Estimate, heard bool, spare float64, at time.Durat
 func (d *doubles) take(bytes int, at time.Duration) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.tokens = min(d.tokens+d.rate*(at-d.filled).Seconds(), doubleSpan*d.rate)
-	d.filled = at
-	if d.tokens < float64(bytes) {
-		return false
-	}
-	d.tokens -= float64(bytes)
-	return true
+	return d.copied.take(bytes, d.rate, doubleSpan*d.rate, at)
 }
 
 // double sends the packets since the last time once more. It is called with f.mu

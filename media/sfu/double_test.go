@@ -92,7 +92,7 @@ func TestDoubled(t *testing.T) {
 			f.track.layers[0].deliver(p)
 		}
 		deliver(10, true)
-		f.wire.doubles.rate, f.wire.doubles.tokens = 1e6, 1e6
+		f.wire.doubles.rate, f.wire.doubles.copied.tokens = 1e6, 1e6
 		f.wire.doubles.copies.Store(1)
 		deliver(11, false)
 		deliver(12, false)
@@ -123,7 +123,7 @@ func TestDoubled(t *testing.T) {
 func TestDoubledLater(t *testing.T) {
 	f, sink := testForward(t, outlet{ssrc: 5, rtx: 77, rtxPayload: 97})
 	f.aim(f.track.layers[0])
-	f.wire.doubles.rate, f.wire.doubles.tokens = 1e9, 1e9
+	f.wire.doubles.rate, f.wire.doubles.copied.tokens = 1e9, 1e9
 	now := time.Now()
 	deliver := func(seq uint16, copies int32) (again int) {
 		f.wire.doubles.copies.Store(copies)

@@ -164,10 +164,13 @@ func (w *wire) release() (more bool) {
 	return false
 }
 
-// stopPacing drops what waits, for a connection that ends.
-func (w *wire) stopPacing() {
+// end is for a connection that ends: what waits is dropped, and nothing is led anywhere
+// any more. Pion tells of pairs in another goroutine than of the end, and who is led
+// after that is never forgotten.
+func (w *wire) end() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.ended = true
 	p := &w.pacer
 	p.queue, p.next, p.queued, p.on = nil, 0, 0, false
 	w.tellSentLocked()

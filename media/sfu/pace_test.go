@@ -79,7 +79,7 @@ func TestPace(t *testing.T) {
 			t.Errorf("%s packets left, want 207: a small picture does not wait", got)
 		}
 		send(200)
-		w.stopPacing()
+		w.end()
 		time.Sleep(time.Second)
 		if len(sink.packets) > 250 {
 			t.Error("it goes on after the end")

@@ -140,21 +140,12 @@ func (w *wire) over(pc *webrtc.PeerConnection, seen *trace) {
 	})
 	ice.OnConnectionStateChange(func(state webrtc.ICETransportState) {
 		if state == webrtc.ICETransportStateClosed {
-			w.stopPacing()
 			w.end()
 		}
 		if state == webrtc.ICETransportStateFailed || state == webrtc.ICETransportStateClosed {
 			w.srv.net.inlet.forget(w)
 		}
 	})
-}
-
-// end lets nothing be led anywhere any more: Pion tells of pairs in another goroutine
-// than of the connection's end, and who is led after that is never forgotten.
-func (w *wire) end() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.ended = true
 }
 
 // lead follows the viewer to where it is now. While ICE restarts it stays where
