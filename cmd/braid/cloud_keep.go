@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"braid/media"
@@ -59,24 +61,7 @@ func (t *cloudTask) readOld(b []byte) {
 
 // keep notes a recording, durably, before anything acts on it.
 func (c *cloud) keep(t *cloudTask) error {
-	b, err := json.Marshal(t)
-	if err != nil {
-		return err
-	}
-	name := filepath.Join(c.dir, t.ID+".json")
-	f, err := os.CreateTemp(c.dir, ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), name); err != nil {
+	if err := writeFile(filepath.Join(c.dir, t.ID+".json"), t); err != nil {
 		return err
 	}
 	c.mu.Lock()
@@ -140,11 +125,8 @@ func (c *cloud) unsubscribe(ctx context.Context, task string) error {
 }
 
 // list is all that is known.
-func (c *cloud) list() (all []*cloudTask) {
+func (c *cloud) list() []*cloudTask {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, t := range c.tasks {
-		all = append(all, t)
-	}
-	return all
+	return slices.Collect(maps.Values(c.tasks))
 }

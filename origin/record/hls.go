@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"os"
 	"path"
@@ -152,12 +153,7 @@ func (x *Index) endPlaylists() {
 
 // slicesLocked are a playlist's slices, in their order.
 func (x *Index) slicesLocked(id string) []*File {
-	var all []*File
-	for _, f := range x.slices[id] {
-		all = append(all, f)
-	}
-	slices.SortFunc(all, func(a, b *File) int { return a.Slice - b.Slice })
-	return all
+	return slices.SortedFunc(maps.Values(x.slices[id]), func(a, b *File) int { return a.Slice - b.Slice })
 }
 
 // sliced is how large a playlist's slices are and how long it is with them.
