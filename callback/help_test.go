@@ -286,3 +286,19 @@ func open(t testing.TB) *store.DB {
 	newApp(t, db, testApp)
 	return db
 }
+
+// eachOnceRefused is a receiver's respond that refuses each message once.
+func eachOnceRefused() func(*message) int {
+	var mu sync.Mutex
+	refused := map[string]bool{} // by id
+	return func(m *message) int {
+		mu.Lock()
+		defer mu.Unlock()
+		id := m.header.Get("webhook-id")
+		if refused[id] {
+			return http.StatusOK
+		}
+		refused[id] = true
+		return http.StatusServiceUnavailable
+	}
+}

@@ -4,9 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -41,19 +39,7 @@ func TestRecordingEvents(t *testing.T) {
 	storetest.Engines(t, func(t *testing.T, open func() *store.DB) {
 		db := open()
 		app := newApp(t, db, testApp)
-		var mu sync.Mutex
-		refused := map[string]bool{}
-		once := func(m *message) int {
-			mu.Lock()
-			defer mu.Unlock()
-			id := m.header.Get("webhook-id")
-			if refused[id] {
-				return http.StatusOK
-			}
-			refused[id] = true
-			return http.StatusServiceUnavailable
-		}
-		signed, bare, streams := &receiver{respond: once}, &receiver{}, &receiver{}
+		signed, bare, streams := &receiver{respond: eachOnceRefused()}, &receiver{}, &receiver{}
 		s, _ := start(t, db, Config{FirstRetry: time.Millisecond, MaxRetry: 4 * time.Millisecond})
 		const key = "abcdefghijklmnop" // it is base64, too, and is not to be taken for it
 		own := store.Subscription{App: testApp, Kind: store.Recordings, URL: signed.listen(t), Channels: []string{"rec1"}, Secret: key}

@@ -2,9 +2,7 @@ package callback
 
 import (
 	"encoding/json"
-	"net/http"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,18 +24,7 @@ func TestStreamEvents(t *testing.T) {
 	storetest.Engines(t, func(t *testing.T, open func() *store.DB) {
 		db := open()
 		app := newApp(t, db, testApp)
-		var mu sync.Mutex
-		refused := map[string]bool{} // each message is refused once
-		r := &receiver{respond: func(m *message) int {
-			mu.Lock()
-			defer mu.Unlock()
-			id := m.header.Get("webhook-id")
-			if refused[id] {
-				return http.StatusOK
-			}
-			refused[id] = true
-			return http.StatusServiceUnavailable
-		}}
+		r := &receiver{respond: eachOnceRefused()}
 		url := r.listen(t)
 		s, _ := start(t, db, Config{FirstRetry: time.Millisecond, MaxRetry: 4 * time.Millisecond})
 		sub := store.Subscription{App: testApp, Kind: store.Streams, URL: url, Events: []string{"StreamStarted", "RecordFile", "StreamEnded"}}

@@ -408,15 +408,7 @@ func TestAutoMixWaitsForRoom(t *testing.T) {
 		if err := s.Start(t.Context(), single1("small", "rtmp://127.0.0.1:1/a/small")); err != nil && !errors.Is(err, media.ErrNotFound) {
 			t.Errorf("a single stream: got %v", err)
 		}
-		told := func() (words []string) {
-			for _, w := range told(t, db) {
-				if strings.Contains(w, "mix_room") {
-					words = append(words, w)
-				}
-			}
-			return words
-		}
-		if got := told(); !reflect.DeepEqual(got, []string{"Failed mix_room 302"}) {
+		if got := toldOf(t, db, "mix_room"); !reflect.DeepEqual(got, []string{"Failed mix_room 302"}) {
 			t.Errorf("told of the one that waits: %q", got)
 		}
 		if err := s.Stop(t.Context(), "app", "mix_one"); err != nil {
@@ -424,7 +416,7 @@ func TestAutoMixWaitsForRoom(t *testing.T) {
 		}
 		time.Sleep(roomRetry + followRetry)
 		wantStreams(t, s, "app_room_mix", "app_two_mix")
-		if got := told(); !reflect.DeepEqual(got, []string{"Failed mix_room 302", "Started mix_room"}) {
+		if got := toldOf(t, db, "mix_room"); !reflect.DeepEqual(got, []string{"Failed mix_room 302", "Started mix_room"}) {
 			t.Errorf("told of the one that has begun: %q", got)
 		}
 	})

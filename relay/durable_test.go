@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -28,6 +29,12 @@ func told(t *testing.T, db *store.DB) []string {
 		words = append(words, w)
 	}
 	return words
+}
+
+// toldOf is told of one task.
+func toldOf(t *testing.T, db *store.DB, task string) []string {
+	t.Helper()
+	return slices.DeleteFunc(told(t, db), func(w string) bool { return !strings.Contains(w, task) })
 }
 
 func events(t *testing.T, db *store.DB) (all []event.Event) {

@@ -58,15 +58,7 @@ func TestTasksOfOneName(t *testing.T) {
 		r.publish("room", who("ann:c")...)
 		time.Sleep(time.Minute) // in synctest's time
 		wantStreams(t, s)
-		mine := func() (words []string) {
-			for _, w := range told(t, db) {
-				if strings.Contains(w, "mix_room") {
-					words = append(words, w)
-				}
-			}
-			return words
-		}
-		if got := mine(); !reflect.DeepEqual(got, []string{"Failed mix_room 209"}) {
+		if got := toldOf(t, db, "mix_room"); !reflect.DeepEqual(got, []string{"Failed mix_room 209"}) {
 			t.Errorf("told of the automatic task: %q", got)
 		}
 		if err := s.Stop(t.Context(), "app", "t1"); err != nil {
@@ -74,7 +66,7 @@ func TestTasksOfOneName(t *testing.T) {
 		}
 		time.Sleep(roomRetry + followRetry)
 		wantStreams(t, s, "app_room_mix")
-		if got := mine(); len(got) != 2 || got[1] != "Started mix_room" {
+		if got := toldOf(t, db, "mix_room"); len(got) != 2 || got[1] != "Started mix_room" {
 			t.Errorf("told of the automatic task when the name is free: %q", got)
 		}
 	})

@@ -29,6 +29,25 @@ func described(t *testing.T, offer string) string {
 	return fmt.Sprintf("%sm=video%sa=rtcp-rsize\r\na=extmap:%d %s\r\n%s", before, head, describedAs, dependencyURI, rest)
 }
 
+// describe publishes a track of a codec with the offer of described.
+func describe(t *testing.T, s *Server, pc *webrtc.PeerConnection, mime string) (*webrtc.TrackLocalStaticRTP, *Session, string) {
+	t.Helper()
+	track, err := webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: mime}, "video", "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sender, err := pc.AddTrack(track)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prefer(t, pc, sender, track.Codec())
+	sess, answer, err := s.Publish(t.Context(), PublishRequest{App: "app", Channel: "room", User: "ann", Offer: described(t, makeOffer(t, pc))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return track, sess, answer
+}
+
 // av1Packet is the n-th packet of a stream of pictures of two packets each, of
 // which every fifth is a key frame, and descriptor what belongs to it.
 func av1Packet(n int) (payload, descriptor []byte) {
@@ -46,19 +65,7 @@ func av1Packet(n int) (payload, descriptor []byte) {
 func TestDependencies(t *testing.T) {
 	s := testServer(t)
 	pc := testClient(t)
-	track, err := webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeAV1}, "video", "x")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sender, err := pc.AddTrack(track)
-	if err != nil {
-		t.Fatal(err)
-	}
-	prefer(t, pc, sender, track.Codec())
-	sess, answer, err := s.Publish(t.Context(), PublishRequest{App: "app", Channel: "room", User: "ann", Offer: described(t, makeOffer(t, pc))})
-	if err != nil {
-		t.Fatal(err)
-	}
+	track, sess, answer := describe(t, s, pc, webrtc.MimeTypeAV1)
 	takeAnswer(t, pc, answer)
 	until(t, "the publisher is there", s.Changed, func() bool {
 		pub, ok := s.dir.publication(sess.where, "ann", media.Camera)
@@ -130,19 +137,7 @@ func TestDescribedCodecs(t *testing.T) {
 		want bool
 	}{{webrtc.MimeTypeAV1, true}, {webrtc.MimeTypeVP9, false}, {webrtc.MimeTypeVP8, false}} {
 		s, pc := testServer(t), testClient(t)
-		track, err := webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: c.mime}, "video", "x")
-		if err != nil {
-			t.Fatal(err)
-		}
-		sender, err := pc.AddTrack(track)
-		if err != nil {
-			t.Fatal(err)
-		}
-		prefer(t, pc, sender, track.Codec())
-		_, answer, err := s.Publish(t.Context(), PublishRequest{App: "app", Channel: "room", User: "ann", Offer: described(t, makeOffer(t, pc))})
-		if err != nil {
-			t.Fatal(err)
-		}
+		_, _, answer := describe(t, s, pc, c.mime)
 		if got := strings.Contains(answer, dependencyURI); got != c.want {
 			t.Errorf("%s: the answer has the descriptor: %v, want %v", c.mime, got, c.want)
 		}
