@@ -265,6 +265,7 @@ func TestFailingChannel(t *testing.T) {
 				t.Fatalf("another channel waited %v", took)
 			}
 		}
+		synctest.Wait() // the last answer is noted
 		if st, err := s.Stats(t.Context()); err != nil || st.Waiting != 2 || st.Failed != 0 || st.Oldest < time.Hour {
 			t.Errorf("stats are %+v, %v", st, err)
 		}
