@@ -182,7 +182,7 @@ func (u *up) open(p *Participant, o *offer) error {
 	if u.pc != nil {
 		return nil
 	}
-	pc, err := p.session.peerOf(engine, publisherInterceptors)
+	pc, err := p.session.peerOf(engine)
 	if err != nil {
 		return err
 	}

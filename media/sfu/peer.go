@@ -15,7 +15,7 @@ import (
 
 // newPeer makes a PeerConnection that knows exactly the codecs that were taken
 // from the offer, under the offer's payload types. A viewer's is that of s.wire.
-func (s *Session) newPeer(o *offer, interceptors interceptorsFunc) (*webrtc.PeerConnection, error) {
+func (s *Session) newPeer(o *offer) (*webrtc.PeerConnection, error) {
 	engine := &webrtc.MediaEngine{}
 	for _, sec := range o.sections {
 		for _, c := range sec.taken {
@@ -28,28 +28,30 @@ func (s *Session) newPeer(o *offer, interceptors interceptorsFunc) (*webrtc.Peer
 		s.wire = newWire(s.srv)
 		return s.viewerOf(engine, s.wire)
 	}
-	return s.peerOf(engine, interceptors)
+	return s.peerOf(engine)
 }
 
 // peerOf makes a PeerConnection that goes on using engine.
-func (s *Session) peerOf(engine *webrtc.MediaEngine, interceptors interceptorsFunc) (*webrtc.PeerConnection, error) {
-	return s.makePeer(engine, interceptors, nil)
+func (s *Session) peerOf(engine *webrtc.MediaEngine) (*webrtc.PeerConnection, error) {
+	return s.makePeer(engine, nil)
 }
 
 // viewerOf makes a PeerConnection for a viewer, and w the way out to it.
 func (s *Session) viewerOf(engine *webrtc.MediaEngine, w *wire) (*webrtc.PeerConnection, error) {
-	return s.makePeer(engine, viewerInterceptors, w)
+	return s.makePeer(engine, w)
 }
 
-func (s *Session) makePeer(engine *webrtc.MediaEngine, interceptors interceptorsFunc, w *wire) (*webrtc.PeerConnection, error) {
+func (s *Session) makePeer(engine *webrtc.MediaEngine, w *wire) (*webrtc.PeerConnection, error) {
 	boxes := &inboxes{wire: w, flooded: func() { s.end(event.Normal, "a connection brings too many streams") }}
-	if w == nil {
-		boxes.up = &uplink{inlet: s.srv.net.inlet}
-	}
 	registry := &interceptor.Registry{}
 	registry.Add(boxes) // next to the packets: what others read first has no count
-	if err := interceptors(engine, registry); err != nil {
-		return nil, fmt.Errorf("sfu: set up RTCP: %w", err)
+	extensions := viewerExtensions
+	if w == nil {
+		boxes.up, extensions = newUplink(s.srv.net.inlet), publisherExtensions
+		registry.Add(newReception(&s.srv.receptions, boxes.up))
+	}
+	if err := extensions(engine); err != nil {
+		return nil, fmt.Errorf("sfu: set up header extensions: %w", err)
 	}
 	settings := s.srv.net.settings
 	seen := s.srv.net.traces.begin(s, &settings)
@@ -74,7 +76,7 @@ func (s *Session) makePeer(engine *webrtc.MediaEngine, interceptors interceptors
 	if w != nil {
 		w.over(pc, seen)
 	} else {
-		boxes.up.over(pc)
+		boxes.up.over(pc, seen)
 	}
 	return pc, nil
 }
@@ -138,25 +140,15 @@ func mimeType(c media.Codec) string {
 	return "audio/" + string(c)
 }
 
-// interceptorsFunc sets up the RTCP work and the header extensions of one
-// connection.
-type interceptorsFunc func(*webrtc.MediaEngine, *interceptor.Registry) error
-
-// publisherInterceptors report what arrived and send transport-wide feedback,
-// without which browsers stay at 300 kbit/s. Lost packets are asked for by layer:
-// Pion would not see that retransmissions have come.
-func publisherInterceptors(engine *webrtc.MediaEngine, registry *interceptor.Registry) error {
-	if err := extendBoth(engine, sdp.SDESMidURI, sdp.TransportCCURI); err != nil {
-		return err
-	}
-	if err := extend(engine, webrtc.RTPCodecTypeVideo, sdp.SDESRTPStreamIDURI, sdp.SDESRepairRTPStreamIDURI, dependencyURI); err != nil {
-		return err
-	}
-	if err := extend(engine, webrtc.RTPCodecTypeAudio, sdp.AudioLevelURI); err != nil {
-		return err
-	}
-	registry.Add(newReception())
-	return nil
+// publisherExtensions are those of what comes in. Transport-wide numbers are for the
+// feedback without which browsers stay at 300 kbit/s (reception). Lost packets are asked
+// for by layer: Pion would not see that retransmissions have come.
+func publisherExtensions(engine *webrtc.MediaEngine) error {
+	return errors.Join(
+		extendBoth(engine, sdp.SDESMidURI, sdp.TransportCCURI),
+		extend(engine, webrtc.RTPCodecTypeVideo, sdp.SDESRTPStreamIDURI, sdp.SDESRepairRTPStreamIDURI, dependencyURI),
+		extend(engine, webrtc.RTPCodecTypeAudio, sdp.AudioLevelURI),
+	)
 }
 
 // extendBoth registers header extensions of sound and pictures.
@@ -173,11 +165,11 @@ func extend(engine *webrtc.MediaEngine, kind webrtc.RTPCodecType, uris ...string
 	return nil
 }
 
-// viewerInterceptors are none: each would cost every packet to every viewer.
-// Requests for lost packets are answered by resender. Sender reports are the
-// publisher's own, passed on by forward: only these keep lips and words
-// together. The transport-wide number is the wire's.
-func viewerInterceptors(engine *webrtc.MediaEngine, _ *interceptor.Registry) error {
+// viewerExtensions are those of what goes out. There are no interceptors: each would
+// cost every packet to every viewer. Requests for lost packets are answered by
+// resender. Sender reports are the publisher's own, passed on by forward: only these
+// keep lips and words together. The transport-wide number is the wire's.
+func viewerExtensions(engine *webrtc.MediaEngine) error {
 	return errors.Join(extendBoth(engine, sdp.TransportCCURI), extend(engine, webrtc.RTPCodecTypeVideo, dependencyURI))
 }
 

@@ -57,7 +57,7 @@ func (s *Server) Publish(ctx context.Context, r PublishRequest) (*Session, strin
 		return nil, "", err
 	}
 	pub.session, pub.source, sess.pub = sess, sess.source, pub
-	answer, err := sess.open(ctx, o, publisherInterceptors)
+	answer, err := sess.open(ctx, o)
 	if err != nil {
 		return nil, "", err
 	}
@@ -66,13 +66,13 @@ func (s *Server) Publish(ctx context.Context, r PublishRequest) (*Session, strin
 
 // open connects a session to Pion and starts its life. When it fails, nothing
 // is left.
-func (s *Session) open(ctx context.Context, o *offer, interceptors interceptorsFunc) (string, error) {
+func (s *Session) open(ctx context.Context, o *offer) (string, error) {
 	answer, err := func() (string, error) {
 		text, err := o.reduced()
 		if err != nil {
 			return "", fmt.Errorf("sfu: %w: write the offer: %w", media.ErrInvalid, err)
 		}
-		s.pc, err = s.newPeer(o, interceptors)
+		s.pc, err = s.newPeer(o)
 		if err != nil {
 			return "", err
 		}

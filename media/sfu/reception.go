@@ -11,6 +11,8 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/sdp/v3"
+
+	sockets "braid/media/udp"
 )
 
 // How often a publisher is told what has come of its packets: transport-wide
@@ -20,16 +22,24 @@ const (
 	reportEvery   = 500 * time.Millisecond
 )
 
+// feedbackTurns is how many turns the publishers are told in, each in one of them: not
+// all at once.
+const feedbackTurns = 2
+
 // reception counts what comes from a publisher and tells it: receiver reports (RFC
 // 3550 section 6.4.2) and transport-wide feedback
 // (draft-holmer-rmcat-transport-wide-cc-extensions-01). It does what Pion's two
 // interceptors do, without a goroutine and four allocations for each packet.
 type reception struct {
 	interceptor.NoOp
-	own  uint32 // SSRC of who reports
-	done chan struct{}
-	end  sync.Once
-	wg   sync.WaitGroup
+	own uint32 // SSRC of who reports
+	in  *receptions
+	up  *uplink // the shorter way to the publisher; nil: there is none
+
+	// Owned by receptions.mu.
+	writer   interceptor.RTCPWriter // Pion's way
+	told     time.Time              // when the newest feedback was due
+	reported time.Time
 
 	mu       sync.Mutex
 	recorder *twcc.Recorder
@@ -38,9 +48,53 @@ type reception struct {
 	streams  map[uint32]*received
 }
 
-func newReception() *reception {
+// receptions are all that a server has. One goroutine tells all publishers: a timer
+// and a write to the socket for each cost more than what is in the reports.
+type receptions struct {
+	wake chan struct{} // one place; filled when all was empty
+
+	mu  sync.Mutex
+	all map[*reception]struct{}
+}
+
+func (all *receptions) init() {
+	all.wake, all.all = make(chan struct{}, 1), map[*reception]struct{}{}
+}
+
+// run tells the publishers what is due until stop is closed.
+func (all *receptions) run(socket *sockets.Conn, stop <-chan struct{}) {
+	tick := time.NewTicker(feedbackEvery / feedbackTurns)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-all.wake:
+			tick.Reset(feedbackEvery / feedbackTurns)
+		case now := <-tick.C:
+			socket.Cork()
+			left := all.tell(now)
+			socket.Uncork()
+			if !left {
+				tick.Stop()
+			}
+		}
+	}
+}
+
+// tell is false when there is nobody to tell.
+func (all *receptions) tell(now time.Time) bool {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	for r := range all.all {
+		r.tell(now)
+	}
+	return len(all.all) > 0
+}
+
+func newReception(in *receptions, up *uplink) *reception {
 	own := rand.Uint32()
-	return &reception{own: own, done: make(chan struct{}), recorder: twcc.NewRecorder(own), began: time.Now(), streams: map[uint32]*received{}}
+	return &reception{own: own, in: in, up: up, recorder: twcc.NewRecorder(own), began: time.Now(), streams: map[uint32]*received{}}
 }
 
 // NewInterceptor implements interceptor.Factory; there is one for each
@@ -49,35 +103,40 @@ func (r *reception) NewInterceptor(string) (interceptor.Interceptor, error) { re
 
 // Close implements interceptor.Interceptor. It waits for the last report.
 func (r *reception) Close() error {
-	r.end.Do(func() { close(r.done) })
-	r.wg.Wait()
+	r.in.mu.Lock()
+	defer r.in.mu.Unlock()
+	delete(r.in.all, r)
 	return nil
 }
 
 // BindRTCPWriter implements interceptor.Interceptor: reports go there until Close.
 func (r *reception) BindRTCPWriter(w interceptor.RTCPWriter) interceptor.RTCPWriter {
-	r.wg.Go(func() { r.run(w) })
+	now := time.Now()
+	r.in.mu.Lock()
+	defer r.in.mu.Unlock()
+	r.writer, r.told, r.reported = w, now, now
+	if r.in.all[r] = struct{}{}; len(r.in.all) == 1 {
+		select {
+		case r.in.wake <- struct{}{}:
+		default:
+		}
+	}
 	return w
 }
 
-func (r *reception) run(w interceptor.RTCPWriter) {
-	tick := time.NewTicker(feedbackEvery)
-	defer tick.Stop()
-	reported := time.Now()
-	for {
-		select {
-		case <-r.done:
-			return
-		case now := <-tick.C:
-			packets := r.feedback()
-			if now.Sub(reported) >= reportEvery {
-				packets = append(r.reports(now), packets...) // reports first (RFC 3550 section 6.1)
-				reported = now
-			}
-			if len(packets) > 0 {
-				_, _ = w.Write(packets, nil) // a connection that is not there yet, or no more
-			}
-		}
+// tell tells the publisher, if it is time.
+func (r *reception) tell(now time.Time) {
+	if now.Sub(r.told) < feedbackEvery-feedbackEvery/(2*feedbackTurns) { // ticks come a little early or late
+		return
+	}
+	r.told = now
+	packets := r.feedback()
+	if now.Sub(r.reported) >= reportEvery {
+		packets = append(r.reports(now), packets...) // reports first (RFC 3550 section 6.1)
+		r.reported = now
+	}
+	if len(packets) > 0 && (r.up == nil || !r.up.report(packets)) {
+		_, _ = r.writer.Write(packets, nil) // a connection that is not there yet, or no more
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/sdp/v3"
+
+	sockets "braid/media/udp"
 )
 
 // heardOf collects what a reception reports.
@@ -61,8 +63,20 @@ func receptionFeed(t *testing.T, r *reception, ssrc uint32) func(seq, transport 
 // TestReception: what a publisher is told after a second with a tenth of its
 // packets lost, one late, and the numbers around their end.
 func TestReception(t *testing.T) {
+	socket := sockets.New(loopback(t))
 	synctest.Test(t, func(t *testing.T) {
-		r, heard := newReception(), &heardOf{}
+		var all receptions
+		all.init()
+		stop, ended := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(ended)
+			all.run(socket, stop)
+		}()
+		defer func() {
+			close(stop)
+			<-ended
+		}()
+		r, heard := newReception(&all, nil), &heardOf{}
 		r.BindRTCPWriter(heard)
 		defer r.Close()
 		send := receptionFeed(t, r, 7)
@@ -128,8 +142,7 @@ func TestReception(t *testing.T) {
 }
 
 func TestReceptionManyStreams(t *testing.T) {
-	r := newReception()
-	defer r.Close()
+	r := newReception(&receptions{}, nil)
 	for i := range 70 {
 		receptionFeed(t, r, uint32(i))(1, 1, 1)
 	}
@@ -143,8 +156,7 @@ func TestReceptionManyStreams(t *testing.T) {
 }
 
 func TestReceptionAllocatesNothing(t *testing.T) {
-	r := newReception()
-	defer r.Close()
+	r := newReception(&receptions{}, nil)
 	send := receptionFeed(t, r, 7)
 	send(0, 0, 0)
 	s := r.streams[7]

@@ -99,6 +99,8 @@ type Server struct {
 	steering sync.WaitGroup
 	pacing   pacing
 	counters counters
+
+	receptions receptions
 }
 
 // New opens the sockets and starts serving.
@@ -146,8 +148,10 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.pacing.wake = make(chan struct{}, 1)
 	s.counters.init()
+	s.receptions.init()
 	s.steering.Go(func() { s.steer(s.stop) })
 	s.steering.Go(func() { s.pacing.run(network.socket, s.stop) })
+	s.steering.Go(func() { s.receptions.run(network.socket, s.stop) })
 	return s, nil
 }
 

@@ -42,7 +42,7 @@ func (s *Server) Subscribe(ctx context.Context, r SubscribeRequest) (*Session, s
 		return nil, "", err
 	}
 	sess.watched, sess.sends = pub, sends
-	answer, err := sess.open(ctx, o, viewerInterceptors)
+	answer, err := sess.open(ctx, o)
 	if err != nil {
 		return nil, "", err
 	}

@@ -4,11 +4,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/pion/rtcp"
 	"github.com/pion/webrtc/v4"
+
+	sockets "braid/media/udp"
 )
 
 // uplink is the way in from one publisher, past Pion. Pion's has five goroutines
@@ -22,20 +26,32 @@ import (
 type uplink struct {
 	inlet   *inlet
 	secrets secrets
+	own     uint32 // SSRC of what is told past Pion
+	route   atomic.Pointer[route]
 
 	mu      sync.Mutex
 	opener  *opener // nil: the keys are not known
+	seal    *seal   // the same
 	asked   bool    // for the keys
 	closed  bool
 	streams map[uint32]*stream // by SSRC; what has come of one outlives who reads it, as its rounds do
 }
 
+func newUplink(in *inlet) *uplink { return &uplink{inlet: in, own: rand.Uint32()} }
+
 // hook lets the connection that is made with e be this one's; seen watches it too.
 func (u *uplink) hook(e *webrtc.SettingEngine, seen *trace) { u.secrets.overhear(e, seen.greeted) }
 
 // over sets the connection: when it closes, nothing is taken for it any more.
-func (u *uplink) over(pc *webrtc.PeerConnection) {
-	pc.SCTP().Transport().ICETransport().OnConnectionStateChange(func(state webrtc.ICETransportState) {
+func (u *uplink) over(pc *webrtc.PeerConnection, seen *trace) {
+	ice := pc.SCTP().Transport().ICETransport()
+	ice.OnSelectedCandidatePairChange(func(p *webrtc.ICECandidatePair) {
+		if r := routeOf(p); r != nil {
+			u.route.Store(r)
+		}
+		seen.chosen(p)
+	})
+	ice.OnConnectionStateChange(func(state webrtc.ICETransportState) {
 		if state == webrtc.ICETransportStateClosed {
 			u.close()
 		}
@@ -59,6 +75,7 @@ func (u *uplink) divert(ssrc uint32, box *inbox, number uint16) {
 		u.asked = true
 		if keys, err := u.secrets.keys(); err == nil {
 			u.opener, _ = newOpener(keys) // nil: of another cipher
+			u.seal, _ = newSeal(keys.Keys.LocalMasterKey, keys.Keys.LocalMasterSalt, keys.Profile)
 		}
 	}
 	if u.opener == nil || u.closed {
@@ -84,6 +101,30 @@ func (u *uplink) restore(ssrc uint32) {
 		u.inlet.restore(ssrc, s)
 		s.box.Store(nil)
 	}
+}
+
+// report sends RTCP past Pion; false says that it has to go Pion's way. It goes under
+// an SSRC of its own: how far Pion has counted the others' packets nobody tells, and
+// two under one index break GCM (RFC 7714 section 9.1).
+func (u *uplink) report(packets []rtcp.Packet) bool {
+	to := u.route.Load()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.seal == nil || u.closed || to == nil || to.tcp != nil {
+		return false
+	}
+	plain, err := rtcp.Marshal(packets)
+	if err != nil {
+		return false
+	}
+	eachRTCP(plain, func(_ rtcp.Header, packet []byte) { binary.BigEndian.PutUint32(packet[4:], u.own) })
+	size := len(plain) + u.seal.rtcp
+	if size > sockets.MaxPacket {
+		return false
+	}
+	place := u.inlet.Reserve(to.udp, size)
+	place.Send(u.seal.report(place.Packet, plain))
+	return true
 }
 
 // stream is one that a publisher sends, as the inlet takes it.

@@ -4,14 +4,18 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/pion/interceptor"
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/srtp/v3"
 	"github.com/pion/transport/v5/packetio"
+
+	sockets "braid/media/udp"
 )
 
 // sealed is what Pion's cipher, the plain twin, makes of packets.
@@ -22,10 +26,14 @@ type sealed struct {
 
 func testKeys(r *rand.Rand, profile srtp.ProtectionProfile) srtp.Config {
 	c := srtp.Config{Profile: profile}
+	salt, err := profile.SaltLen()
+	if err != nil {
+		panic(err)
+	}
 	for _, part := range []struct {
 		to   *[]byte
 		size int
-	}{{&c.Keys.RemoteMasterKey, 16}, {&c.Keys.RemoteMasterSalt, 12}} {
+	}{{&c.Keys.RemoteMasterKey, 16}, {&c.Keys.RemoteMasterSalt, salt}} {
 		*part.to = make([]byte, part.size)
 		for i := range *part.to {
 			(*part.to)[i] = byte(r.Uint32())
@@ -96,6 +104,63 @@ func TestUplinkSameSSRC(t *testing.T) {
 			if !i.takeMedia(wire) || boxes[n].Count() != k+1 {
 				t.Fatalf("publisher %d has got %d packets of %d", n, boxes[n].Count(), k+1)
 			}
+		}
+	}
+}
+
+// TestUplinkReport: what a publisher is told opens with its key, under an SSRC that
+// Pion, which seals with the same key, does not use; by TCP it is Pion's to send.
+func TestUplinkReport(t *testing.T) {
+	for _, profile := range []srtp.ProtectionProfile{srtp.ProtectionProfileAeadAes128Gcm, srtp.ProtectionProfileAes128CmHmacSha1_80} {
+		keys := testKeys(rand.New(rand.NewPCG(4, 1)), profile)
+		publisher := loopback(t)
+		u := newUplink(newInlet(sockets.New(loopback(t)), time.Minute))
+		packets := []rtcp.Packet{
+			&rtcp.ReceiverReport{SSRC: 5, Reports: []rtcp.ReceptionReport{{SSRC: 7, LastSequenceNumber: 9}}},
+			&rtcp.PictureLossIndication{SenderSSRC: 5, MediaSSRC: 7},
+		}
+		at := publisher.LocalAddr().(*net.UDPAddr).AddrPort()
+		u.route.Store(&route{udp: at})
+		if u.report(packets) {
+			t.Fatal("sent without keys")
+		}
+		var err error
+		if u.seal, err = newSeal(keys.Keys.RemoteMasterKey, keys.Keys.RemoteMasterSalt, profile); err != nil {
+			t.Fatal(err)
+		}
+		open, err := srtp.CreateContext(keys.Keys.RemoteMasterKey, keys.Keys.RemoteMasterSalt, profile, srtp.SRTCPReplayProtection(replayWindow))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := publisher.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if !u.report(packets) {
+				t.Fatal("not sent")
+			}
+			buf := make([]byte, 1500)
+			n, err := publisher.Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			plain, err := open.DecryptRTCP(nil, buf[:n], nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := rtcp.Unmarshal(plain)
+			if err != nil {
+				t.Fatal(err)
+			}
+			report, ok := got[0].(*rtcp.ReceiverReport)
+			pli, ok2 := got[1].(*rtcp.PictureLossIndication)
+			if !ok || !ok2 || report.SSRC != u.own || report.Reports[0].LastSequenceNumber != 9 || *pli != (rtcp.PictureLossIndication{SenderSSRC: u.own, MediaSSRC: 7}) {
+				t.Errorf("got %v", got)
+			}
+		}
+		u.route.Store(&route{udp: at, tcp: net.TCPAddrFromAddrPort(at)})
+		if u.report(packets) {
+			t.Error("sent by UDP to who came by TCP")
 		}
 	}
 }

@@ -82,10 +82,24 @@ const (
 	pions
 )
 
-// route is where a viewer is: its end of the ICE pair in use.
+// route is where a client is: its end of the ICE pair in use.
 type route struct {
 	udp netip.AddrPort
-	tcp net.Addr // of a viewer that came by TCP; else nil
+	tcp net.Addr // of a client that came by TCP; else nil
+}
+
+// routeOf is nil when the pair does not tell: it has a name, which is not that of a
+// candidate that was seen on the network.
+func routeOf(p *webrtc.ICECandidatePair) *route {
+	ip, err := netip.ParseAddr(p.Remote.Address)
+	if err != nil {
+		return nil
+	}
+	r := &route{udp: netip.AddrPortFrom(ip.Unmap(), p.Remote.Port)}
+	if p.Remote.Protocol == webrtc.ICEProtocolTCP {
+		r.tcp = net.TCPAddrFromAddrPort(r.udp)
+	}
+	return r
 }
 
 // estimator is told what goes out to a viewer and what arrived there
@@ -151,13 +165,9 @@ func (w *wire) over(pc *webrtc.PeerConnection, seen *trace) {
 // lead follows the viewer to where it is now. While ICE restarts it stays where
 // it was (RFC 8445 section 9).
 func (w *wire) lead(p *webrtc.ICECandidatePair) {
-	ip, err := netip.ParseAddr(p.Remote.Address)
-	if err != nil { // a name: not of a candidate that was seen on the network
+	r := routeOf(p)
+	if r == nil {
 		return
-	}
-	r := &route{udp: netip.AddrPortFrom(ip.Unmap(), p.Remote.Port)}
-	if p.Remote.Protocol == webrtc.ICEProtocolTCP {
-		r.tcp = net.TCPAddrFromAddrPort(r.udp)
 	}
 	c := newConsent(w.pc.SCTP().Transport().ICETransport(), w.srv.clock(time.Now()))
 	w.mu.Lock()
