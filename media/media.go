@@ -76,8 +76,8 @@ type Packet struct {
 	Dependencies []byte
 }
 
-// Receiver takes a track's packets. Receive must not block and is called from
-// one goroutine per track; a full receiver drops and counts.
+// Receiver takes a track's packets. Receive must not block and is called by one
+// goroutine at a time; a full receiver drops and counts.
 type Receiver interface {
 	Receive(*Packet)
 }

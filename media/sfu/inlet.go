@@ -25,6 +25,7 @@ type inlet struct {
 	streams map[uint32][]*stream       // of publishers, by SSRC, which two may have chosen; lists are immutable
 
 	// Owned by the mux, which is the one reader.
+	by     bringer
 	plain  [sockets.MaxPacket]byte
 	header rtcp.Header
 }
@@ -70,10 +71,18 @@ func (i *inlet) find(from netip.AddrPort) []*wire {
 
 // ReadFromAddrPort gives the next packet that is Pion's.
 func (i *inlet) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
+	defer i.by.done()
 	for {
+		waits := i.Conn.Waiting() > 0
+		if !waits {
+			i.by.done()
+		}
 		n, from, err := i.Conn.ReadFromAddrPort(b)
 		if err != nil {
 			return n, from, err
+		}
+		if !waits {
+			i.by.now, i.by.busy = time.Now(), i.Conn.Waiting() >= few
 		}
 		take := i.takeReport
 		switch {
@@ -128,7 +137,7 @@ func (i *inlet) takeMedia(b []byte) bool {
 	all := i.streams[binary.BigEndian.Uint32(b[8:])]
 	i.mu.RUnlock()
 	for _, s := range all {
-		if v := s.take(b, n, i.plain[:]); v != foreign {
+		if v := s.take(b, n, i.plain[:], &i.by); v != foreign {
 			return v == taken
 		}
 	}

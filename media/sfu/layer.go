@@ -168,42 +168,37 @@ type packetReader interface {
 	Read(b []byte) (n int, attrs interceptor.Attributes, err error)
 }
 
-// read takes the stream's packets until its connection closes. What is waiting
-// goes on together.
-func (l *layer) read(remote packetReader, in intake, again func(lost []uint16)) {
+// read feeds the stream's packets until its connection closes. What is waiting goes on
+// together.
+func (l *layer) read(remote packetReader, f *ingress) {
+	defer f.end()
 	buf := make([]byte, maxPacket+500)
-	burst := make([]*media.Packet, 0, maxBurst)
-	var lost []uint16
 	var box *inbox
 	for bad := 0; bad < maxBadReads; {
 		n, attrs, err := remote.Read(buf)
 		if ended(err) {
 			return
 		}
+		more := waiting(attrs, &box) // of each packet: the first brings the box, whether it goes on or not
+		f.mu.Lock()
 		if err == nil {
 			bad = 0
-			for _, p := range in.packets(buf[:n], time.Now()) {
-				if l.place(p) {
-					burst = append(burst, p)
-				}
-			}
-			lost = l.repair(&in.missing, lost[:0], again)
+			f.packet(buf[:n], time.Now())
 		} else { // one packet that Pion cannot place, or too long for buf
 			bad++
 		}
-		more := waiting(attrs, &box) // of each packet: the first brings the box, whether it goes on or not
-		if len(burst) > 0 && (err != nil || len(burst) >= maxBurst || !more) {
-			l.deliver(burst...)
-			clear(burst)
-			burst = burst[:0]
+		if err != nil || !more {
+			f.flush()
+			f.direct = f.direct || box != nil && f.bind(box)
 		}
+		f.mu.Unlock()
 	}
 }
 
 // repair asks for lost packets, whose numbers it appends; where they were given
 // up, for a key frame.
-func (l *layer) repair(m *missing, lost []uint16, again func(lost []uint16)) []uint16 {
-	lost, hopeless := m.due(time.Now(), lost)
+func (l *layer) repair(m *missing, lost []uint16, now time.Time, again func(lost []uint16)) []uint16 {
+	lost, hopeless := m.due(now, lost)
 	if len(lost) > 0 {
 		if l.flow != nil {
 			l.flow.nacks.Add(uint64(len(lost)))

@@ -459,13 +459,15 @@ func TestReadTogether(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := 0
+			in := newIngress(l, intake{codec: l.track.codec}, func([]uint16) {})
+			in.bind = func(*inbox) bool { return false }
 			l.read(readerFunc(func(b []byte) (int, interceptor.Attributes, error) {
 				size, err := box.Read(b)
 				if n++; n == 1 {
 					return size, interceptor.Attributes{boxKey{}: box}, first
 				}
 				return size, nil, err
-			}), intake{codec: l.track.codec}, func([]uint16) {})
+			}), in)
 			if got := strings.Join(order, " "); got != "a1 a2 a3 b1 b2 b3" {
 				t.Errorf("got %s", got)
 			}

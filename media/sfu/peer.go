@@ -47,8 +47,8 @@ func (s *Session) makePeer(engine *webrtc.MediaEngine, w *wire) (*webrtc.PeerCon
 	registry.Add(boxes) // next to the packets: what others read first has no count
 	extensions := viewerExtensions
 	if w == nil {
-		boxes.up, extensions = newUplink(s.srv.net.inlet), publisherExtensions
-		registry.Add(newReception(&s.srv.receptions, boxes.up))
+		boxes.up, extensions = newUplink(s.srv.net.inlet, &s.srv.receptions), publisherExtensions
+		registry.Add(boxes.up.counts)
 	}
 	if err := extensions(engine); err != nil {
 		return nil, fmt.Errorf("sfu: set up header extensions: %w", err)

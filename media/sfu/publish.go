@@ -118,15 +118,18 @@ func (s *Session) take(pc *webrtc.PeerConnection, t *track, remote *webrtc.Track
 	}
 	l.counted(&s.srv.counters)
 	ssrc := uint32(remote.SSRC())
-	s.start(func() {
-		in := intake{codec: t.codec, levelID: extensionOf(receiver, sdp.AudioLevelURI), dependsID: extensionOf(receiver, dependencyURI)}
-		l.read(remote, in, func(lost []uint16) {
-			nack := &rtcp.TransportLayerNack{MediaSSRC: ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(lost)}
-			if err := pc.WriteRTCP([]rtcp.Packet{nack}); err != nil {
-				s.log.Debug("ask for lost packets", "err", err)
-			}
-		})
+	in := intake{codec: t.codec, levelID: extensionOf(receiver, sdp.AudioLevelURI), dependsID: extensionOf(receiver, dependencyURI)}
+	f := newIngress(l, in, func(lost []uint16) {
+		nack := &rtcp.TransportLayerNack{MediaSSRC: ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(lost)}
+		if err := pc.WriteRTCP([]rtcp.Packet{nack}); err != nil {
+			s.log.Debug("ask for lost packets", "err", err)
+		}
 	})
+	f.bind = func(box *inbox) bool {
+		rtx := uint32(remote.RtxSSRC())
+		return (rtx != 0 || t.codec.rtx == 0) && box.of.up.shorten(ssrc, rtx, f)
+	}
+	s.start(func() { l.read(remote, f) })
 	s.start(func() { l.readReports(receiver, ssrc) })
 	if t.Codec().Video() {
 		s.start(func() {

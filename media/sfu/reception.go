@@ -32,9 +32,9 @@ const feedbackTurns = 2
 // interceptors do, without a goroutine and four allocations for each packet.
 type reception struct {
 	interceptor.NoOp
-	own uint32 // SSRC of who reports
-	in  *receptions
-	up  *uplink // the shorter way to the publisher; nil: there is none
+	own   uint32 // SSRC of who reports
+	in    *receptions
+	short func([]rtcp.Packet) bool // the shorter way to the publisher; false: Pion's has to do
 
 	// Owned by receptions.mu.
 	writer   interceptor.RTCPWriter // Pion's way
@@ -92,9 +92,9 @@ func (all *receptions) tell(now time.Time) bool {
 	return len(all.all) > 0
 }
 
-func newReception(in *receptions, up *uplink) *reception {
+func newReception(in *receptions) *reception {
 	own := rand.Uint32()
-	return &reception{own: own, in: in, up: up, recorder: twcc.NewRecorder(own), began: time.Now(), streams: map[uint32]*received{}}
+	return &reception{own: own, in: in, short: func([]rtcp.Packet) bool { return false }, recorder: twcc.NewRecorder(own), began: time.Now(), streams: map[uint32]*received{}}
 }
 
 // NewInterceptor implements interceptor.Factory; there is one for each
@@ -135,7 +135,7 @@ func (r *reception) tell(now time.Time) {
 		packets = append(r.reports(now), packets...) // reports first (RFC 3550 section 6.1)
 		r.reported = now
 	}
-	if len(packets) > 0 && (r.up == nil || !r.up.report(packets)) {
+	if len(packets) > 0 && !r.short(packets) {
 		_, _ = r.writer.Write(packets, nil) // a connection that is not there yet, or no more
 	}
 }
@@ -199,6 +199,18 @@ func (r *reception) UnbindRemoteStream(info *interceptor.StreamInfo) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.streams, info.SSRC)
+}
+
+// counter counts a stream's packets that do not come by its reader.
+func (r *reception) counter(ssrc uint32) func(b []byte, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.streams[ssrc]
+	return func(b []byte, now time.Time) {
+		if s != nil {
+			r.count(s, ssrc, b, now)
+		}
+	}
 }
 
 // count takes note of a packet.

@@ -76,7 +76,7 @@ func TestReception(t *testing.T) {
 			close(stop)
 			<-ended
 		}()
-		r, heard := newReception(&all, nil), &heardOf{}
+		r, heard := newReception(&all), &heardOf{}
 		r.BindRTCPWriter(heard)
 		defer r.Close()
 		send := receptionFeed(t, r, 7)
@@ -142,7 +142,7 @@ func TestReception(t *testing.T) {
 }
 
 func TestReceptionManyStreams(t *testing.T) {
-	r := newReception(&receptions{}, nil)
+	r := newReception(&receptions{})
 	for i := range 70 {
 		receptionFeed(t, r, uint32(i))(1, 1, 1)
 	}
@@ -156,7 +156,7 @@ func TestReceptionManyStreams(t *testing.T) {
 }
 
 func TestReceptionAllocatesNothing(t *testing.T) {
-	r := newReception(&receptions{}, nil)
+	r := newReception(&receptions{})
 	send := receptionFeed(t, r, 7)
 	send(0, 0, 0)
 	s := r.streams[7]

@@ -21,12 +21,14 @@ import (
 // Pion does for the stream from there on goes on: retransmissions, interceptors.
 //
 // A stream's first packets go Pion's way, which finds out what they belong to.
-// Once it is read, its packets are taken out at the socket. Without keys, by TCP and
-// with another cipher than AEAD_AES_128_GCM it stays Pion's.
+// Once it is read, its packets are taken out at the socket. Of layers with few
+// receivers they go on at once (ingress). Without keys, by TCP and with another cipher than
+// AEAD_AES_128_GCM it stays Pion's.
 type uplink struct {
 	inlet   *inlet
 	secrets secrets
 	own     uint32 // SSRC of what is told past Pion
+	counts  *reception
 	route   atomic.Pointer[route]
 
 	mu      sync.Mutex
@@ -37,7 +39,11 @@ type uplink struct {
 	streams map[uint32]*stream // by SSRC; what has come of one outlives who reads it, as its rounds do
 }
 
-func newUplink(in *inlet) *uplink { return &uplink{inlet: in, own: rand.Uint32()} }
+func newUplink(in *inlet, counts *receptions) *uplink {
+	u := &uplink{inlet: in, own: rand.Uint32(), counts: newReception(counts)}
+	u.counts.short = u.report
+	return u
+}
 
 // hook lets the connection that is made with e be this one's; seen watches it too.
 func (u *uplink) hook(e *webrtc.SettingEngine, seen *trace) { u.secrets.overhear(e, seen.greeted) }
@@ -83,7 +89,7 @@ func (u *uplink) divert(ssrc uint32, box *inbox, number uint16) {
 	}
 	s := u.streams[ssrc]
 	if s == nil {
-		s = &stream{open: u.opener, came: arrivals{newest: uint64(number)}, passed: time.Now(), pass: u.inlet.pass}
+		s = &stream{open: u.opener, came: arrivals{newest: uint64(number)}, passed: time.Now(), pass: u.inlet.pass, count: u.counts.counter(ssrc)}
 		if u.streams == nil {
 			u.streams = map[uint32]*stream{}
 		}
@@ -100,7 +106,25 @@ func (u *uplink) restore(ssrc uint32) {
 	if s := u.streams[ssrc]; s != nil {
 		u.inlet.restore(ssrc, s)
 		s.box.Store(nil)
+		s.short.Store(nil)
 	}
+}
+
+// shorten lets a stream's packets go to its layer at once, and so those that repeat
+// them, which come as the stream rtx; 0: none does. It is false while that cannot be:
+// what the layer has at once must not wait for what Pion still has to look for.
+func (u *uplink) shorten(ssrc, rtx uint32, f *ingress) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s, repeats := u.streams[ssrc], u.streams[rtx]
+	if s == nil || rtx != 0 && repeats == nil {
+		return false
+	}
+	s.short.Store(&short{to: f})
+	if rtx != 0 {
+		repeats.short.Store(&short{to: f, repeats: true, ssrc: ssrc, payload: f.in.codec.payload})
+	}
+	return true
 }
 
 // report sends RTCP past Pion; false says that it has to go Pion's way. It goes under
@@ -129,14 +153,24 @@ func (u *uplink) report(packets []rtcp.Packet) bool {
 
 // stream is one that a publisher sends, as the inlet takes it.
 type stream struct {
-	open *opener
-	box  atomic.Pointer[inbox] // nil while it is Pion's
+	open  *opener
+	count func(b []byte, now time.Time) // of what does not come by the box
+	box   atomic.Pointer[inbox]         // nil while it is Pion's
+	short atomic.Pointer[short]         // nil while all goes by the box
 
 	// Owned by who reads the socket.
 	came   arrivals
 	since  int           // packets since Pion had one
 	passed time.Time     // when that was
 	pass   time.Duration // how long Pion may have none; 0: as long as sampleEvery says
+}
+
+// short is the way of a stream's packets to their layer.
+type short struct {
+	to      *ingress
+	repeats bool // it repeats the packets of ssrc, which have another payload type
+	ssrc    uint32
+	payload uint8
 }
 
 // sampleEvery is after how many packets at the latest Pion gets one: it counts the
@@ -148,15 +182,13 @@ const sampleEvery = 4096
 
 // due tells whether Pion gets this packet. Where there are pictures it is the last of
 // one, for that comes later than its neighbours.
-func (s *stream) due(marker bool) bool {
+func (s *stream) due(marker bool, now time.Time) bool {
 	s.since++
-	due := s.since >= 2*sampleEvery || marker && s.since >= sampleEvery
-	if !due && s.pass > 0 && (marker || s.since%4 == 0) { // a look at the clock is not for nothing
-		silent := time.Since(s.passed)
-		due = silent >= 2*s.pass || marker && silent >= s.pass
-	}
+	silent := now.Sub(s.passed)
+	due := s.since >= 2*sampleEvery || marker && s.since >= sampleEvery ||
+		s.pass > 0 && (silent >= 2*s.pass || marker && silent >= s.pass)
 	if due {
-		s.since, s.passed = 0, time.Now()
+		s.since, s.passed = 0, now
 	}
 	return due
 }
@@ -168,10 +200,10 @@ const (
 	sampled        // Pion has to see it, and alone hands it on
 )
 
-// take opens a packet whose header ends at n, in room, and puts it into the
-// stream's box. Nothing is said of a packet that does not open, not even that it
-// has come: the number may be another publisher's, or of other rounds.
-func (s *stream) take(b []byte, n int, room []byte) int {
+// take opens a packet whose header ends at n, in room, and brings it to the stream's
+// layer or puts it into its box. Nothing is said of a packet that does not open, not
+// even that it has come: the number may be another publisher's, or of other rounds.
+func (s *stream) take(b []byte, n int, room []byte, by *bringer) int {
 	index := s.came.index(binary.BigEndian.Uint16(b[2:]))
 	plain := s.open.open(room, b, n, uint32(index>>16))
 	switch {
@@ -181,17 +213,36 @@ func (s *stream) take(b []byte, n int, room []byte) int {
 		return taken
 	}
 	s.came.add(index)
-	if s.due(b[1]&0x80 != 0) {
+	box, way := s.box.Load(), s.short.Load()
+	due := s.due(b[1]&0x80 != 0, by.now)
+	if box == nil || due && (way == nil || !way.repeats) {
 		return sampled
 	}
-	box := s.box.Load()
-	if box == nil {
-		return sampled
+	if way != nil && s.bring(plain, n, way, box, by) {
+		if due { // what comes of it by Pion is then dropped as a packet that has come
+			return sampled
+		}
+		return taken
 	}
 	if _, err := box.Write(plain); errors.Is(err, io.ErrClosedPipe) { // who read it is gone; another may come
 		return sampled
 	}
 	return taken // when the box is full: a reader that is far behind loses it, as with Pion
+}
+
+// bring takes the short way, if it is open.
+func (s *stream) bring(plain []byte, n int, way *short, box *inbox, by *bringer) bool {
+	if !by.open(way.to, box) {
+		return false
+	}
+	s.count(plain, by.now)
+	if way.repeats {
+		plain = original(plain, n, way.ssrc, way.payload)
+	}
+	if plain != nil {
+		way.to.packet(plain, by.now)
+	}
+	return true
 }
 
 // arrivals is which of a stream's packets have come (RFC 3711 section 3.3): the

@@ -82,7 +82,9 @@ func testUplink(t testing.TB, i *inlet, c srtp.Config) *uplink {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &uplink{inlet: i, opener: o, asked: true}
+	u := newUplink(i, &receptions{})
+	u.opener, u.asked = o, true
+	return u
 }
 
 // TestUplinkSameSSRC: two publishers chose one SSRC; the numbers of one say nothing
@@ -114,7 +116,7 @@ func TestUplinkReport(t *testing.T) {
 	for _, profile := range []srtp.ProtectionProfile{srtp.ProtectionProfileAeadAes128Gcm, srtp.ProtectionProfileAes128CmHmacSha1_80} {
 		keys := testKeys(rand.New(rand.NewPCG(4, 1)), profile)
 		publisher := loopback(t)
-		u := newUplink(newInlet(sockets.New(loopback(t)), time.Minute))
+		u := newUplink(newInlet(sockets.New(loopback(t)), time.Minute), &receptions{})
 		packets := []rtcp.Packet{
 			&rtcp.ReceiverReport{SSRC: 5, Reports: []rtcp.ReceptionReport{{SSRC: 7, LastSequenceNumber: 9}}},
 			&rtcp.PictureLossIndication{SenderSSRC: 5, MediaSSRC: 7},
@@ -277,13 +279,14 @@ func TestUplinkOpens(t *testing.T) {
 	mine, other := newSealed(t, keys), newSealed(t, testKeys(r, srtp.ProtectionProfileAeadAes128Gcm))
 	const first = 30_000
 	s, box := testStream(t, keys, first)
+	by := &bringer{now: time.Now()}
 	room, buf := make([]byte, 2000), make([]byte, 2000)
 	try := func(wire []byte) (verdict int, plain []byte) {
 		n, ok := mediaHeader(wire)
 		if !ok {
 			t.Fatalf("% x is not taken for RTP", wire)
 		}
-		if verdict = s.take(wire, n, room); box.Count() == 0 {
+		if verdict = s.take(wire, n, room, by); box.Count() == 0 {
 			return verdict, nil
 		}
 		size, err := box.Read(buf)
@@ -347,10 +350,11 @@ func TestUplinkLeaps(t *testing.T) {
 	keys := testKeys(rand.New(rand.NewPCG(3, 1)), srtp.ProtectionProfileAeadAes128Gcm)
 	mine := newSealed(t, keys)
 	s, box := testStream(t, keys, 100)
+	by := &bringer{now: time.Now()}
 	room := make([]byte, 100)
 	for i := range 100 {
 		_, wire := mine.packet(rtp.Header{Version: 2, SSRC: 7, SequenceNumber: uint16(40_000 + i), PayloadType: 96}, []byte{1, 2, 3})
-		if v := s.take(wire, 12, room); v != taken || box.Count() != i+1 {
+		if v := s.take(wire, 12, room, by); v != taken || box.Count() != i+1 {
 			t.Fatalf("packet %d after the leap: verdict %d, %d have come", i, v, box.Count())
 		}
 	}
@@ -377,7 +381,7 @@ func TestUplinkLivesOn(t *testing.T) {
 				for i := range int(20 * time.Second / c.every) {
 					time.Sleep(c.every) // of the bubble
 					marker := c.marker > 0 && i%c.marker == c.marker-1
-					if !s.due(marker) {
+					if !s.due(marker, time.Now()) {
 						continue
 					}
 					if passed++; !marker && c.marker == 5 {
@@ -470,13 +474,14 @@ func BenchmarkUplink(b *testing.B) {
 	keys := testKeys(rand.New(rand.NewPCG(1, 1)), srtp.ProtectionProfileAeadAes128Gcm)
 	mine := newSealed(b, keys)
 	s, box := testStream(b, keys, 0)
+	by := &bringer{now: time.Now()}
 	room, buf := make([]byte, 2000), make([]byte, 2000)
 	payload := make([]byte, 1100)
 	for i := 0; b.Loop(); i++ {
 		b.StopTimer()
 		_, wire := mine.packet(rtp.Header{Version: 2, SSRC: 7, SequenceNumber: uint16(i)}, payload)
 		b.StartTimer()
-		if s.take(wire, 12, room) == taken {
+		if s.take(wire, 12, room, by) == taken {
 			box.Read(buf)
 		}
 	}

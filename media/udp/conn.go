@@ -160,6 +160,13 @@ func (c *Conn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 	return copy(b, p.data[:p.size]), p.from, nil
 }
 
+// Waiting is how many packets the next reads give without asking the kernel.
+func (c *Conn) Waiting() int {
+	c.readMu.Lock()
+	defer c.readMu.Unlock()
+	return c.in.count - c.in.next
+}
+
 // ReadFrom and WriteTo implement net.PacketConn; the methods above allocate less.
 func (c *Conn) ReadFrom(b []byte) (int, net.Addr, error) {
 	n, from, err := c.ReadFromAddrPort(b)
