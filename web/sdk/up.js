@@ -5,7 +5,7 @@ import { Guard, foreign, prefer } from './peer.js';
 const tries = 8; // a change of a sender's parameters is refused while others are under way
 
 export class Up {
-  #slots = new Map(); // source → {transceiver, on, active, degradation, tuning}
+  #slots = new Map(); // source → {transceiver, on, fresh: not agreed yet, refused, active, degradation, tuning}
   #asked = 0; // negotiations wanted so far
   #restart = false; // the next offer has new ICE credentials
   #running = null; // promise of the negotiation under way
@@ -35,10 +35,11 @@ export class Up {
       this.#slots.set(source, slot);
       if (options.codec) prefer(slot.transceiver, options.codec);
     }
-    Object.assign(slot, { on: true, active: null, degradation: options.degradation });
+    Object.assign(slot, { on: true, fresh: true, refused: null, active: null, degradation: options.degradation });
     this.#tune(slot);
     try {
       await this.negotiate();
+      if (slot.refused) throw slot.refused;
     } catch (error) {
       this.#off(slot);
       throw error;
@@ -57,7 +58,7 @@ export class Up {
   /** Stops sending a source; the place in the connection is kept for the next time. */
   async unpublish(source) {
     const slot = this.#slots.get(source);
-    if (!slot?.on) return;
+    if (!slot?.on && !slot?.fresh) return;
     this.#off(slot);
     await this.negotiate();
   }
@@ -100,25 +101,62 @@ export class Up {
     await null; // let calls of the same moment in
     for (let done = 0; done < this.#asked && !this.#closed;) {
       const asked = this.#asked;
-      const iceRestart = this.#restart;
-      this.#restart = false;
       try {
-        await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart }));
-        const { sdp } = await this.request('offer', { sdp: this.pc.localDescription.sdp, tracks: this.#tracks() });
-        if (foreign(this.pc, sdp)) { // the server has given the old connection up
-          this.lost();
-          return;
-        }
-        await this.pc.setRemoteDescription({ type: 'answer', sdp });
+        await this.#offer();
       } catch (error) {
-        this.#restart ||= iceRestart;
         if (this.#closed) return;
-        if (error.code === 'disconnected' || error.code === 'timeout') continue; // offered again when there is a socket
-        if (this.pc.signalingState === 'have-local-offer') await this.pc.setLocalDescription({ type: 'rollback' });
-        throw error;
+        const fresh = [...this.#slots.values()].filter((slot) => slot.on && slot.fresh);
+        if (!away(error) && fresh.length < 2) throw error;
+        if (away(error) || !await this.#singly(fresh)) continue; // offered again when there is a socket
       }
       done = asked;
     }
+  }
+
+  /** Offers what is on; after an error the connection is as before. */
+  async #offer() {
+    const iceRestart = this.#restart;
+    this.#restart = false;
+    const slots = [...this.#slots.values()].filter((slot) => slot.on);
+    try {
+      await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart }));
+      const { sdp } = await this.request('offer', { sdp: this.pc.localDescription.sdp, tracks: this.#tracks() });
+      if (foreign(this.pc, sdp)) { // the server has given the old connection up
+        this.lost();
+        return;
+      }
+      await this.pc.setRemoteDescription({ type: 'answer', sdp });
+      for (const slot of slots) slot.fresh = false;
+    } catch (error) {
+      this.#restart ||= iceRestart;
+      if (!away(error) && this.pc.signalingState === 'have-local-offer') await this.pc.setLocalDescription({ type: 'rollback' });
+      throw error;
+    }
+  }
+
+  /** Offers new sources one by one: that one is refused costs no other its place. False when the server is away. */
+  async #singly(fresh) {
+    const set = (slot, on) => {
+      slot.on = on;
+      slot.transceiver.direction = on ? 'sendonly' : 'inactive';
+    };
+    for (const slot of fresh) set(slot, false);
+    for (const slot of fresh) {
+      if (!slot.fresh) continue; // taken back meanwhile
+      set(slot, true);
+      try {
+        await this.#offer();
+      } catch (error) {
+        if (this.#closed) return true;
+        if (away(error)) {
+          for (const other of fresh) if (other.fresh && !other.refused) set(other, true);
+          return false;
+        }
+        slot.refused = error;
+        set(slot, false);
+      }
+    }
+    return true;
   }
 
   /** Brings a sender to what its slot says, one change after the other. */
@@ -144,12 +182,15 @@ export class Up {
   }
 
   #off(slot) {
-    slot.on = false;
+    slot.on = slot.fresh = false;
     if (this.#closed) return;
     slot.transceiver.direction = 'inactive';
     slot.transceiver.sender.replaceTrack(null).catch(() => {});
   }
 }
+
+/** Tells whether a request has found no server, as opposed to a refusal. */
+const away = (error) => error.code === 'disconnected' || error.code === 'timeout';
 
 /** Writes what a slot says into parameters; true when that is news. Firefox forgets the preference, so that it is no news later. */
 function adjust(parameters, { active, degradation }, first) {

@@ -127,6 +127,25 @@ const cases = {
     check('attempts', server.sockets.length, 1);
   },
 
+  async 'a source that is refused costs no other its place'() {
+    const server = new Server();
+    const room = await join({ token: 't', role: 'streamer' });
+    const answer = (request) => (server.on.offer = null, server.answer(request).finally(() => { server.on.offer = refuse; }));
+    const refuse = (request) => request.tracks.some((t) => t.source === 'screen')
+      ? { type: 'error', code: 'forbidden', field: 'tracks', message: 'the token does not grant screen' } : answer(request);
+    server.on.offer = refuse;
+    const track = () => document.createElement('canvas').captureStream().getTracks()[0];
+    let local;
+    const outcome = (p) => p.then((l) => { local = l; return 'published'; }, (e) => e.code);
+    const got = await Promise.all([outcome(room.publish('screen', track())), outcome(room.publish('camera', track()))]);
+    check('outcomes', got, ['forbidden', 'published']);
+    check('offered last', server.of('offer').at(-1).tracks.map((t) => t.source), ['camera']);
+    await local.stop();
+    check('then', server.of('offer').at(-1).tracks, []);
+    check('again', await outcome(room.publish('camera', track())), 'published');
+    room.leave();
+  },
+
   async 'a server that is away is given up, after attempts that get rarer'() {
     const server = new Server();
     const room = await join({ token: 't', giveUp: 1200 });
