@@ -15,32 +15,37 @@ import (
 // viewers.
 type ingress struct {
 	layer *layer
-	again func(lost []uint16)  // asks for lost packets
-	bind  func(of *inbox) bool // lets the inlet bring packets, once it can
+	again asker
+	bind  func(of *inbox) *uplink // lets the inlet bring packets; nil: it cannot yet
 
-	mu     sync.Mutex // owns all that follows
-	over   bool       // nothing goes on any more
-	direct bool       // the inlet may bring packets
-	in     intake
-	burst  []*media.Packet
-	lost   []uint16
+	mu    sync.Mutex // owns all that follows; nothing of Pion's is called with it held
+	over  bool       // nothing goes on any more
+	up    *uplink    // by whose inlet packets may come; nil: none do
+	in    intake
+	burst []*media.Packet
 }
 
-func newIngress(l *layer, in intake, again func(lost []uint16)) *ingress {
+// asker asks a publisher for lost packets: past Pion unless up is nil. Pion's way
+// waits for a lock that it holds for all the time that it takes to close a connection,
+// which the reader of the socket must not.
+type asker func(up *uplink, lost []uint16)
+
+func newIngress(l *layer, in intake, again asker) *ingress {
 	return &ingress{layer: l, in: in, again: again, burst: make([]*media.Packet, 0, maxBurst)}
 }
 
-// packet adds one as it came from the wire.
-func (f *ingress) packet(b []byte, now time.Time) {
+// packet adds one as it came from the wire. It appends the numbers to ask for now.
+func (f *ingress) packet(b []byte, now time.Time, lost []uint16) []uint16 {
 	for _, p := range f.in.packets(b, now) {
 		if f.layer.place(p) {
 			f.burst = append(f.burst, p)
 		}
 	}
-	f.lost = f.layer.repair(&f.in.missing, f.lost[:0], now, f.again)
+	lost = f.layer.repair(&f.in.missing, lost, now)
 	if len(f.burst) >= maxBurst {
 		f.flush()
 	}
+	return lost
 }
 
 // flush ends the burst.
@@ -71,6 +76,7 @@ type bringer struct {
 	to   *ingress // whose burst is open, and whose lock is held; nil: none
 	now  time.Time
 	busy bool // more than a few packets were waiting
+	lost []uint16
 }
 
 // open begins an ingress's burst, or goes on with it; false says that it takes nothing
@@ -87,7 +93,15 @@ func (g *bringer) open(f *ingress, box *inbox) bool {
 		f.mu.Lock()
 		g.to = f
 	}
-	return f.direct && !f.over
+	return !f.over && f.up != nil && f.up.byUDP()
+}
+
+// bring adds a packet to the burst that is open.
+func (g *bringer) bring(b []byte) {
+	f := g.to
+	if g.lost = f.packet(b, g.now, g.lost[:0]); len(g.lost) > 0 {
+		f.again(f.up, g.lost)
+	}
 }
 
 // done ends the burst.

@@ -174,36 +174,41 @@ func (l *layer) read(remote packetReader, f *ingress) {
 	defer f.end()
 	buf := make([]byte, maxPacket+500)
 	var box *inbox
+	var up *uplink
+	var lost []uint16
 	for bad := 0; bad < maxBadReads; {
 		n, attrs, err := remote.Read(buf)
 		if ended(err) {
 			return
 		}
 		more := waiting(attrs, &box) // of each packet: the first brings the box, whether it goes on or not
+		if up == nil && !more && box != nil {
+			up = f.bind(box)
+		}
 		f.mu.Lock()
+		f.up, lost = up, lost[:0]
 		if err == nil {
 			bad = 0
-			f.packet(buf[:n], time.Now())
+			lost = f.packet(buf[:n], time.Now(), lost)
 		} else { // one packet that Pion cannot place, or too long for buf
 			bad++
 		}
 		if err != nil || !more {
 			f.flush()
-			f.direct = f.direct || box != nil && f.bind(box)
 		}
 		f.mu.Unlock()
+		if len(lost) > 0 {
+			f.again(nil, lost)
+		}
 	}
 }
 
-// repair asks for lost packets, whose numbers it appends; where they were given
-// up, for a key frame.
-func (l *layer) repair(m *missing, lost []uint16, now time.Time, again func(lost []uint16)) []uint16 {
+// repair appends the numbers of lost packets to ask for now; where they were given
+// up, it asks for a key frame.
+func (l *layer) repair(m *missing, lost []uint16, now time.Time) []uint16 {
 	lost, hopeless := m.due(now, lost)
-	if len(lost) > 0 {
-		if l.flow != nil {
-			l.flow.nacks.Add(uint64(len(lost)))
-		}
-		again(lost)
+	if l.flow != nil {
+		l.flow.nacks.Add(uint64(len(lost)))
 	}
 	if hopeless {
 		l.requestKeyFrame()

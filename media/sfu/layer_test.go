@@ -459,8 +459,8 @@ func TestReadTogether(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := 0
-			in := newIngress(l, intake{codec: l.track.codec}, func([]uint16) {})
-			in.bind = func(*inbox) bool { return false }
+			in := newIngress(l, intake{codec: l.track.codec}, func(*uplink, []uint16) {})
+			in.bind = func(*inbox) *uplink { return nil }
 			l.read(readerFunc(func(b []byte) (int, interceptor.Attributes, error) {
 				size, err := box.Read(b)
 				if n++; n == 1 {

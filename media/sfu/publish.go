@@ -119,15 +119,20 @@ func (s *Session) take(pc *webrtc.PeerConnection, t *track, remote *webrtc.Track
 	l.counted(&s.srv.counters)
 	ssrc := uint32(remote.SSRC())
 	in := intake{codec: t.codec, levelID: extensionOf(receiver, sdp.AudioLevelURI), dependsID: extensionOf(receiver, dependencyURI)}
-	f := newIngress(l, in, func(lost []uint16) {
-		nack := &rtcp.TransportLayerNack{MediaSSRC: ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(lost)}
-		if err := pc.WriteRTCP([]rtcp.Packet{nack}); err != nil {
+	f := newIngress(l, in, func(up *uplink, lost []uint16) {
+		nack := []rtcp.Packet{&rtcp.TransportLayerNack{MediaSSRC: ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(lost)}}
+		if up != nil {
+			up.report(nack) // if not, the publisher has left
+		} else if err := pc.WriteRTCP(nack); err != nil {
 			s.log.Debug("ask for lost packets", "err", err)
 		}
 	})
-	f.bind = func(box *inbox) bool {
+	f.bind = func(box *inbox) *uplink {
 		rtx := uint32(remote.RtxSSRC())
-		return (rtx != 0 || t.codec.rtx == 0) && box.of.up.shorten(ssrc, rtx, f)
+		if rtx == 0 && t.codec.rtx != 0 || !box.of.up.shorten(ssrc, rtx, f) {
+			return nil
+		}
+		return box.of.up
 	}
 	s.start(func() { l.read(remote, f) })
 	s.start(func() { l.readReports(receiver, ssrc) })

@@ -73,8 +73,11 @@ func (all *receptions) run(socket *sockets.Conn, stop <-chan struct{}) {
 			tick.Reset(feedbackEvery / feedbackTurns)
 		case now := <-tick.C:
 			socket.Cork()
-			left := all.tell(now)
+			rest, left := all.tell(now)
 			socket.Uncork()
+			for _, u := range rest { // with nothing held: a connection that is closing lets Pion wait
+				_, _ = u.writer.Write(u.packets, nil) // one that is not there yet, or no more
+			}
 			if !left {
 				tick.Stop()
 			}
@@ -82,14 +85,22 @@ func (all *receptions) run(socket *sockets.Conn, stop <-chan struct{}) {
 	}
 }
 
-// tell is false when there is nobody to tell.
-func (all *receptions) tell(now time.Time) bool {
+// untold is what has to go Pion's way.
+type untold struct {
+	writer  interceptor.RTCPWriter
+	packets []rtcp.Packet
+}
+
+// tell tells what it can past Pion. left is false when there is nobody to tell.
+func (all *receptions) tell(now time.Time) (rest []untold, left bool) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	for r := range all.all {
-		r.tell(now)
+		if packets := r.due(now); len(packets) > 0 && !r.short(packets) {
+			rest = append(rest, untold{r.writer, packets})
+		}
 	}
-	return len(all.all) > 0
+	return rest, len(all.all) > 0
 }
 
 func newReception(in *receptions) *reception {
@@ -101,7 +112,7 @@ func newReception(in *receptions) *reception {
 // connection already.
 func (r *reception) NewInterceptor(string) (interceptor.Interceptor, error) { return r, nil }
 
-// Close implements interceptor.Interceptor. It waits for the last report.
+// Close implements interceptor.Interceptor. A report that is under way may follow it.
 func (r *reception) Close() error {
 	r.in.mu.Lock()
 	defer r.in.mu.Unlock()
@@ -124,10 +135,10 @@ func (r *reception) BindRTCPWriter(w interceptor.RTCPWriter) interceptor.RTCPWri
 	return w
 }
 
-// tell tells the publisher, if it is time.
-func (r *reception) tell(now time.Time) {
+// due is what to tell the publisher now, if it is time.
+func (r *reception) due(now time.Time) []rtcp.Packet {
 	if now.Sub(r.told) < feedbackEvery-feedbackEvery/(2*feedbackTurns) { // ticks come a little early or late
-		return
+		return nil
 	}
 	r.told = now
 	packets := r.feedback()
@@ -135,9 +146,7 @@ func (r *reception) tell(now time.Time) {
 		packets = append(r.reports(now), packets...) // reports first (RFC 3550 section 6.1)
 		r.reported = now
 	}
-	if len(packets) > 0 && !r.short(packets) {
-		_, _ = r.writer.Write(packets, nil) // a connection that is not there yet, or no more
-	}
+	return packets
 }
 
 func (r *reception) feedback() []rtcp.Packet {

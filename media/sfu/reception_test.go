@@ -177,3 +177,37 @@ func TestReceptionAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations a packet", allocs)
 	}
 }
+
+// TestReceptionWaits: while Pion lets the way to one publisher wait, others come and go.
+func TestReceptionWaits(t *testing.T) {
+	socket := sockets.New(loopback(t))
+	synctest.Test(t, func(t *testing.T) {
+		var all receptions
+		all.init()
+		stop, ended := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(ended)
+			all.run(socket, stop)
+		}()
+		writing, release := make(chan struct{}), make(chan struct{})
+		r := newReception(&all)
+		r.BindRTCPWriter(interceptor.RTCPWriterFunc(func([]rtcp.Packet, interceptor.Attributes) (int, error) {
+			close(writing)
+			<-release
+			return 0, nil
+		}))
+		receptionFeed(t, r, 7)(1, 1, 1)
+		<-writing
+		if !all.mu.TryLock() {
+			t.Error("all publishers wait for one")
+		} else {
+			all.mu.Unlock()
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		close(release)
+		close(stop)
+		<-ended
+	})
+}

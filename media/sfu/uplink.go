@@ -127,6 +127,12 @@ func (u *uplink) shorten(ssrc, rtx uint32, f *ingress) bool {
 	return true
 }
 
+// byUDP tells whether the publisher can be told anything past Pion.
+func (u *uplink) byUDP() bool {
+	to := u.route.Load()
+	return to != nil && to.tcp == nil
+}
+
 // report sends RTCP past Pion; false says that it has to go Pion's way. It goes under
 // an SSRC of its own: how far Pion has counted the others' packets nobody tells, and
 // two under one index break GCM (RFC 7714 section 9.1).
@@ -240,7 +246,7 @@ func (s *stream) bring(plain []byte, n int, way *short, box *inbox, by *bringer)
 		plain = original(plain, n, way.ssrc, way.payload)
 	}
 	if plain != nil {
-		way.to.packet(plain, by.now)
+		by.bring(plain)
 	}
 	return true
 }
