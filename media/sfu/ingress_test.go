@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pion/interceptor"
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/srtp/v3"
@@ -169,6 +170,47 @@ func TestIngressShort(t *testing.T) {
 	s.uplink.restore(7)
 	if s.send(112, false) {
 		t.Error("taken of a stream that nobody reads")
+	}
+}
+
+// TestIngressAgain: a stream that is stopped and begins anew under its SSRC is counted
+// from its new beginning, and its retransmissions are not taken before they are known.
+func TestIngressAgain(t *testing.T) {
+	s := newShortened(t)
+	info := func(ssrc uint32) *interceptor.StreamInfo { return &interceptor.StreamInfo{SSRC: ssrc, ClockRate: 90_000} }
+	s.uplink.divert(7, s.boxes[7], 99)
+	s.uplink.divert(8, s.boxes[8], 0)
+	s.numbers[8] = 1
+	s.begin(8)
+	s.send(100, false)
+	s.inlet.by.done()
+	for _, ssrc := range []uint32{7, 8} {
+		s.uplink.restore(ssrc)
+		s.uplink.counts.UnbindRemoteStream(info(ssrc))
+		s.uplink.counts.BindRemoteStream(info(ssrc), nil)
+	}
+	s.ingress.end()
+	s.ingress = newIngress(s.ingress.layer, s.ingress.in, s.ingress.again)
+	s.uplink.divert(7, s.boxes[7], 200)
+	if s.begin(8); s.ingress.up != nil {
+		t.Error("the short way is open before what is repeated is taken")
+	}
+	s.uplink.divert(8, s.boxes[8], 0)
+	s.begin(8)
+	for n := uint16(201); n <= 210; n++ {
+		s.send(n, false)
+	}
+	s.send(210, true)
+	s.inlet.by.done()
+	for _, p := range s.uplink.counts.reports(time.Now()) {
+		for _, got := range p.(*rtcp.ReceiverReport).Reports {
+			if got.SSRC == 7 && (got.LastSequenceNumber != 210 || got.TotalLost != 0) || got.SSRC == 8 && got.LastSequenceNumber != 1 {
+				t.Errorf("the publisher is told %+v", got)
+			}
+		}
+	}
+	if n, again := s.uplink.counts.streams[7].packets, s.uplink.counts.streams[8].packets; n != 10 || again != 1 {
+		t.Errorf("counted %d packets and %d that repeat some, want 10 and 1", n, again)
 	}
 }
 

@@ -57,11 +57,18 @@ func (u *uplink) over(pc *webrtc.PeerConnection, seen *trace) {
 		}
 		seen.chosen(p)
 	})
-	ice.OnConnectionStateChange(func(state webrtc.ICETransportState) {
-		if state == webrtc.ICETransportStateClosed {
-			u.close()
-		}
-	})
+	ice.OnConnectionStateChange(u.became)
+}
+
+// became takes the state of the connection. Who has been silent for long is told
+// nothing until ICE has found it again.
+func (u *uplink) became(state webrtc.ICETransportState) {
+	switch state {
+	case webrtc.ICETransportStateFailed:
+		u.route.Store(nil)
+	case webrtc.ICETransportStateClosed:
+		u.close()
+	}
 }
 
 func (u *uplink) close() {
@@ -89,7 +96,7 @@ func (u *uplink) divert(ssrc uint32, box *inbox, number uint16) {
 	}
 	s := u.streams[ssrc]
 	if s == nil {
-		s = &stream{open: u.opener, came: arrivals{newest: uint64(number)}, passed: time.Now(), pass: u.inlet.pass, count: u.counts.counter(ssrc)}
+		s = &stream{open: u.opener, came: arrivals{newest: uint64(number)}, passed: time.Now(), pass: u.inlet.pass}
 		if u.streams == nil {
 			u.streams = map[uint32]*stream{}
 		}
@@ -117,12 +124,12 @@ func (u *uplink) shorten(ssrc, rtx uint32, f *ingress) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	s, repeats := u.streams[ssrc], u.streams[rtx]
-	if s == nil || rtx != 0 && repeats == nil {
+	if s == nil || s.box.Load() == nil || rtx != 0 && (repeats == nil || repeats.box.Load() == nil) {
 		return false
 	}
-	s.short.Store(&short{to: f})
+	s.short.Store(&short{to: f, count: u.counts.counter(ssrc)})
 	if rtx != 0 {
-		repeats.short.Store(&short{to: f, repeats: true, ssrc: ssrc, payload: f.in.codec.payload})
+		repeats.short.Store(&short{to: f, count: u.counts.counter(rtx), repeats: true, ssrc: ssrc, payload: f.in.codec.payload})
 	}
 	return true
 }
@@ -160,9 +167,8 @@ func (u *uplink) report(packets []rtcp.Packet) bool {
 // stream is one that a publisher sends, as the inlet takes it.
 type stream struct {
 	open  *opener
-	count func(b []byte, now time.Time) // of what does not come by the box
-	box   atomic.Pointer[inbox]         // nil while it is Pion's
-	short atomic.Pointer[short]         // nil while all goes by the box
+	box   atomic.Pointer[inbox] // nil while it is Pion's
+	short atomic.Pointer[short] // nil while all goes by the box
 
 	// Owned by who reads the socket.
 	came   arrivals
@@ -174,7 +180,8 @@ type stream struct {
 // short is the way of a stream's packets to their layer.
 type short struct {
 	to      *ingress
-	repeats bool // it repeats the packets of ssrc, which have another payload type
+	count   func(b []byte, now time.Time) // of what does not come by the box
+	repeats bool                          // it repeats the packets of ssrc, which have another payload type
 	ssrc    uint32
 	payload uint8
 }
@@ -241,7 +248,7 @@ func (s *stream) bring(plain []byte, n int, way *short, box *inbox, by *bringer)
 	if !by.open(way.to, box) {
 		return false
 	}
-	s.count(plain, by.now)
+	way.count(plain, by.now)
 	if way.repeats {
 		plain = original(plain, n, way.ssrc, way.payload)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/srtp/v3"
 	"github.com/pion/transport/v5/packetio"
+	"github.com/pion/webrtc/v4"
 
 	sockets "braid/media/udp"
 )
@@ -159,6 +160,9 @@ func TestUplinkReport(t *testing.T) {
 			if !ok || !ok2 || report.SSRC != u.own || report.Reports[0].LastSequenceNumber != 9 || *pli != (rtcp.PictureLossIndication{SenderSSRC: u.own, MediaSSRC: 7}) {
 				t.Errorf("got %v", got)
 			}
+		}
+		if u.became(webrtc.ICETransportStateFailed); u.report(packets) {
+			t.Error("sent to who has not been heard of")
 		}
 		u.route.Store(&route{udp: at, tcp: net.TCPAddrFromAddrPort(at)})
 		if u.report(packets) {
