@@ -22,6 +22,7 @@ type ingress struct {
 	over  bool       // nothing goes on any more
 	up    *uplink    // by whose inlet packets may come; nil: none do
 	in    intake
+	last  time.Time // when the newest packet came
 	burst []*media.Packet
 }
 
@@ -36,6 +37,10 @@ func newIngress(l *layer, in intake, again asker) *ingress {
 
 // packet adds one as it came from the wire. It appends the numbers to ask for now.
 func (f *ingress) packet(b []byte, now time.Time, lost []uint16) []uint16 {
+	if now.Before(f.last) { // read before one that came by the inbox: time goes as packets go (follower.sent)
+		now = f.last
+	}
+	f.last = now
 	for _, p := range f.in.packets(b, now) {
 		if f.layer.place(p) {
 			f.burst = append(f.burst, p)
@@ -76,13 +81,24 @@ type bringer struct {
 	to   *ingress // whose burst is open, and whose lock is held; nil: none
 	now  time.Time
 	busy bool // more than a few packets were waiting
+	left int  // packets that repeat others and may be brought of these all the same
 	lost []uint16
 }
 
+// begin is called with each read of the socket: so many packets wait behind the first.
+func (g *bringer) begin(now time.Time, waiting int) {
+	g.now, g.busy, g.left = now, waiting >= few, few
+}
+
 // open begins an ingress's burst, or goes on with it; false says that it takes nothing
-// so. box is what it has to read first.
-func (g *bringer) open(f *ingress, box *inbox) bool {
-	if g.busy || box.Count() > 0 {
+// so. box is what it has to read first. What repeats others goes ahead of all that: where
+// the others are brought, Pion's way hands it on with the next that comes by the inbox,
+// which may be a second later.
+func (g *bringer) open(f *ingress, box *inbox, repeats bool) bool {
+	switch {
+	case repeats && g.left > 0:
+		g.left--
+	case g.busy || box.Count() > 0:
 		return false
 	}
 	if f != g.to {

@@ -40,7 +40,7 @@ func newShortened(t *testing.T) *shortened {
 	t.Helper()
 	keys := testKeys(rand.New(rand.NewPCG(5, 1)), srtp.ProtectionProfileAeadAes128Gcm)
 	s := &shortened{t: t, from: newSealed(t, keys), inlet: &inlet{streams: map[uint32][]*stream{}}, boxes: map[uint32]*inbox{}, numbers: map[uint32]uint16{}}
-	s.inlet.by.now = time.Now()
+	s.inlet.by.begin(time.Now(), 0)
 	s.uplink = testUplink(t, s.inlet, keys)
 	l := newTrack(codec{name: media.VP9, payload: 96, rtx: 97}).layers[0]
 	l.begin()
@@ -136,10 +136,16 @@ func TestIngressShort(t *testing.T) {
 			t.Errorf("%s: packet %d is not in the box", why, n)
 		}
 	}
-	s.inlet.by.busy = true
-	byBox("much to read", 105)
-	s.inlet.by.busy = false
-	byBox("something in the box", 106)
+	s.inlet.by.begin(time.Now(), few)
+	byBox("much to read", 106)
+	for range few + 1 {
+		s.send(105, true)
+	}
+	if got := got(); got != "a105 b105" || s.boxes[8].Count() != 1 {
+		t.Errorf("much to read: of %d retransmissions got %s, and %d are in the box, want one", few+1, got, s.boxes[8].Count())
+	}
+	s.inlet.by.begin(time.Now(), 0)
+	byBox("something in the box", 107)
 	for s.boxes[7].Count() > 0 {
 		if _, err := s.boxes[7].Read(make([]byte, 100)); err != nil {
 			t.Fatal(err)
@@ -148,28 +154,50 @@ func TestIngressShort(t *testing.T) {
 	for range few - 1 {
 		attach("c")
 	}
-	byBox("many receivers", 107)
+	byBox("many receivers", 108)
 	if _, err := s.boxes[7].Read(make([]byte, 100)); err != nil {
 		t.Fatal(err)
 	}
 	detach[1]()
-	if s.send(108, false); got() == "" {
+	if s.send(109, false); got() == "" {
 		t.Error("few receivers again: nothing comes")
 	}
 	byUDP := s.uplink.route.Swap(&route{tcp: &net.TCPAddr{}})
-	byBox("the publisher can be told only by TCP", 109)
+	byBox("the publisher can be told only by TCP", 110)
 	if _, err := s.boxes[7].Read(make([]byte, 100)); err != nil {
 		t.Fatal(err)
 	}
 	s.uplink.route.Store(byUDP)
-	if s.send(110, false); got() == "" {
+	if s.send(111, false); got() == "" {
 		t.Error("by UDP again: nothing comes")
 	}
 	s.ingress.end()
-	byBox("the layer reads no more", 111)
+	byBox("the layer reads no more", 112)
 	s.uplink.restore(7)
-	if s.send(112, false) {
+	if s.send(113, false) {
 		t.Error("taken of a stream that nobody reads")
+	}
+}
+
+// TestIngressTime: a packet that comes at once has not come before the one in front of
+// it, which the layer's goroutine has read since: what viewers may ask for again is told
+// by that (follower.sent).
+func TestIngressTime(t *testing.T) {
+	s := newShortened(t)
+	var came []time.Time
+	s.ingress.layer.attach(receiverFunc(func(p *media.Packet) { came = append(came, p.Arrival) }))
+	s.uplink.divert(7, s.boxes[7], 99)
+	s.uplink.divert(8, s.boxes[8], 0)
+	s.begin(8)
+	plain, _ := s.from.packet(rtp.Header{Version: 2, SSRC: 7, SequenceNumber: 100, PayloadType: 96}, []byte{0, 100})
+	s.ingress.mu.Lock()
+	s.ingress.packet(plain, s.inlet.by.now.Add(time.Millisecond), nil)
+	s.ingress.flush()
+	s.ingress.mu.Unlock()
+	s.send(101, false)
+	s.inlet.by.done()
+	if len(came) != 2 || came[1].Before(came[0]) {
+		t.Errorf("the packets came at %v", came)
 	}
 }
 
@@ -177,7 +205,9 @@ func TestIngressShort(t *testing.T) {
 // from its new beginning, and its retransmissions are not taken before they are known.
 func TestIngressAgain(t *testing.T) {
 	s := newShortened(t)
-	info := func(ssrc uint32) *interceptor.StreamInfo { return &interceptor.StreamInfo{SSRC: ssrc, ClockRate: 90_000} }
+	info := func(ssrc uint32) *interceptor.StreamInfo {
+		return &interceptor.StreamInfo{SSRC: ssrc, ClockRate: 90_000}
+	}
 	s.uplink.divert(7, s.boxes[7], 99)
 	s.uplink.divert(8, s.boxes[8], 0)
 	s.numbers[8] = 1

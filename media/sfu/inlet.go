@@ -82,7 +82,7 @@ func (i *inlet) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 			return n, from, err
 		}
 		if !waits {
-			i.by.now, i.by.busy = time.Now(), i.Conn.Waiting() >= few
+			i.by.begin(time.Now(), i.Conn.Waiting())
 		}
 		take := i.takeReport
 		switch {

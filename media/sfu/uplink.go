@@ -129,7 +129,7 @@ func (u *uplink) shorten(ssrc, rtx uint32, f *ingress) bool {
 	}
 	s.short.Store(&short{to: f, count: u.counts.counter(ssrc)})
 	if rtx != 0 {
-		repeats.short.Store(&short{to: f, count: u.counts.counter(rtx), repeats: true, ssrc: ssrc, payload: f.in.codec.payload})
+		repeats.short.Store(&short{to: f, count: u.counts.counter(rtx), repeats: true, ssrc: ssrc, payload: f.layer.track.codec.payload})
 	}
 	return true
 }
@@ -245,7 +245,7 @@ func (s *stream) take(b []byte, n int, room []byte, by *bringer) int {
 
 // bring takes the short way, if it is open.
 func (s *stream) bring(plain []byte, n int, way *short, box *inbox, by *bringer) bool {
-	if !by.open(way.to, box) {
+	if !by.open(way.to, box, way.repeats) {
 		return false
 	}
 	way.count(plain, by.now)
