@@ -207,7 +207,7 @@ func (l *layer) read(remote packetReader, f *ingress) {
 // up, it asks for a key frame.
 func (l *layer) repair(m *missing, lost []uint16, now time.Time) []uint16 {
 	lost, hopeless := m.due(now, lost)
-	if l.flow != nil {
+	if len(lost) > 0 && l.flow != nil {
 		l.flow.nacks.Add(uint64(len(lost)))
 	}
 	if hopeless {

@@ -60,8 +60,7 @@ func (u *uplink) over(pc *webrtc.PeerConnection, seen *trace) {
 	ice.OnConnectionStateChange(u.became)
 }
 
-// became takes the state of the connection. Who has been silent for long is told
-// nothing until ICE has found it again.
+// became takes the state of the connection. Who is lost is told nothing (wire.became).
 func (u *uplink) became(state webrtc.ICETransportState) {
 	switch state {
 	case webrtc.ICETransportStateFailed:

@@ -36,8 +36,8 @@ type wire struct {
 	srv     *Server
 	pc      *webrtc.PeerConnection
 	secrets secrets
-	owner   atomic.Uint32 // undecided, ours, pions
-	route   atomic.Pointer[route]
+	owner   atomic.Uint32           // undecided, ours, pions
+	route   atomic.Pointer[route]   // nil before ICE has found the viewer, and once it is lost
 	consent atomic.Pointer[consent] // of the newest pair; nil: Pion answers
 	known   netip.AddrPort          // where the inlet looks for it; guarded by the inlet's lock
 	heard   atomic.Int64            // when the inlet last opened a report, as Server.age; 0: never
@@ -152,14 +152,24 @@ func (w *wire) over(pc *webrtc.PeerConnection, seen *trace) {
 		w.lead(p)
 		seen.chosen(p)
 	})
-	ice.OnConnectionStateChange(func(state webrtc.ICETransportState) {
-		if state == webrtc.ICETransportStateClosed {
-			w.end()
-		}
-		if state == webrtc.ICETransportStateFailed || state == webrtc.ICETransportStateClosed {
-			w.srv.net.inlet.forget(w)
-		}
-	})
+	ice.OnConnectionStateChange(w.became)
+}
+
+// became takes the state of the connection. Who has been silent for so long that it is
+// failed may be somebody else by now: nothing is sent there until ICE has found the
+// viewer again (RFC 7675 section 5.1).
+func (w *wire) became(state webrtc.ICETransportState) {
+	switch state {
+	case webrtc.ICETransportStateFailed:
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.route.Store(nil)
+		w.consent.Store(nil)
+		w.srv.net.inlet.forget(w)
+	case webrtc.ICETransportStateClosed:
+		w.end()
+		w.srv.net.inlet.forget(w)
+	}
 }
 
 // lead follows the viewer to where it is now. While ICE restarts it stays where
@@ -357,6 +367,9 @@ func (w *wire) putLocked(size int, fill func(b []byte) bool) error {
 		return fmt.Errorf("%w: %d bytes", errSeal, size)
 	}
 	r := w.route.Load()
+	if r == nil {
+		return errNotConnected
+	}
 	if r.tcp != nil {
 		if cap(w.scratch) < size {
 			w.scratch = make([]byte, sockets.MaxPacket)

@@ -593,6 +593,45 @@ func TestWireRestarts(t *testing.T) {
 	}
 }
 
+// TestWireIsLost: a viewer of whom ICE has given up is sent nothing, and goes on where it
+// is found again.
+func TestWireIsLost(t *testing.T) {
+	s := testServer(t)
+	counter(t, s)
+	v := listenTo(t, s, nil, nil)
+	v.follow(t, 50)
+	w := v.session.wire
+	at := w.route.Load().udp
+	sealed := func() uint16 {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.seal.stream(v.session.sends[0].out.Load().ssrc).newest
+	}
+	came := make(chan struct{}, 1000)
+	defer user(t, s, "ann", func(*media.User) bool { return true }).Audio.Attach(receiverFunc(func(*media.Packet) {
+		select {
+		case came <- struct{}{}:
+		default:
+		}
+	}))()
+	w.became(webrtc.ICETransportStateFailed)
+	last := sealed()
+	for range 50 {
+		receive(t, "the publisher goes on", came)
+	}
+	if n := sealed() - last; n > 0 {
+		t.Errorf("%d packets were sealed for nobody", n)
+	}
+	for len(v.audio) > 0 {
+		<-v.audio
+	}
+	if n := len(s.net.inlet.find(at)); n != 0 {
+		t.Errorf("the inlet knows %d viewers at the address", n)
+	}
+	w.lead(&webrtc.ICECandidatePair{Remote: &webrtc.ICECandidate{Address: at.Addr().String(), Port: at.Port(), Protocol: webrtc.ICEProtocolUDP}})
+	v.follow(t, 50)
+}
+
 // TestWireIsForgotten: a pair that is told of after the connection's end leaves nothing.
 func TestWireIsForgotten(t *testing.T) {
 	s := testServer(t)
