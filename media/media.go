@@ -32,6 +32,7 @@ const (
 	H265 Codec = "H265"
 	Opus Codec = "opus"
 	AAC  Codec = "AAC"
+	MP3  Codec = "MP3" // in files alone: MPEG-1 Audio Layer III (ISO/IEC 11172-3)
 )
 
 // Video tells whether the codec carries pictures.

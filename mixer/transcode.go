@@ -5,7 +5,7 @@ import (
 	"braid/mixer/wire"
 )
 
-// Transcode turns one stream of coded media into H.264, AAC or Opus, keeping its
+// Transcode turns one stream of coded media into H.264, AAC, Opus or MP3, keeping its
 // timestamps. It is a media.Sink with loss marks.
 type Transcode struct {
 	pool          *Pool
@@ -53,6 +53,10 @@ func (p *Pool) NewTranscode(c TranscodeConfig) *Transcode {
 
 // Write hands over one frame and never blocks.
 func (t *Transcode) Write(au *media.AccessUnit, lost bool) { t.w.media(t.input, au, lost) }
+
+// Up tells whether there is a worker at this moment that takes what is written: while
+// its process starts, or starts again, it is lost.
+func (t *Transcode) Up() bool { return t.w.isUp() }
 
 // KeyFrame makes the next picture an IDR.
 func (t *Transcode) KeyFrame() { t.w.keyFrame(t.output) }

@@ -102,6 +102,12 @@ func (w *worker) openInputTold(open wire.OpenInput, needKey func(), failed func(
 	return w.next
 }
 
+func (w *worker) isUp() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.up
+}
+
 func (w *worker) closeInput(id uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

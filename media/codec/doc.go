@@ -1,5 +1,5 @@
 // Package codec turns coded media into pictures and samples and back: H.264, VP8,
-// VP9, AV1 (libdav1d) and H.265 decoding and AAC encoding by libavcodec, H.264
+// VP9, AV1 (libdav1d) and H.265 decoding, AAC and MP3 (libmp3lame) encoding by libavcodec, H.264
 // encoding by libx264, Opus by libopus, resampling by libswresample, scaling and copying by libyuv.
 //
 // It is the only package of braid that uses cgo, and only the worker program

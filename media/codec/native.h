@@ -56,19 +56,22 @@ int braid_opus_setup(OpusEncoder *e, int bits_per_second);
 // braid_opus_lookahead is the encoder's delay in samples, or a negative OPUS_ code.
 int braid_opus_lookahead(OpusEncoder *e);
 
-typedef struct braid_aac braid_aac;
+typedef struct braid_sound braid_sound; // an encoder of libavcodec
 typedef struct {
 	const uint8_t *data; // valid until the next call, NULL when none came
 	int size;
 	int err; // 0 or AVERROR
-} braid_aac_output;
+} braid_sound_output;
 
-braid_aac *braid_aac_open(int rate, int channels, int bits_per_second);
-int braid_aac_frame_size(const braid_aac *a);
-int braid_aac_delay(const braid_aac *a);
-// braid_aac_encode takes frame_size samples for each channel, interleaved.
-braid_aac_output braid_aac_encode(braid_aac *a, const float *pcm);
-void braid_aac_close(braid_aac *a);
+braid_sound *braid_aac_open(int rate, int channels, int bits_per_second);
+// braid_mp3_known tells whether this libavcodec can make MP3 at all.
+int braid_mp3_known(void);
+braid_sound *braid_mp3_open(int rate, int channels, int bits_per_second);
+int braid_sound_frame_size(const braid_sound *s);
+int braid_sound_delay(const braid_sound *s);
+// braid_sound_encode takes frame_size samples for each channel, interleaved.
+braid_sound_output braid_sound_encode(braid_sound *s, const float *pcm);
+void braid_sound_close(braid_sound *s);
 
 typedef struct braid_aac_decoder braid_aac_decoder;
 

@@ -18,7 +18,7 @@ const (
 	// catch up by decoding.
 	inputQueue = 64
 	// What production encoders send is coded for viewers that are seconds behind, so
-	// it may wait while a machine stalls.
+	// it may wait while a machine stalls; as AAC, which is of streams, too.
 	feedQueue = 256
 	keyEvery  = 500 * time.Millisecond // between two requests for a key frame
 	// A closed input's last picture stays this long: people come back.

@@ -33,7 +33,7 @@ func (e *engine) newInput(m *wire.OpenInput) (*input, error) {
 		log:   e.log.With("input", m.Input),
 		queue: make(chan *wire.Media, inputQueue),
 	}
-	if m.Feed {
+	if m.Feed || m.Codec == media.AAC {
 		in.queue = make(chan *wire.Media, feedQueue)
 	}
 	switch {

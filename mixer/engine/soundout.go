@@ -10,7 +10,7 @@ import (
 	"braid/mixer/wire"
 )
 
-// soundOut codes 48 kHz sound as AAC or Opus. Timestamps count samples from where
+// soundOut codes 48 kHz sound as AAC, Opus or MP3. Timestamps count samples from where
 // it began, less the encoder's priming, so that the sound of a moment carries the
 // moment's time.
 type soundOut struct {
@@ -55,8 +55,14 @@ func (s *soundOut) open(kbps int) error {
 		// The first frame comes with the second call and begins Delay before the
 		// first call's input.
 		s.enc, s.lag = enc, int64(enc.FrameSize()+enc.Delay())
+	case s.codec == media.MP3 && s.rate == codec.MP3Rate:
+		enc, err := codec.NewMP3Encoder(s.channels, kbps)
+		if err != nil {
+			return err
+		}
+		s.enc, s.lag = enc, int64(enc.FrameSize()+enc.Delay()) // as AAC
 	default:
-		return fmt.Errorf("%q at %d Hz, want AAC, or opus at %d: %w", s.codec, s.rate, rate, media.ErrInvalid)
+		return fmt.Errorf("%q at %d Hz, want AAC, or opus or MP3 at %d: %w", s.codec, s.rate, rate, media.ErrInvalid)
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 	"braid/mixer/wire"
 )
 
-// transcode turns one input into H.264, AAC or Opus with the input's own timestamps.
+// transcode turns one input into H.264, AAC, Opus or MP3 with the input's own timestamps.
 // It has no clock: it works in its input's goroutine, packet by packet.
 type transcode struct {
 	id     uint32
@@ -235,7 +235,7 @@ func (v *videoTranscode) scaled(src *codec.Picture) *codec.Picture {
 	return v.canvas
 }
 
-// audioTranscode turns Opus packets or AAC frames into the other. Samples are counted from
+// audioTranscode turns Opus packets or AAC frames into one of the others. Samples are counted from
 // the first packet's PTS on; where the packets' PTS run away from the count, sound
 // is filled in or left out, so that they never differ by 40 ms and never go back.
 type audioTranscode struct {

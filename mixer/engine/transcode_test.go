@@ -1,12 +1,14 @@
 package engine
 
 import (
+	"encoding/binary"
 	"math"
 	"testing"
 	"time"
 
 	"braid/media"
 	"braid/media/codec"
+	"braid/media/flv"
 	"braid/media/h264"
 	"braid/mixer/wire"
 )
@@ -156,6 +158,64 @@ func TestTranscodeAudio(t *testing.T) {
 	}
 	if got := tone(pcm[:rate/10], 1000, rate); math.Abs(got-0.5) > 0.15 {
 		t.Errorf("the first beep at %.2f, want 0.5", got)
+	}
+}
+
+// TestTranscodeMP3 turns AAC and Opus into MP3: the tone stays, at its time.
+func TestTranscodeMP3(t *testing.T) {
+	t.Parallel()
+	const start = 2 * time.Second
+	beep := sine(1000, 0.5)
+	opus := voiceOf(t, start, 4*time.Second, func(n int) float64 {
+		if n%rate < rate/10 {
+			return beep(n)
+		}
+		return 0
+	})
+	r := newRig(t)
+	mp3 := wire.Encode{Sound: media.MP3, SampleRate: rate, Channels: 2, AudioKbps: 128}
+	r.send(&wire.OpenInput{Input: 1, Codec: media.Opus}, &wire.OpenTranscode{Output: 1, Input: 1, Encode: stereo},
+		&wire.OpenTranscode{Output: 2, Input: 1, Encode: mp3})
+	r.push(1, 1, media.AAC, opus)
+	r.until(2, media.MP3, opus[len(opus)-1].PTS-100*time.Millisecond)
+
+	var aac []*wire.Media
+	for _, o := range r.of(1, media.AAC) {
+		aac = append(aac, &wire.Media{PTS: o.PTS, Key: true, Units: o.Units})
+	}
+	r.send(&wire.OpenInput{Input: 2, Codec: media.AAC, Config: flv.AudioSpecificConfig(rate, 2)}, &wire.OpenTranscode{Output: 3, Input: 2, Encode: mp3})
+	r.push(2, 3, media.MP3, aac)
+
+	for _, out := range []uint32{2, 3} {
+		var file []byte
+		outs := r.of(out, media.MP3)
+		for i, o := range outs {
+			if step := 24 * time.Millisecond; o.PTS-outs[0].PTS-time.Duration(i)*step > time.Microsecond || outs[0].PTS+time.Duration(i)*step-o.PTS > time.Microsecond {
+				t.Fatalf("output %d: frame %d is at %v, the first at %v", out, i, o.PTS, outs[0].PTS)
+			}
+			file = append(file, o.Units[0]...)
+		}
+		raw := ffmpeg(t, file, "-f", "mp3", "-i", "-", "-f", "f32le", "-")
+		pcm := make([]float32, len(raw)/4)
+		for i := range pcm {
+			pcm[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[i*4:]))
+		}
+		mono := left(pcm, 2)
+		beeps := onsets(mono, outs[0].PTS)
+		if len(beeps) > 0 && beeps[0] < start+500*time.Millisecond { // the first was under way where the file begins
+			beeps = beeps[1:]
+		}
+		if len(beeps) != 3 {
+			t.Fatalf("output %d: beeps at %v, want 3", out, beeps)
+		}
+		for i, at := range beeps {
+			if d := at - start - time.Duration(i+1)*time.Second; d < -10*time.Millisecond || d > 40*time.Millisecond {
+				t.Errorf("output %d: beep %d is %v off", out, i, d)
+			}
+			if got := tone(window(mono, outs[0].PTS, at+10*time.Millisecond, at+80*time.Millisecond, rate), 1000, rate); math.Abs(got-0.5) > 0.15 {
+				t.Errorf("output %d: beep %d at %.2f, want 0.5", out, i, got)
+			}
+		}
 	}
 }
 

@@ -302,7 +302,7 @@ func appendUnits(dst []byte, units [][]byte) []byte {
 	return dst
 }
 
-var codecs = [...]media.Codec{1: media.H264, 2: media.VP8, 3: media.Opus, 4: media.AAC, 5: media.VP9, 6: media.AV1, 7: media.H265}
+var codecs = [...]media.Codec{1: media.H264, 2: media.VP8, 3: media.Opus, 4: media.AAC, 5: media.VP9, 6: media.AV1, 7: media.H265, 8: media.MP3}
 
 func codecByte(c media.Codec) byte {
 	for i, known := range codecs {

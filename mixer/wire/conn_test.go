@@ -30,6 +30,7 @@ func messages() []any {
 		&Output{Output: 2, Codec: media.H264, PTS: time.Hour, Key: true, Revision: 9,
 			Levels: []Level{{Input: 1, Vol: 200, Vad: 150}, {Input: 5}}, Units: [][]byte{{0x65, 1}}},
 		&Output{Output: 2, Codec: media.AAC, PTS: 1, Units: [][]byte{{1, 2, 3}}},
+		&Output{Output: 2, Codec: media.MP3, PTS: 1, Units: [][]byte{{0xff, 0xfb, 0x94, 0x40}}},
 		&NeedKey{Input: 1},
 		&Still{Still: 6, Codec: media.AV1, Width: 320, Units: [][]byte{{0x12, 0}, {0x0a, 1, 2}}},
 		&JPEG{Still: 6, Data: []byte("\xff\xd8\xff")},

@@ -18,7 +18,7 @@ import (
 )
 
 // Version changes with every change of a message.
-const Version = 4
+const Version = 5
 
 // MaxMessage bounds one message in bytes: an intra picture of 1920x1088 at any
 // sane rate is far below, a background image may come near.
@@ -38,9 +38,9 @@ type Encode struct {
 	MostFPS       int         // with Follow: pictures above so many a second are left out; 0: none
 	Profile       string      // baseline, main, high
 	Preset        string      // x264's names
-	Sound         media.Codec // AAC, also when empty, or Opus
+	Sound         media.Codec // AAC, also when empty, Opus or MP3
 	AudioKbps     int
-	SampleRate    int // Hz; Opus: 48000
+	SampleRate    int // Hz; Opus and MP3: 48000
 	Channels      int // 1 or 2
 }
 
@@ -100,7 +100,7 @@ type (
 		Output uint32 // from 1; mixes and transcodes share the numbers
 		Encode Encode
 	}
-	// OpenTranscode turns one input into H.264, AAC or Opus with the input's own
+	// OpenTranscode turns one input into H.264, AAC, Opus or MP3 with the input's own
 	// timestamps; Width and Height zero keep the input's picture size. Width zero
 	// alone keeps its shape: it is made Height high, if it is higher. Outputs with
 	// Follow are coded side by side, and the input waits for the slowest.
