@@ -16,6 +16,7 @@ import (
 
 	"braid/event"
 	"braid/media"
+	"braid/mixer"
 	"braid/origin"
 	records "braid/origin/record"
 	"braid/relay"
@@ -59,6 +60,7 @@ type cloud struct {
 	tell     func(...event.Event)        // never blocks
 	index    *records.Index
 	tap      func(app, name string) (*origin.Viewer, error)
+	pool     *mixer.Pool // makes MP3
 	storages map[string]s3Config
 	at       string // rtmp://host:port of the origin
 	dir      string
@@ -120,7 +122,7 @@ func (s *server) openCloud() error {
 		})
 		return !errors.Is(err, media.ErrNotFound)
 	}
-	s.cloud = &cloud{relay: s.relay, calls: s.callbacks, kept: kept, tell: s.recorder.queue.Put, index: s.recordings, tap: s.origin.Tap, storages: s.cfg.Storage.S3, at: "rtmp://" + reachable(s.RTMPAddr),
+	s.cloud = &cloud{relay: s.relay, calls: s.callbacks, kept: kept, tell: s.recorder.queue.Put, index: s.recordings, tap: s.origin.Tap, pool: s.pool, storages: s.cfg.Storage.S3, at: "rtmp://" + reachable(s.RTMPAddr),
 		dir: filepath.Join(s.cfg.DataDir, "cloud-recordings"), log: s.log.With("part", "cloud recording"), ctx: ctx, cancel: cancel,
 		tasks: make(map[string]*cloudTask), busy: make(map[string]int), told: make(map[string]time.Time)}
 	return s.cloud.read()

@@ -58,7 +58,7 @@ func (c *cloud) record(task string, ch origin.Change) error {
 }
 
 // cloudForms are the formats of files by ARTC's words.
-var cloudForms = map[string]string{"MP4": records.FMP4, "HLS": records.HLS}
+var cloudForms = map[string]string{"MP4": records.FMP4, "HLS": records.HLS, "MP3": records.MP3}
 
 func (c *cloud) recordAs(t *cloudTask, user string, f artc.CloudFile, ch origin.Change) error {
 	viewer, err := c.tap(ch.App, ch.Name)
@@ -74,6 +74,9 @@ func (c *cloud) recordAs(t *cloudTask, user string, f artc.CloudFile, ch origin.
 	}
 	if f.Format == "HLS" {
 		cfg.Slice, cfg.Slices = f.Slice, name(f.SlicePattern)
+	}
+	if f.Format == "MP3" {
+		cfg.Coder = func(s records.Sound) records.Coder { return openMP3(c.pool, s, t.Ask.Encode.AudioKbps) }
 	}
 	err = records.Run(c.ctx, cfg)
 	if err != nil {

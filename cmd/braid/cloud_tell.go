@@ -172,6 +172,8 @@ func (c *cloud) Files(task string) (names artc.CloudFiles, status string, err er
 			case f.State != records.Kept:
 			case f.Format == records.HLS:
 				names.HLS = append(names.HLS, f.Name)
+			case f.Format == records.MP3:
+				names.MP3 = append(names.MP3, f.Name)
 			default:
 				names.MP4 = append(names.MP4, f.Name)
 			}
@@ -179,6 +181,7 @@ func (c *cloud) Files(task string) (names artc.CloudFiles, status string, err er
 		if next == "" {
 			slices.Reverse(names.MP4)
 			slices.Reverse(names.HLS)
+			slices.Reverse(names.MP3)
 			return names, status, nil
 		}
 		q.Cursor = next

@@ -24,7 +24,7 @@ import (
 func (s *braidServer) cloudFiles(task string) (status string, files []string) {
 	s.t.Helper()
 	info := s.call("DescribeRtcCloudRecordingFiles", map[string]any{"TaskId": task})["TaskInfo"].(map[string]any)
-	for list, suffix := range map[string]string{"Mp4FileList": ".mp4", "HlsFileList": ".m3u8"} {
+	for list, suffix := range map[string]string{"Mp4FileList": ".mp4", "HlsFileList": ".m3u8", "Mp3FileList": ".mp3"} {
 		for _, f := range info["RecordFileList"].(map[string]any)[list].([]any) {
 			if files = append(files, f.(string)); !strings.HasSuffix(f.(string), suffix) {
 				s.t.Errorf("%s has %s", list, f)
@@ -73,7 +73,7 @@ func (s *braidServer) stopped(task string, want int) map[string]string {
 }
 
 // A channel is recorded by ARTC's cloud recording actions: each user alone, and
-// all in one picture. Nobody else gets at the streams that this takes.
+// all in one picture, as MP4 and as MP3. Nobody else gets at the streams that this takes.
 func TestCloudRecording(t *testing.T) {
 	type object = map[string]any
 	ann := clip{ID: 11, W: 640, H: 360, FPS: 30, Seconds: 10, Tone: 440}
@@ -84,7 +84,7 @@ func TestCloudRecording(t *testing.T) {
 		r := object{"ChannelId": "room", "RecordParams": object{"RecordMode": mode, "MaxFileDuration": 600},
 			"SubscribeParams": object{"SubscribeUserIdList": []object{{"UserId": "ann"}, {"UserId": "bob"}}},
 			"StorageParams": object{"StorageType": 1, "OSSParams": object{"OSSBucket": "local", "OSSEndpoint": "-"},
-				"FileInfo": []object{{"Format": "MP4", "FilePathPrefix": []string{"meetings"}}}}}
+				"FileInfo": []object{{"Format": "MP4", "FilePathPrefix": []string{"meetings"}}, {"Format": "MP3", "FilePathPrefix": []string{"meetings"}}}}}
 		for k, v := range more {
 			r[k] = v
 		}
@@ -111,17 +111,46 @@ func TestCloudRecording(t *testing.T) {
 		eventually(t, 30*time.Second, "files are written", func() (bool, string) {
 			files := s.recordedFiles("state=open&" + query)
 			for _, f := range files {
-				if info, err := os.Stat(filepath.Join(data, "media", "recordings", f.Name)); err != nil || info.Size() < 150_000 {
+				least := map[string]int64{"fmp4": 150_000, "mp3": 10_000}[f.Format]
+				if info, err := os.Stat(filepath.Join(data, "media", "recordings", f.Name)); err != nil || info.Size() < least {
 					return false, f.Name + " is short"
 				}
 			}
 			return len(files) == want, fmt.Sprint(len(files), " files")
 		})
 	}
-	open("app=rtc-recording", 3)
+	open("app=rtc-recording", 6)
 	if status, files := s.cloudFiles(mix); status != "RUNNING" || len(files) != 0 {
 		t.Errorf("while it runs: %s %v", status, files)
 	}
+	// Who makes the MP3 dies: another does, and the files go on.
+	sizes := func() map[string]int64 {
+		all := map[string]int64{}
+		for _, f := range s.recordedFiles("state=open&app=rtc-recording") {
+			if f.Format == "mp3" {
+				all[f.Name] = f.Size
+			}
+		}
+		return all
+	}
+	for _, w := range s.pool.Detail().Workers {
+		if w.Key == mp3Worker {
+			if err := syscall.Kill(w.PID, syscall.SIGKILL); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	before := sizes()
+	eventually(t, 30*time.Second, "the MP3 files grow with another worker", func() (bool, string) {
+		now := sizes()
+		for name, size := range before {
+			if now[name] < size+20_000 {
+				return false, fmt.Sprint(before, now)
+			}
+		}
+		return len(before) == 3 && s.pool.Detail().Restarts["died"] == 1, fmt.Sprint(before, now)
+	})
+
 	// The streams are on air, and there for nobody.
 	name := s.recordedFiles("template=cloud:" + mix)[0].Stream
 	for _, at := range []string{"/rtc-recording/" + name + ".flv", "/rtc-recording/" + name + ".m3u8"} {
@@ -132,7 +161,12 @@ func TestCloudRecording(t *testing.T) {
 
 	// Bob is no longer wanted alone; Ann is not interrupted.
 	s.call("UpdateRtcCloudRecording", object{"TaskId": single, "SubscribeParams": object{"SubscribeUserIdList": []object{{"UserId": "ann"}}}})
-	for file, path := range s.stopped(single, 2) {
+	for file, path := range s.stopped(single, 4) {
+		if strings.HasSuffix(file, ".mp3") {
+			alone := map[bool][2]clip{true: {ann, bob}, false: {bob, ann}}[strings.Contains(file, "_ann_")]
+			heardAsMP3(t, path, alone[:1], alone[1:])
+			continue
+		}
 		video, audio := streams(t, path)
 		if video == nil || video.Width != 640 || video.Height != 360 || audio == nil {
 			t.Errorf("%s: %+v %+v", file, video, audio)
@@ -148,7 +182,11 @@ func TestCloudRecording(t *testing.T) {
 			t.Errorf("%s has %d pictures of clip %d", file, seen, want.ID)
 		}
 	}
-	for file, path := range s.stopped(mix, 1) {
+	for file, path := range s.stopped(mix, 2) {
+		if strings.HasSuffix(file, ".mp3") {
+			heardAsMP3(t, path, []clip{ann, bob}, nil)
+			continue
+		}
 		// Ann's picture as a whole, with bars above and below (RenderMode 1 of these
 		// actions); Bob's fills his pane and is cut left and right (0, the default).
 		whole := 0
@@ -177,6 +215,27 @@ func TestCloudRecording(t *testing.T) {
 	}
 	if a := s.do(s.rpc("StopRtcCloudRecording", object{"TaskId": "nothing"})); a.status != 404 {
 		t.Errorf("an unknown recording: %d %v", a.status, a.fields)
+	}
+}
+
+// heardAsMP3 fails the test unless some clips are heard in a file, in its last second too, and others are not.
+func heardAsMP3(t *testing.T, file string, heard, others []clip) {
+	t.Helper()
+	if video, audio := streams(t, file); video != nil || audio == nil || audio.Codec != "mp3" || audio.SampleRate != "48000" {
+		t.Errorf("%s: %+v %+v", file, video, audio)
+	}
+	sound := decodePCM(t, file)
+	end := sound
+	end.Samples = sound.Samples[max(0, len(sound.Samples)-sampleRate):]
+	for _, c := range heard {
+		if all, last := toneLevel(sound, c.Tone), toneLevel(end, c.Tone); all < -35 || last < -35 {
+			t.Errorf("%s: %.0f Hz at %.1f dBFS, at the end at %.1f, want it heard", file, c.Tone, all, last)
+		}
+	}
+	for _, c := range others {
+		if level := toneLevel(sound, c.Tone); level > -40 {
+			t.Errorf("%s: %.0f Hz at %.1f dBFS, want it away", file, c.Tone, level)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"braid/mixer"
 	"braid/signaling/artc"
 	"braid/signaling/token"
 )
@@ -31,8 +32,9 @@ const (
 // workers are real processes.
 type braidServer struct {
 	t    testing.TB
-	http string // base URL
-	rtmp string // rtmp://host:port/live
+	http string      // base URL
+	rtmp string      // rtmp://host:port/live
+	pool *mixer.Pool // nil: it runs in another process
 }
 
 func startBraid(t testing.TB, change ...func(*config)) *braidServer {
@@ -74,7 +76,7 @@ func startBraid(t testing.TB, change ...func(*config)) *braidServer {
 			t.Errorf("the server does not end:\n%s", stacks())
 		}
 	})
-	return &braidServer{t: t, http: "http://" + s.HTTPAddr, rtmp: "rtmp://" + s.RTMPAddr + "/live"}
+	return &braidServer{t: t, http: "http://" + s.HTTPAddr, rtmp: "rtmp://" + s.RTMPAddr + "/live", pool: s.pool}
 }
 
 // story collects what the server and the browsers say, and tells it when the

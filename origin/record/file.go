@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"braid/media"
@@ -35,7 +36,7 @@ type File struct {
 
 	Name    string `json:"name"`              // with slashes; what it is kept under
 	Storage string `json:"storage,omitempty"` // name of the storage that it belongs to; "": the index's directory
-	Format  string `json:"format"`            // FMP4, TS or HLS
+	Format  string `json:"format"`            // FMP4, TS, HLS or MP3
 
 	Playlist string `json:"playlist,omitempty"` // id of the HLS file whose slice it is; it goes with that
 	Slice    int    `json:"slice,omitempty"`    // number in the playlist, from 1
@@ -62,6 +63,8 @@ func (f *File) ContentType() string {
 		return "video/mp2t"
 	case f.Format == HLS:
 		return "application/vnd.apple.mpegurl"
+	case f.Format == MP3:
+		return "audio/mpeg"
 	}
 	if f.Video == "" {
 		return "audio/mp4"
@@ -90,7 +93,7 @@ func (m *Millis) UnmarshalJSON(b []byte) error {
 func (f *File) usable() bool {
 	switch f.State {
 	case Open, Done, Kept, gone:
-		return f.ID != "" && storage.CheckName(f.Name) == nil && (f.Format == FMP4 || f.Format == TS || f.Format == HLS)
+		return f.ID != "" && storage.CheckName(f.Name) == nil && slices.Contains([]string{FMP4, TS, HLS, MP3}, f.Format)
 	}
 	return false
 }

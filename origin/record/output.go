@@ -36,7 +36,9 @@ type output struct {
 // begin makes the file's head; nothing is written yet.
 func (o *output) begin(f *fragment, segment time.Duration) (head []byte, err error) {
 	o.video, o.audio = f.first.video, f.first.audio
-	if o.entry.Format == TS {
+	switch o.entry.Format {
+	case MP3: // frames are all there is
+	case TS:
 		if o.ts, err = newTSWriter(f.first); err != nil {
 			return nil, err
 		}
@@ -46,7 +48,7 @@ func (o *output) begin(f *fragment, segment time.Duration) (head []byte, err err
 		if !o.ts.audio {
 			o.audio = nil
 		}
-	} else {
+	default:
 		head = mp4Head(f.first, f.arrived, segment)
 		if o.layout, err = readHead(head); err != nil {
 			return nil, err
@@ -67,6 +69,13 @@ func (o *output) fragment(f *fragment) (err error) {
 		o.next = f.end - o.base
 		o.buf, err = o.ts.fragment(f, o.size, o.next)
 		return err
+	}
+	if o.entry.Format == MP3 {
+		for i := range f.audio {
+			o.buf = append(o.buf, f.audio[i].units[0]...)
+		}
+		o.next = f.end
+		return nil
 	}
 	var ref reference
 	o.buf, ref, o.next = mp4Fragment(o.buf, uint32(len(o.refs)+1), f, o.video, o.audio)
@@ -119,9 +128,12 @@ const mostHead = fragmentBytes + maxHead
 func recoverFile(file medium, length int64, format string) (size int64, duration time.Duration, err error) {
 	var l *mp4Layout
 	var refs []reference
-	if format == TS {
+	switch format {
+	case TS:
 		size, duration, err = readTS(file, length)
-	} else {
+	case MP3:
+		size, duration, err = readMP3(file, length)
+	default:
 		l, refs, size, duration, err = readMP4(file, length)
 	}
 	nothing := errors.Is(err, errNotOurs) || err == nil && duration == 0
@@ -132,7 +144,7 @@ func recoverFile(file medium, length int64, format string) (size int64, duration
 		return 0, 0, nil
 	case err != nil:
 		return 0, 0, err
-	case format == TS:
+	case l == nil:
 		return size, duration, errors.Join(file.Truncate(size), file.Sync())
 	}
 	if err := file.Truncate(size); err != nil {
@@ -143,7 +155,7 @@ func recoverFile(file medium, length int64, format string) (size int64, duration
 
 // carries tells whether a format has a place for anything of a stream.
 func carries(format string, f *forms) error {
-	if format == FMP4 || f.video != nil && (f.video.codec == media.H264 || f.video.codec == media.H265) || f.audio != nil && f.audio.codec == media.AAC {
+	if format == FMP4 || format == MP3 || f.video != nil && (f.video.codec == media.H264 || f.video.codec == media.H265) || f.audio != nil && f.audio.codec == media.AAC {
 		return nil
 	}
 	return fmt.Errorf("MPEG-TS files have H.264, H.265 and AAC, and the stream has none of them: %w", media.ErrInvalid)

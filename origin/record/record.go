@@ -1,11 +1,11 @@
 // Package record writes streams of the origin into files: fragmented MP4,
-// MPEG-TS and HLS, in pieces that begin with a key frame. A fragment of at most about
+// MPEG-TS and HLS, in pieces that begin with a key frame, and MP3. A fragment of at most about
 // two seconds is written at once, so whatever ends the process, a file plays to
 // its last whole fragment. An Index beside the files knows all of them: it
 // finishes what a killed process left open, uploads what belongs elsewhere, and
 // removes what is older than it was to be kept.
 //
-// It does not transcode, and it never holds up a stream: a disk that is too slow
+// It does not transcode (MP3 comes from a Coder that it is given), and it never holds up a stream: a disk that is too slow
 // costs the recording whole groups of pictures, a disk that is full ends a file.
 //
 // Goroutines: Run and Index.Run are the caller's, they start none.
@@ -28,6 +28,7 @@ const (
 	FMP4 = "fmp4"
 	TS   = "ts"
 	HLS  = "hls" // a playlist and its MPEG-TS segments, called slices here
+	MP3  = "mp3" // the sound alone
 )
 
 // Limits and defaults of Config.
@@ -56,13 +57,15 @@ type Config struct {
 	Owner               string    // the braid application that is told of it; kept with each file
 	Template            string    // what asked for the recording; kept with each file
 
-	Formats []string      // FMP4, TS, HLS, each once; empty: FMP4
+	Formats []string      // FMP4, TS, HLS, each once, or MP3 alone; empty: FMP4
 	Segment time.Duration // a file ends at the first key frame after it, MinSegment..MaxSegment; 0: DefaultSegment
 	Name    string        // pattern of the files' names, see CheckPattern; "": DefaultName
 	Keep    time.Duration // a file is removed this long after its end; 0: never
 	Slice   time.Duration // HLS: a slice ends at the first key frame after it, MinSlice..MaxSlice; 0: DefaultSlice
 	Slices  string        // HLS: pattern of the slices' names, whose {sequence} counts slices; "": Name
 	Storage string        // name of one of the index's storages that takes the finished files; "": they stay
+
+	Coder func(Sound) Coder // opens who makes MP3; MP3 needs it
 
 	Notice func(Event) // told of this recording's Started, Failed and Ended beside the index's Events; it must not block; nil: nobody is
 	Log    *slog.Logger
@@ -102,8 +105,11 @@ func (c *Config) check() error {
 	}
 	seen := map[string]bool{}
 	for _, f := range c.Formats {
+		if f == MP3 && len(c.Formats) == 1 && c.Coder != nil {
+			break
+		}
 		if f != FMP4 && f != TS && f != HLS || seen[f] {
-			return bad("format %q is not fmp4, ts or hls, each once", f)
+			return bad("format %q is not fmp4, ts or hls, each once, or mp3 alone where it can be made", f)
 		}
 		seen[f] = true
 	}
@@ -151,7 +157,7 @@ type names struct {
 // characters of A-Z a-z 0-9 - _ = . / and the variables {domain}, {app},
 // {stream}, {start} (of the recording, 20060102T150405Z), {sequence} (of the
 // file, from 00001), {date} (of the file, 2006-01-02) and {time} (150405); times
-// are UTC. The suffix .mp4, .ts or .m3u8 is added. No part between slashes may be empty
+// are UTC. The suffix .mp4, .ts, .m3u8 or .mp3 is added. No part between slashes may be empty
 // or begin with a dot.
 func CheckPattern(pattern string) error {
 	if len(pattern) > 512 {

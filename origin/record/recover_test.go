@@ -120,6 +120,28 @@ func FuzzRecover(f *testing.F) {
 	})
 }
 
+// The same for MP3, whose frames are alike.
+func FuzzRecoverMP3(f *testing.F) {
+	frame := mp3Frames(f, "sine=frequency=440:sample_rate=48000:duration=1", 1)
+	f.Add(bytes.Join(frame, nil))
+	f.Add(bytes.Join(frame[:3], nil)[:500])
+	f.Add(append(bytes.Join(frame[:3], nil), make([]byte, 1000)...))
+	f.Add([]byte{0xff, 0xfb, 0x54})
+	f.Add([]byte{0xff, 0xfb, 0xf4, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > mostHead {
+			return // more than that without a frame is an error, not nothing
+		}
+		once, d := recovered(t, MP3, b)
+		if len(once) > len(b) {
+			t.Fatalf("%d bytes of %d", len(once), len(b))
+		}
+		if twice, again := recovered(t, MP3, once); d != 0 && (d != again || !bytes.Equal(once, twice)) {
+			t.Fatalf("%v and %d bytes, then %v and %d", d, len(once), again, len(twice))
+		}
+	})
+}
+
 // Lines of the index's log that are not an index's are left out.
 func FuzzJournal(f *testing.F) {
 	f.Add(`{"id":"a","state":"open","name":"x/y.mp4","format":"fmp4"}` + "\n" + `{"id":"a","state":"gone","name":"x/y.mp4","format":"fmp4"}`)

@@ -41,9 +41,15 @@ func Run(ctx context.Context, cfg Config) error {
 	if slices.Contains(cfg.Formats, HLS) {
 		r.cut.slice = cfg.Slice
 	}
+	if slices.Contains(cfg.Formats, MP3) {
+		r.mp3 = &mp3Maker{open: cfg.Coder, cut: &r.cut}
+	}
 	for {
 		tags, err := cfg.Tags.Next(ctx)
 		if err != nil {
+			if r.mp3 != nil {
+				r.mp3.end()
+			}
 			r.cut.finish()
 			r.emit(Event{Kind: Ended})
 			if errors.Is(err, io.EOF) || ctx.Err() != nil {
@@ -53,7 +59,11 @@ func Run(ctx context.Context, cfg Config) error {
 		}
 		r.cut.paused = time.Now().Before(r.retry)
 		for _, t := range tags {
-			r.cut.tag(t)
+			if r.mp3 != nil {
+				r.mp3.tag(t)
+			} else {
+				r.cut.tag(t)
+			}
 		}
 		r.notice()
 	}
@@ -66,6 +76,7 @@ type recording struct {
 	id    string
 	start time.Time
 	cut   cutter
+	mp3   *mp3Maker // nil but for MP3
 
 	sinks    []sink    // of the file that is being written, one for each format
 	sequence int       // of that file
@@ -189,10 +200,7 @@ func (r *recording) open(format, base string, f *fragment) (sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	suffix := ".mp4"
-	if format == TS {
-		suffix = ".ts"
-	}
+	suffix := map[string]string{FMP4: ".mp4", TS: ".ts", MP3: ".mp3"}[format]
 	if o.file, err = r.cfg.Index.create(&o.entry, base, suffix); err != nil {
 		return nil, err
 	}
@@ -235,14 +243,20 @@ func (s *single) finish() {
 func (r *recording) fail(err error) {
 	r.cut.drop()
 	r.end()
-	if !r.failed {
-		r.failed = true
-		r.log.Warn("record: a file cannot be written; it is tried again", "err", err)
-		r.emit(Event{Kind: Failed, Reason: reason(err)})
-	}
+	r.tellFailed(reason(err), err)
 	r.retry = time.Now().Add(r.wait)
 	r.wait = min(2*r.wait, lastTry)
 	r.cut.paused = true
+}
+
+// tellFailed tells that nothing is recorded, once until something is.
+func (r *recording) tellFailed(reason string, err error) {
+	if r.failed {
+		return
+	}
+	r.failed = true
+	r.log.Warn("record: a file cannot be written; it is tried again", "err", err)
+	r.emit(Event{Kind: Failed, Reason: reason})
 }
 
 // end finishes the files that are being written.
@@ -255,6 +269,10 @@ func (r *recording) end() {
 
 // notice logs what the stream lacks on its way into files, each thing once.
 func (r *recording) notice() {
+	if r.mp3 != nil && r.mp3.trouble != "" {
+		r.tellFailed("the sound cannot be made MP3: "+r.mp3.trouble, errors.New(r.mp3.trouble))
+		r.mp3.trouble = ""
+	}
 	if err := r.cut.problem; err != nil && err.Error() != r.problem {
 		r.problem = err.Error()
 		r.log.Warn("record: a part of the stream is left out", "err", err)

@@ -35,7 +35,7 @@ type CloudRecording struct {
 
 // CloudFile is one form in which the streams are recorded.
 type CloudFile struct {
-	Format  string   // MP4, HLS
+	Format  string   // MP4, HLS, MP3
 	Prefix  []string // directories of the files
 	Pattern string   // of their names, in ARTC's variables
 
@@ -44,7 +44,7 @@ type CloudFile struct {
 }
 
 // CloudFiles are the names of files that are whole, the oldest first, by format.
-type CloudFiles struct{ MP4, HLS []string }
+type CloudFiles struct{ MP4, HLS, MP3 []string }
 
 // CloudRecordings makes them. All methods are called from many goroutines; a
 // CloudRecording that was handed over, or is returned, is not changed afterwards.
@@ -95,6 +95,9 @@ func (h *Handler) startRecording(c *call) (reply, error) {
 	}
 	recordedUsers(c.fields, r, kind)
 	unsupported := storageParams(c.fields, r)
+	if kind == "2" && slices.ContainsFunc(r.Files, func(f CloudFile) bool { return f.Format == "MP3" }) {
+		params.invalid("StreamType", "2 is pictures alone, and StorageParams.FileInfo asks for MP3, which is sound alone")
+	}
 	if r.Mix {
 		r.Encode = recordedForm(c.fields, kind == "1")
 		recordedLayout(c.fields, r)
@@ -197,9 +200,6 @@ func storageParams(f *fields, r *CloudRecording) (unsupported string) {
 	r.Bucket, r.Endpoint = ossText(oss, "OSSBucket"), ossText(oss, "OSSEndpoint")
 	for _, i := range o.list("FileInfo", 8) {
 		file := fileInfo(i, r)
-		if file.Format == "MP3" {
-			unsupported = "FileInfo.Format MP3 of cloud recording (Format MP4 with StreamType 1 is the sound alone, as AAC)"
-		}
 		if slices.ContainsFunc(r.Files, func(o CloudFile) bool { return o.Format == file.Format }) {
 			i.invalid("Format", "%s is given twice", file.Format)
 		}
@@ -208,7 +208,7 @@ func storageParams(f *fields, r *CloudRecording) (unsupported string) {
 	if len(r.Files) == 0 {
 		r.Files = []CloudFile{{Format: "MP4", Pattern: defaultFileName}}
 	}
-	return unsupported
+	return ""
 }
 
 // fileInfo reads one form of files.
@@ -390,6 +390,6 @@ func (h *Handler) describeRecording(c *call) (reply, error) {
 		return nil, serviceError(err, taskNotExist(task))
 	}
 	whole := func(names []string) []string { return append([]string{}, names...) }
-	list := reply{"Mp4FileList": whole(files.MP4), "HlsFileList": whole(files.HLS), "Mp3FileList": []string{}, "VodMediaList": []reply{}}
+	list := reply{"Mp4FileList": whole(files.MP4), "HlsFileList": whole(files.HLS), "Mp3FileList": whole(files.MP3), "VodMediaList": []reply{}}
 	return reply{"TaskInfo": reply{"TaskId": task, "Status": status, "RecordFileList": list}}, nil
 }

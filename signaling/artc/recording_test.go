@@ -49,7 +49,7 @@ func (l *cloudList) Stop(_ context.Context, task string) error { l.stopped[task]
 
 func (l *cloudList) Files(task string) (CloudFiles, string, error) {
 	if l.stopped[task] {
-		return CloudFiles{MP4: []string{"a/" + task + "/x.mp4"}, HLS: []string{"a/" + task + "/x.m3u8"}}, "STOPPED", nil
+		return CloudFiles{MP4: []string{"a/" + task + "/x.mp4"}, HLS: []string{"a/" + task + "/x.m3u8"}, MP3: []string{"a/" + task + "/x.mp3"}}, "STOPPED", nil
 	}
 	return CloudFiles{}, "RUNNING", nil
 }
@@ -84,10 +84,10 @@ func TestCloudRecordingLife(t *testing.T) {
 	}
 
 	all := with(singleRecording, "NotifyUrl", "https://h.example/cb?a=b", "NotifyAuthKey", "abcdefghijklmnop", "NotifyFileUploadedFormat", `["HLS"]`,
-		"StorageParams", `{"StorageType":1,"OSSParams":{"OSSBucket":"b","OSSEndpoint":"e"},"FileInfo":[{"Format":"HLS","SliceDuration":10,"SliceNamePattern":"s{Sequence}"},{"Format":"MP4"}]}`)
-	s.expect("two forms", s.call("StartRtcCloudRecording", all), 200, "", "")
+		"StorageParams", `{"StorageType":1,"OSSParams":{"OSSBucket":"b","OSSEndpoint":"e"},"FileInfo":[{"Format":"HLS","SliceDuration":10,"SliceNamePattern":"s{Sequence}"},{"Format":"MP4"},{"Format":"MP3"}]}`)
+	s.expect("three forms", s.call("StartRtcCloudRecording", all), 200, "", "")
 	if got := list.all[1]; got.NotifyURL != "https://h.example/cb?a=b" || got.NotifyKey != "abcdefghijklmnop" || !reflect.DeepEqual(got.NotifyFormats, []string{"HLS"}) ||
-		!reflect.DeepEqual(got.Files, []CloudFile{{Format: "HLS", Pattern: defaultFileName, Slice: 10 * time.Second, SlicePattern: "s{Sequence}"}, {Format: "MP4", Pattern: defaultFileName}}) {
+		!reflect.DeepEqual(got.Files, []CloudFile{{Format: "HLS", Pattern: defaultFileName, Slice: 10 * time.Second, SlicePattern: "s{Sequence}"}, {Format: "MP4", Pattern: defaultFileName}, {Format: "MP3", Pattern: defaultFileName}}) {
 		t.Errorf("got %+v", got)
 	}
 	list.all = list.all[:1]
@@ -111,7 +111,7 @@ func TestCloudRecordingLife(t *testing.T) {
 	describe := func(status string, files ...any) {
 		t.Helper()
 		info, _ := s.call("DescribeRtcCloudRecordingFiles", map[string]string{"TaskId": "task2"}).body["TaskInfo"].(map[string]any)
-		if list, _ := info["RecordFileList"].(map[string]any); info["Status"] != status || !reflect.DeepEqual(list["Mp4FileList"], append([]any{}, files...)) || len(list["HlsFileList"].([]any)) != len(files) {
+		if list, _ := info["RecordFileList"].(map[string]any); info["Status"] != status || !reflect.DeepEqual(list["Mp4FileList"], append([]any{}, files...)) || len(list["HlsFileList"].([]any)) != len(files) || len(list["Mp3FileList"].([]any)) != len(files) {
 			t.Errorf("described as %v", info)
 		}
 	}
@@ -128,6 +128,7 @@ func TestCloudRecordingLife(t *testing.T) {
 
 func TestCloudRecordingRefused(t *testing.T) {
 	s, list := startRecorded(t)
+	mp3Recording := with(singleRecording, "StorageParams", strings.Replace(singleRecording["StorageParams"], "MP4", "MP3", 1))
 	for _, c := range []struct {
 		base               map[string]string
 		field, old, new    string
@@ -137,13 +138,13 @@ func TestCloudRecordingRefused(t *testing.T) {
 		{singleRecording, "RecordParams", `600`, `179`, "InvalidParam", "179 to 7200|180 to 7200"},
 		{singleRecording, "RecordParams", `{"RecordMode":0,"MaxFileDuration":600}`, `{}`, "MissingParam", "RecordParams.RecordMode"},
 		{mixRecording, "RecordParams", `}`, `,"StreamType":2}`, "InvalidParam", "RecordParams.StreamType"},
+		{mp3Recording, "RecordParams", `}`, `,"StreamType":2}`, "InvalidParam", "RecordParams.StreamType"},
 		{singleRecording, "SubscribeParams", `"ann"`, `"a/b"`, "InvalidParam", "SubscribeParams.SubscribeUserIdList.1.UserId"},
 		{singleRecording, "SubscribeParams", `"StreamType":0`, `"StreamType":2`, "InvalidParam", "StreamType"},
 		{singleRecording, "SubscribeParams", `[{"UserId":"ann"},`, `[{"UserId":"bob","SourceType":1},`, "InvalidParam", "twice"},
 		{singleRecording, "SubscribeParams", `{"SubscribeUserIdList":[{"UserId":"ann"},{"UserId":"bob","StreamType":0,"SourceType":1}]}`, `{"SubscribeUserIdList":[]}`, "MissingParam", "SubscribeUserIdList"},
 		{singleRecording, "StorageParams", `"OSSBucket":"b",`, ``, "MissingParam", "StorageParams.OSSParams.OSSBucket"},
 		{singleRecording, "StorageParams", `"OSSParams"`, `"VodParams"`, "NotSupported", "OSSParams"},
-		{singleRecording, "StorageParams", `"MP4"`, `"MP3"`, "NotSupported", "FileInfo.Format"},
 		{singleRecording, "StorageParams", `"MP4"`, `"HLS","SliceDuration":9`, "InvalidParam", "StorageParams.FileInfo.1.SliceDuration"},
 		{singleRecording, "StorageParams", `"MP4"`, `"HLS","SliceNamePattern":"{x}"`, "InvalidParam", "StorageParams.FileInfo.1.SliceNamePattern"},
 		{singleRecording, "StorageParams", `"FileInfo":[`, `"FileInfo":[{"Format":"MP4"},`, "InvalidParam", "twice"},

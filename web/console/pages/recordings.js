@@ -38,7 +38,7 @@ function State({ of }) {
 }
 
 const codecNames = { H264: 'H.264', H265: 'H.265' };
-const form = (f) => [{ ts: 'MPEG-TS', hls: 'HLS' }[f.format] ?? 'MP4', f.video && (codecNames[f.video] ?? f.video), f.audio, f.width && `${f.width}×${f.height}`].filter(Boolean);
+const form = (f) => [{ ts: 'MPEG-TS', hls: 'HLS', mp3: 'MP3' }[f.format] ?? 'MP4', f.video && (codecNames[f.video] ?? f.video), f.audio, f.width && `${f.width}×${f.height}`].filter(Boolean);
 
 function Files({ filter, me }) {
   const query = { ...filter, from: utc(filter.from), to: utc(filter.to) };
