@@ -15,8 +15,8 @@ import (
 	"braid/sei"
 )
 
-// settle is how long a stream with sound alone waits for its picture: the
-// tracks of one publisher appear one after the other.
+// settle is how long a single stream that begins with sound or pictures alone waits
+// for the other: the tracks of one publisher appear one after the other.
 const settle = time.Second
 
 const defaultPayload = 5 // of custom content in a task that was started without SeiParams
@@ -68,6 +68,7 @@ func (o *outlet) set(spec *Spec, custom string, f form, needKey func()) {
 	if f == (form{}) {
 		f = o.form
 	}
+	first := o.form == form{}
 	for url, r := range o.pushes {
 		if f != o.form || !slices.Contains(spec.URLs, url) {
 			old = append(old, r)
@@ -86,7 +87,7 @@ func (o *outlet) set(spec *Spec, custom string, f form, needKey func()) {
 		return
 	}
 	wait := time.Duration(0)
-	if spec.Mode == Single && spec.From.Type == Original && !f.video {
+	if first && spec.Mode == Single && spec.From.Type == Original && (!f.video || f.rate == 0) {
 		wait = settle
 	}
 	o.mu.Lock()

@@ -22,6 +22,10 @@ const (
 	singleKeyEvery = 2 * time.Second
 
 	audioWorker = "audio" // one worker makes the AAC of all single-stream relays
+
+	// goneFor is how long a kind of media has to be gone before the pushes begin anew
+	// without it: a publisher that connects again brings one after the other.
+	goneFor = 2 * time.Second
 )
 
 // single is the source of a MixMode 0 task: H.264 as it is, VP8 and Opus by a
@@ -31,12 +35,19 @@ const (
 //	      └─ VP8 ──→ worker of the channel ↗
 //	audio ── Opus ─→ worker "audio" ───────↗
 type single struct {
-	cfg Config
-	out *outlet
+	cfg  Config
+	out  *outlet
+	wake func() // makes the task apply again
 
-	video, audio *pipe // owned by the task's goroutine
-	user         atomic.Pointer[string]
-	vol, vad     atomic.Int32 // as in SEI
+	// Owned by the task's goroutine.
+	video, audio *pipe
+	had          form // as last said
+	from         UserRef
+	gone         time.Time // since when something of had is missing; zero: nothing is
+	again        *time.Timer
+
+	user     atomic.Pointer[string]
+	vol, vad atomic.Int32 // as in SEI
 
 	mu   sync.Mutex
 	keys func() // asks the publisher or the encoder
@@ -73,17 +84,45 @@ func (s *single) apply(spec *Spec) form {
 		}
 		end() // after the new one has begun, so that their worker goes on
 	}
-	f := form{video: video != nil}
-	if spec.From.Type != VideoOnly {
-		f.rate, f.channels = singleRate, 1
-		if audio != nil {
-			f.channels = audio.Channels()
-		}
-	}
-	if user == nil || audio == nil && video == nil {
+	if audio == nil && video == nil {
 		return form{} // keep what the pushes have
 	}
+	// Of what is there alone: players wait for sound that the metadata promises, ffmpeg
+	// over RTMP up to 90 s.
+	f := form{video: video != nil}
+	if audio != nil {
+		f.rate, f.channels = singleRate, audio.Channels()
+	}
+	return s.steady(spec.From, f)
+}
+
+// steady is the form without what comes and goes: sound or pictures that were there
+// stay in it until they have been gone for goneFor.
+func (s *single) steady(from UserRef, f form) form {
+	all := form{video: f.video || s.had.video, rate: f.rate, channels: f.channels}
+	if f.rate == 0 {
+		all.rate, all.channels = s.had.rate, s.had.channels
+	}
+	switch {
+	case all == f || from != s.from: // nothing is missing, or the task wants something else
+		s.gone = time.Time{}
+	case s.gone.IsZero():
+		s.gone, f = time.Now(), all
+		s.stopWaiting()
+		s.again = time.AfterFunc(goneFor, s.wake)
+	case time.Since(s.gone) < goneFor:
+		f = all
+	default:
+		s.gone = time.Time{}
+	}
+	s.had, s.from = f, from
 	return f
+}
+
+func (s *single) stopWaiting() {
+	if s.again != nil {
+		s.again.Stop()
+	}
 }
 
 // tracks are what a task takes of a user. The API's source is only looked at when
@@ -191,7 +230,10 @@ func (s *single) shut() (end func()) {
 	}
 }
 
-func (s *single) close() { s.shut()() }
+func (s *single) close() {
+	s.stopWaiting()
+	s.shut()()
+}
 
 // streams is the one entry of a single stream's SEI: it has no pane.
 func (s *single) streams() []sei.Stream {

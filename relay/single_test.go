@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,35 +36,51 @@ func (s *stage) ChannelsChanged() <-chan struct{}          { return nil }
 func (s *stage) Changed() <-chan struct{}                  { return nil }
 func (s *stage) Users() []*media.User                      { u := s.user; return []*media.User{&u} }
 
-// TestSingleFollowsTracks: the form says what a stream is made of, whatever of it
-// comes first, and the volume of a microphone that was switched off is not told on.
+// TestSingleFollowsTracks: the form says what a stream is made of, and nothing that
+// does not come: players would wait for it. What was there and is gone for a moment
+// stays in it. The volume of a microphone that was switched off is not told on.
 func TestSingleFollowsTracks(t *testing.T) {
+	synctest.Test(t, testSingleFollowsTracks)
+}
+
+func testSingleFollowsTracks(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	pool := mixer.NewPool(mixer.Config{Program: "/nonexistent", Log: log})
 	defer pool.Close()
 	st := &stage{media.User{ID: "ann"}}
-	s := &single{cfg: Config{Channels: st, Mixer: pool, Log: log}, out: newOutlet(log)}
+	var woken atomic.Int32
+	s := &single{cfg: Config{Channels: st, Mixer: pool, Log: log}, out: newOutlet(log), wake: func() { woken.Add(1) }}
 	defer s.close()
 	audio := &silent{media.Opus, make(chan struct{})}
 	video, vp8 := &silent{media.H264, make(chan struct{})}, &silent{media.VP8, make(chan struct{})}
 	spec := single1("t1", "rtmp://127.0.0.1:1/a/1")
 	both := form{video: true, rate: singleRate, channels: 1}
 	soundOnly := form{rate: singleRate, channels: 1}
+	picturesOnly := form{video: true}
 	for i, step := range []struct {
 		audio, video media.Track
+		after        time.Duration // since the step before
 		want         form
+		woken        int32
 	}{
-		{nil, nil, form{}},
-		{audio, nil, soundOnly},
-		{audio, video, both},
-		{nil, video, both},
-		{audio, vp8, both},
-		{audio, nil, soundOnly},
-		{nil, nil, form{}},
+		{nil, nil, 0, form{}, 0},
+		{nil, video, 0, picturesOnly, 0},
+		{audio, video, 0, both, 0},
+		{nil, video, 0, both, 0},
+		{nil, video, goneFor - 1, both, 0},
+		{audio, video, 0, both, 0},
+		{nil, vp8, goneFor, both, 1}, // the timer of the absence before; this one has just begun
+		{nil, vp8, goneFor, picturesOnly, 2},
+		{audio, nil, time.Minute, both, 2},
+		{nil, nil, time.Second, form{}, 2},
+		{audio, nil, time.Second, soundOnly, 3},
+		{audio, vp8, 0, both, 3},
 	} {
+		time.Sleep(step.after) // in synctest's time
+		synctest.Wait()
 		st.user.Audio, st.user.Video = step.audio, step.video
-		if got := s.apply(spec); got != step.want {
-			t.Errorf("step %d: form %+v, want %+v", i, got, step.want)
+		if got := s.apply(spec); got != step.want || woken.Load() != step.woken {
+			t.Errorf("step %d: form %+v, woken %d times, want %+v, %d", i, got, woken.Load(), step.want, step.woken)
 		}
 		if step.audio == nil && step.video != nil {
 			if vol := s.streams()[0].Vol; vol != 0 {
@@ -73,7 +90,14 @@ func TestSingleFollowsTracks(t *testing.T) {
 		if (s.audio != nil) != (step.audio != nil) || (s.video != nil) != (step.video != nil) {
 			t.Errorf("step %d: reads %v, %v", i, s.audio, s.video)
 		}
-		s.vol.Store(200) // the microphone is loud
+		if step.audio != nil {
+			s.vol.Store(200) // the microphone is loud
+		}
+	}
+	only := *spec
+	only.From.Type = AudioOnly
+	if got := s.apply(&only); got != soundOnly {
+		t.Errorf("a task that wants sound alone from now on: form %+v, want %+v", got, soundOnly)
 	}
 }
 

@@ -84,7 +84,7 @@ func newTask(s *Service, spec *Spec, row *store.Task, resumed bool) *task {
 	if spec.Mode == Mix {
 		t.source = &mixed{cfg: s.cfg, out: t.out}
 	} else {
-		t.source = &single{cfg: s.cfg, out: t.out}
+		t.source = &single{cfg: s.cfg, out: t.out, wake: t.poke}
 	}
 	return t
 }

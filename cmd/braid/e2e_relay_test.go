@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -101,6 +103,40 @@ func TestSingleRelayIsUntouched(t *testing.T) {
 	if level := toneLevel(decodePCM(t, file), c.Tone); level < -18 || level > -8 {
 		t.Errorf("tone: %.1f dBFS, want about -12 as published", level)
 	}
+}
+
+// TestSingleRelayOfOneKind: a stream of somebody without a microphone, or without a
+// camera, begins soon in every form. Over RTMP ffmpeg waits up to 90 s for a kind of
+// media that the metadata promise and that does not come.
+func TestSingleRelayOfOneKind(t *testing.T) {
+	need(t, "ffprobe")
+	f := clip{ID: 6, W: 320, H: 180, FPS: 15, Seconds: 10, Tone: 500, Kbps: 200}.make(t)
+	mute := f
+	mute.Opus = ""
+	s := startBraid(t)
+	s.publish("plain", "mute", mute, 15, "h264")
+	s.publish("plain", "dark", f, 15, "")
+	var all sync.WaitGroup
+	for user, kind := range map[string]string{"mute": "video", "dark": "audio"} {
+		s.call("StartLiveMPUTask", singleParams(user, "plain", user, s.rtmp+"/"+user))
+		for form, url := range s.playForms(user) {
+			all.Go(func() {
+				var found, complaints string
+				var took time.Duration
+				for deadline := time.Now().Add(time.Minute); found == "" && time.Now().Before(deadline); wait(300 * time.Millisecond) {
+					began := time.Now() // of the try that finds the stream
+					found, complaints, _ = tryCommand(time.Minute, "ffprobe", "-v", "error", "-show_entries", "stream=codec_type", "-of", "csv=p=0", url)
+					took = time.Since(began)
+				}
+				t.Logf("%s as %s: after %v", user, form, took.Round(100*time.Millisecond))
+				other := func(line string) bool { return line != kind }
+				if lines := strings.Fields(found); len(lines) == 0 || slices.ContainsFunc(lines, other) || took > 25*time.Second { // HLS: a line more for each program
+					t.Errorf("%s as %s: ffprobe finds %q after %v, want %s soon\n%s", user, form, found, took, kind, tail(complaints, 500))
+				}
+			})
+		}
+	}
+	all.Wait()
 }
 
 // sortNALs separates slices from parameter sets, and names each set once.
