@@ -19,7 +19,8 @@ func TestDemoPage(t *testing.T) {
 		return p
 	}
 	a := join(startChrome(t, ada), "ada")
-	b := join(startChrome(t, ben), "ben")
+	second := startChrome(t, ben)
+	b := join(second, "ben")
 	moves := `(async () => { const v = %s; if (!v?.videoWidth) return false; const from = v.currentTime;
 		await new Promise((r) => setTimeout(r, 500)); return v.currentTime > from; })()`
 	for _, p := range []*page{a, b} {
@@ -73,6 +74,12 @@ func TestDemoPage(t *testing.T) {
 			t.Errorf("%s: %s: got %d %.300s, want %d", c.what, c.address, code, body, c.code)
 		}
 	}
+
+	again := join(second, "ada") // the same name: the first one is out, says so, and stays out
+	a.until(15*time.Second, "is out", `!document.getElementById('join').hidden && /newer session of the same user/.test(document.getElementById('problem').textContent)`)
+	s.rest("DELETE", "/v1/applications/"+testApp+"/channels/demo/users/ada", nil, nil)
+	again.until(15*time.Second, "is out", `!document.getElementById('join').hidden && /sent out of the channel/.test(document.getElementById('problem').textContent)`)
+	a.until(time.Second, "is still out", `!document.getElementById('join').hidden`)
 }
 
 // overlayIsInTime changes from "side", which is black at the top, to "speaker",

@@ -272,9 +272,7 @@ func (s *Server) admit(sess *Session) error {
 }
 
 func (s *Server) forget(sess *Session) {
-	if sess.Reason() == hungUp {
-		s.goodbyes.add(sess.id)
-	}
+	s.goodbyes.add(sess)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, sess.id)

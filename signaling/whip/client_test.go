@@ -57,6 +57,55 @@ func TestDeleteAfterClose(t *testing.T) {
 	}
 }
 
+// TestSentAway: who is sent away by somebody else finds out why, and how to stop: two
+// clients of one user that come back by themselves would take turns for ever.
+func TestSentAway(t *testing.T) {
+	b := start(t)
+	publish := func() (session string, live *sfu.Session) {
+		t.Helper()
+		pc, offer := b.sender(vp8Track(t))
+		resp, body := b.do("POST", "/whip/app/room/ann", offer, "Content-Type", offerType, "Authorization", annToken())
+		if resp.StatusCode != 201 {
+			t.Fatalf("got %s: %s", resp.Status, body)
+		}
+		session = resp.Header.Get("Location")
+		live, _ = b.sfu.Session(path.Base(session))
+		b.answer(pc, body)
+		return session, live
+	}
+	gone := func(s *sfu.Session) {
+		t.Helper()
+		select {
+		case <-s.Done():
+		case <-time.After(patience):
+			t.Fatal("the session does not end")
+		}
+	}
+	first, old := publish()
+	b.until("ann is in the channel", func(c []sfu.ChannelInfo) bool { return len(c) == 1 && len(c[0].Users) == 1 })
+	second, live := publish()
+	gone(old)
+	for _, method := range []string{"GET", "PATCH", "DELETE", "DELETE"} {
+		resp, body := b.do(method, first, "", "Authorization", annToken(), "Content-Type", fragmentType)
+		if resp.StatusCode != 410 || method != "GET" && !strings.Contains(body, "newer session") {
+			t.Errorf("%s of a replaced session: got %s: %s", method, resp.Status, body)
+		}
+	}
+	if resp, body := b.do("GET", second, ""); resp.StatusCode != 204 {
+		t.Errorf("GET of the one that replaced it: got %s: %s", resp.Status, body)
+	}
+	if err := b.sfu.Kick("app", "room", "ann"); err != nil {
+		t.Fatal(err)
+	}
+	gone(live)
+	if resp, body := b.do("DELETE", second, "", "Authorization", annToken()); resp.StatusCode != 410 || !strings.Contains(body, "sent out") {
+		t.Errorf("DELETE of a session that was kicked: got %s: %s", resp.Status, body)
+	}
+	if resp, body := b.do("DELETE", second+"x", "", "Authorization", annToken()); resp.StatusCode != 404 {
+		t.Errorf("DELETE of no session: got %s: %s", resp.Status, body)
+	}
+}
+
 // TestEyevinn: what Eyevinn's client asks a server of another origin before it
 // trickles candidates.
 func TestEyevinn(t *testing.T) {

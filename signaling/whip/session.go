@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 
+	"braid/event"
 	"braid/media"
 	"braid/media/sfu"
 	"braid/signaling"
@@ -13,13 +14,27 @@ import (
 // onSession finds the session that a path names.
 func (b *border) onSession(handle func(http.ResponseWriter, *http.Request, *sfu.Session)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		sess, ok := b.SFU.Session(r.PathValue("id"))
+		id := r.PathValue("id")
+		sess, ok := b.SFU.Session(id)
+		if words := away[b.SFU.SentAway(id)]; words != "" {
+			signaling.WriteProblem(w, http.StatusGone, words)
+			return
+		}
 		if !ok {
 			signaling.WriteProblem(w, http.StatusNotFound, "there is no such session, or it has ended")
 			return
 		}
 		handle(w, r, sess)
 	}
+}
+
+// away is what a client is told whose session somebody else has ended. It asks for no
+// token, as the id alone finds nothing out about anybody else. A client that knows
+// does not come back at once: two that have one user would take turns for ever.
+var away = map[event.Reason]string{
+	event.Replaced:  "a newer session of the same user has replaced this one",
+	event.Kicked:    "the user was sent out of the channel",
+	event.Dismissed: "the channel was closed for everyone",
 }
 
 // owner lets only the user who opened a session change it.

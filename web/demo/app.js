@@ -90,13 +90,19 @@ function leave() {
   player.stop();
 }
 
-$('leave').addEventListener('click', () => {
+/** Shows the form again, and why. */
+function out(text) {
   leave();
   $('call').hidden = $('mix').hidden = $('playing').hidden = true;
   $('join').hidden = false;
   $('where').textContent = '';
-  problem('');
-});
+  problem(text);
+}
+
+/** The server has sent this page away: it does not come back by itself, or two tabs with one name would take turns for ever. */
+const away = (why) => out(`You are out: ${why}. Join again to come back.`);
+
+$('leave').addEventListener('click', () => out(''));
 addEventListener('pagehide', leave);
 
 // ---- own camera and microphone
@@ -139,8 +145,12 @@ async function republish() {
       mine.camera = session;
       if (mine.failing) problem('');
       mine.failing = false;
-      await session.ended;
+      const why = await session.ended;
       if (call !== mine || mine.round !== round) return;
+      if (why) {
+        away(why);
+        return;
+      }
       mine.own.note('connecting again …');
     } catch (error) {
       if (call !== mine) return;
@@ -206,12 +216,21 @@ $('screen').addEventListener('click', async () => {
   tile.element.classList.remove('own'); // not a mirror
   tile.show(stream);
   $('tiles').append(tile.element);
-  mine.screen = { stream, tile };
+  const screen = mine.screen = { stream, tile };
   stream.getVideoTracks()[0].addEventListener('ended', endScreen); // the browser's own stop button
   buttons();
   try {
-    mine.screen.session = await publish({ url: endpoint('whip', mine.me.user, 'shareScreen'), token: mine.me.token, stream, codec });
+    screen.session = await publish({ url: endpoint('whip', mine.me.user, 'shareScreen'), token: mine.me.token, stream, codec });
+    if (call !== mine || mine.screen !== screen) { // stopped meanwhile
+      screen.session.close();
+      return;
+    }
+    const why = await screen.session.ended;
+    if (call !== mine || mine.screen !== screen) return;
+    endScreen();
+    problem(`Your screen is no longer shared: ${why || 'the connection was lost'}.`);
   } catch (error) {
+    if (call !== mine || mine.screen !== screen) return;
     problem(`Sharing does not work: ${error.message}`);
     endScreen();
   }
@@ -256,7 +275,7 @@ function update({ users, mix }) {
   }
   for (const [key, { label, user, source, tracks, video }] of wanted) {
     if (!call.tiles.has(key)) {
-      const tile = new RemoteTile(label, endpoint('whep', user.id, source), call.me.token);
+      const tile = new RemoteTile(label, endpoint('whep', user.id, source), call.me.token, away);
       tile.element.addEventListener('click', () => makeFirst(user.id));
       call.tiles.set(key, tile);
       $('tiles').append(tile.element);

@@ -53,8 +53,9 @@ export async function watch({ url, token }) {
 }
 
 /**
- * A running session: pc, ended (resolves when it has failed or was closed) and close.
- * @typedef {{pc: RTCPeerConnection, ended: Promise<void>, close: () => void, stream?: MediaStream}} Session
+ * A running session: pc, ended (resolves when it has failed or was closed, with the server's reason in words if it has sent
+ * this user away: do not come back then) and close.
+ * @typedef {{pc: RTCPeerConnection, ended: Promise<string>, close: () => void, stream?: MediaStream}} Session
  */
 async function connect(pc, url, token) {
   try {
@@ -67,7 +68,7 @@ async function connect(pc, url, token) {
     });
     if (response.status !== 201) throw await refusal(response);
     const location = new URL(response.headers.get('Location'), response.url);
-    const end = () => fetch(location, { method: 'DELETE', headers: { Authorization: `Bearer ${token}` }, keepalive: true }).catch(() => {});
+    const end = () => goodbye(location, token);
     try {
       await pc.setRemoteDescription({ type: 'answer', sdp: await response.text() });
     } catch (error) {
@@ -81,6 +82,16 @@ async function connect(pc, url, token) {
   }
 }
 
+/** Ends a session. Resolves with why the server had ended it before, in words; '' when it had not, or when nobody answers in 3 s. */
+async function goodbye(location, token) {
+  try {
+    const response = await fetch(location, { method: 'DELETE', headers: { Authorization: `Bearer ${token}` }, keepalive: true, signal: AbortSignal.timeout(3000) });
+    return response.status === 410 ? (await refusal(response)).message : '';
+  } catch {
+    return '';
+  }
+}
+
 function session(pc, end) {
   let finish;
   const ended = new Promise((resolve) => { finish = resolve; });
@@ -89,12 +100,15 @@ function session(pc, end) {
     if (!open) return;
     open = false;
     pc.close();
-    end();
-    finish();
+    finish(end());
   };
   pc.onconnectionstatechange = () => {
     if (pc.connectionState === 'failed' || pc.connectionState === 'closed') close();
   };
+  const dtls = pc.getTransceivers()[0]?.receiver.transport; // shows the server's goodbye at once, connectionState after 20 s
+  dtls?.addEventListener('statechange', () => {
+    if (dtls.state === 'failed' || dtls.state === 'closed') close();
+  });
   return { pc, ended, close };
 }
 

@@ -28,12 +28,13 @@ export class Tile {
   remove() { this.element.remove(); }
 }
 
-/** A remote participant's tile. It watches until close, and connects again whenever the session ends. */
+/** A remote participant's tile. It watches until close, and connects again whenever the session ends; away is told when the server has sent this user out. */
 export class RemoteTile extends Tile {
-  constructor(label, url, token) {
+  constructor(label, url, token, away) {
     super(label, false);
     this.url = url;
     this.token = token;
+    this.away = away;
     this.closed = false;
     this.tracks = '';
     this.meter = setInterval(() => this.measure(), 500);
@@ -56,7 +57,11 @@ export class RemoteTile extends Tile {
         this.decoded = undefined;
         this.show(this.session.stream);
         this.note(this.hasVideo ? '' : 'camera off');
-        await this.session.ended;
+        const why = await this.session.ended;
+        if (why && !this.closed) {
+          this.away(why);
+          break;
+        }
       } catch (error) {
         // 409 is "does not publish at this moment": the next try finds it.
         if (error.status !== 409) this.note(error.message);
