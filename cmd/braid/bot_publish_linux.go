@@ -22,7 +22,7 @@ import (
 
 const botPublishUsage = `braid bot publish publishes a test picture to a channel over WHIP until it is ended: moving colours with a clock that
 counts from the start and the number of each picture, and a beep of 50 ms at the beginning of each second. With --file it
-plays a media file instead, over and over. ffmpeg, which has to be installed, makes H.264 without B-frames, with a key
+plays a media file instead, over and over, also one with sound or pictures alone. ffmpeg, which has to be installed, makes H.264 without B-frames, with a key
 frame each second, and Opus; the bot sends them as a browser would, and again what the server asks for again.
 
 On the server's machine it finds the application's id and key in the server's files, where --token and --key are left out.
@@ -34,6 +34,7 @@ type botPublish struct {
 	url, app, key, token, channel, user string
 	width, height, fps, kbps            int
 	file, ffmpeg                        string
+	dark, mute                          bool // the file has no pictures, no sound
 	length                              time.Duration
 }
 
@@ -81,12 +82,22 @@ func runBotPublish(ctx context.Context, args []string, stdout, stderr io.Writer)
 	if _, err := exec.LookPath(o.ffmpeg); err != nil {
 		return fmt.Errorf("bot publish: ffmpeg makes the media and is not installed (Debian: apt-get install ffmpeg): %w", err)
 	}
+	if o.file != "" {
+		if o.dark, o.mute = !o.has(ctx, "v"), !o.has(ctx, "a"); o.dark && o.mute {
+			return fmt.Errorf("bot publish: --file: ffmpeg finds neither pictures nor sound in %s", o.file)
+		}
+	}
 	if o.length > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.length)
 		defer cancel()
 	}
 	return o.run(ctx, stdout, stderr)
+}
+
+// has tells whether the file has a stream of a kind, "v" or "a".
+func (o *botPublish) has(ctx context.Context, kind string) bool {
+	return exec.CommandContext(ctx, o.ffmpeg, "-nostdin", "-v", "quiet", "-i", "file:"+o.file, "-map", "0:"+kind+":0", "-c", "copy", "-t", "0", "-f", "null", "-").Run() == nil
 }
 
 // botConnect is how long everything up to the first packet may take.
@@ -186,14 +197,19 @@ func (o *botPublish) arguments(ssrc uint32, to [4]*net.UDPConn) []string {
 			"-re", "-f", "lavfi", "-i", "aevalsrc='0.4*sin(2*PI*1000*t)*lt(mod(t,1),0.05)':s=48000")
 	} else {
 		args = append(args, "-stream_loop", "-1", "-re", "-i", "file:"+o.file)
-		sound = []string{"-map", "0:a:0?"}
+		sound = []string{"-map", "0:a:0"}
 	}
-	args = append(append(args, picture...), "-an", "-c:v", "libx264", "-preset", "veryfast", "-tune", "zerolatency", "-profile:v", "baseline",
-		"-g", fmt.Sprint(o.fps), "-keyint_min", fmt.Sprint(o.fps), "-sc_threshold", "0",
-		"-b:v", fmt.Sprint(o.kbps, "k"), "-maxrate", fmt.Sprint(o.kbps, "k"), "-bufsize", fmt.Sprint(o.kbps, "k"),
-		"-payload_type", fmt.Sprint(botVideoType), "-ssrc", fmt.Sprint(ssrc+1), "-f", "rtp", target(2))
-	return append(append(args, sound...), "-vn", "-c:a", "libopus", "-b:a", "64k", "-ac", "2", "-ar", "48000", "-frame_duration", "20",
-		"-payload_type", fmt.Sprint(botAudioType), "-ssrc", fmt.Sprint(ssrc), "-f", "rtp", target(0))
+	if !o.dark {
+		args = append(append(args, picture...), "-an", "-c:v", "libx264", "-preset", "veryfast", "-tune", "zerolatency", "-profile:v", "baseline",
+			"-g", fmt.Sprint(o.fps), "-keyint_min", fmt.Sprint(o.fps), "-sc_threshold", "0",
+			"-b:v", fmt.Sprint(o.kbps, "k"), "-maxrate", fmt.Sprint(o.kbps, "k"), "-bufsize", fmt.Sprint(o.kbps, "k"),
+			"-payload_type", fmt.Sprint(botVideoType), "-ssrc", fmt.Sprint(ssrc+1), "-f", "rtp", target(2))
+	}
+	if !o.mute {
+		args = append(append(args, sound...), "-vn", "-c:a", "libopus", "-b:a", "64k", "-ac", "2", "-ar", "48000", "-frame_duration", "20",
+			"-payload_type", fmt.Sprint(botAudioType), "-ssrc", fmt.Sprint(ssrc), "-f", "rtp", target(0))
+	}
+	return args
 }
 
 func port(c *net.UDPConn) int { return c.LocalAddr().(*net.UDPAddr).Port }

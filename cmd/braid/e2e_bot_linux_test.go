@@ -40,6 +40,13 @@ func TestBotPublish(t *testing.T) {
 	if video == nil || video.Width != 320 || audio == nil {
 		t.Errorf("a file: %+v, %+v", video, audio)
 	}
+	for user, c := range map[string]struct{ without, audio, video string }{"mute": {"-an", "", "H264"}, "dark": {"-vn", "opus", ""}} {
+		part := filepath.Join(t.TempDir(), user+".flv")
+		command(t, 30*time.Second, "ffmpeg", "-nostdin", "-v", "error", "-i", file, "-c", "copy", c.without, part)
+		if err := s.botSending(c.audio, c.video, "--channel", "test", "--user", user, "--size", "320x180", "--file", part)(0); err != nil {
+			t.Errorf("%s: the bot ended with %v", user, err)
+		}
+	}
 	s.rest("DELETE", "/v1/applications/"+testApp+"/channels/test/users/film", nil, nil)
 	if err := end(20 * time.Second); err == nil || !strings.Contains(err.Error(), "the server ended the session") {
 		t.Errorf("after a kick the bot ended with %v", err)
@@ -49,6 +56,12 @@ func TestBotPublish(t *testing.T) {
 // bot starts braid bot publish; end gives it some time to end by itself, and then
 // ends it.
 func (s *braidServer) bot(args ...string) (end func(within time.Duration) error) {
+	s.t.Helper()
+	return s.botSending("opus", "H264", args...)
+}
+
+// botSending is bot with the codecs that are to come.
+func (s *braidServer) botSending(audio, video string, args ...string) (end func(within time.Duration) error) {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	over := make(chan error, 1)
@@ -75,7 +88,7 @@ func (s *braidServer) bot(args ...string) (end func(within time.Duration) error)
 			}
 		}
 		for _, u := range users.Users {
-			if u.ID == user && u.Codecs.Audio == "opus" && u.Codecs.Video == "H264" {
+			if u.ID == user && u.Codecs.Audio == audio && u.Codecs.Video == video {
 				return func(within time.Duration) error {
 					ended := time.AfterFunc(within, cancel)
 					defer ended.Stop()
