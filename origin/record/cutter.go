@@ -223,7 +223,7 @@ func (c *cutter) addSound(t *origin.Tag, s *sample) {
 		return
 	case !c.in:
 		c.start(t, s.dts)
-	case alone && (c.renew || c.written && !c.file.audio.equal(c.forms.audio) || s.dts-c.base >= c.segment):
+	case alone && (c.renew || (c.written || len(c.audio.samples) > 0) && !c.file.audio.equal(c.forms.audio) || s.dts-c.base >= c.segment):
 		c.finish()
 		if c.paused {
 			return

@@ -98,6 +98,7 @@ func first(p probe, kind string) int {
 func TestChanges(t *testing.T) {
 	small, large := clip(t, both(12, "160x90", 50)...), clip(t, both(12, "320x180", 50)...)
 	sound := clip(t, "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100:duration=25", "-c:a", "aac")
+	stereo := clip(t, "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100:duration=3", "-c:a", "aac", "-ac", "2")
 	silent := clip(t, pictures(25, "160x90", 50, "-bf", "0")...)
 	later := append(append([]*flv.Tag(nil), sound[:200]...), silentLater(silent, 5000)...)
 	soon := append(append([]*flv.Tag(nil), sound...), silentLater(silent, 1500)...)
@@ -111,6 +112,7 @@ func TestChanges(t *testing.T) {
 		{"with a larger picture", [][]*flv.Tag{small, large}, []string{"160 H264 AAC 10", "160 H264 AAC 2", "320 H264 AAC 10", "320 H264 AAC 2"}},
 		{"the picture grows", [][]*flv.Tag{joined(small, large)}, []string{"160 H264 AAC 10", "160 H264 AAC 2", "320 H264 AAC 10", "320 H264 AAC 2"}},
 		{"sound alone", [][]*flv.Tag{sound}, []string{"0  AAC 10", "0  AAC 10", "0  AAC 5"}},
+		{"sound that changes at once", [][]*flv.Tag{joined(sound[:45], stereo)}, []string{"0  AAC 1", "0  AAC 3"}},
 		{"pictures alone", [][]*flv.Tag{silent}, []string{"160 H264  10", "160 H264  10", "160 H264  5"}},
 		{"pictures soon after the sound", [][]*flv.Tag{soon}, []string{"160 H264 AAC 12", "160 H264 AAC 10", "160 H264 AAC 5"}},
 		{"pictures after the sound has ended", [][]*flv.Tag{later}, []string{"0  AAC 5", "160 H264 AAC 10", "160 H264 AAC 10", "160 H264 AAC 5"}},
