@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,6 +117,14 @@ func TestConsolePages(t *testing.T) {
 		s.rest("POST", "/v1/applications/hostile/tokens", map[string]any{"channel": "room", "user": "dora", "subscribe": true, "publish": []string{"camera"}}, &made)
 		call := c.open("demo", s.http+"/demo/voice/?channel=room&user=dora#token="+made.Token).in(t)
 		call.until(10*time.Second, "is inside", `document.body.classList.contains('inside') && location.hash === ''`)
+	})
+	t.Run("elsewhere", func(t *testing.T) { // neither https nor loopback: a page is told why it gets no camera
+		c := startChrome(t, clipFiles{}, chromedp.Flag("host-resolver-rules", "MAP braid.test 127.0.0.1"))
+		p := c.open("elsewhere", strings.Replace(s.http, "127.0.0.1", "braid.test", 1)+"/console/#/applications/e2e/join")
+		p.fill("Name", "anna")
+		p.fill("Password", consolePassword)
+		p.press("Sign in")
+		p.reads("Browsers give camera and microphone only to pages from https or from localhost.")
 	})
 	t.Run("chinese", func(t *testing.T) {
 		p := p.in(t)

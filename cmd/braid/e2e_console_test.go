@@ -64,6 +64,11 @@ func consoleApplication(p *page) {
 	p.fill("AppID", "voice")
 	p.press("Create")
 	p.reads("The AppKey signs join tokens")
+	p.reads("What next")
+	p.keep("console-next")
+	if ways := eval[string](p, `return [...document.querySelectorAll('.ways a')].map((e) => e.getAttribute('href')).join()`); ways != "#/applications/voice/join,#/applications/voice/relay,#/applications/voice/callbacks" {
+		p.t.Errorf("what next leads to %s", ways)
+	}
 	p.press("Show keys")
 	p.press("Rotate the AppKey")
 	p.choose("Keep the old key for", "1 h")
@@ -210,8 +215,16 @@ func consoleLive(p *page, c *chrome, s *braidServer) {
 	p.visit("#/applications/voice/channels/lobby", "lobby")
 	p.press("Kick ben")
 	p.press("Kick")
-	other.reads("It is over: kicked.")
-	p.missing("Kick ben")
+	other.reads("It is over: the user was kicked.")
+	p.until(10*time.Second, "no longer sees ben", `!document.querySelector('[aria-label="Kick ben"]')`)
+
+	other.press("Leave")
+	other.press("Join here")
+	p.until(20*time.Second, "sees ben again", `document.querySelector('[aria-label="Kick ben"]')`)
+	p.press("Dismiss")
+	p.reads("Dismiss lobby?")
+	p.press("Dismiss")
+	other.reads("It is over: the channel was dismissed.")
 }
 
 // consoleCheck has this browser try a call with itself.

@@ -1,7 +1,7 @@
-// The overview of an application: its keys, its name, what tokens it takes, and its end.
+// The overview of an application: what to do with it next, its keys, its name, what tokens it takes, and its end.
 import { html, useState } from '../preact.js';
 import { get, patch, path, post, remove } from '../api.js';
-import { go, useAction } from '../hooks.js';
+import { go, to, useAction } from '../hooks.js';
 import { t, span } from '../i18n.js';
 import { Badge, Button, Card, Confirm, Copy, FormDialog, Note, PageHead, SelectField, TextField, Time, Trouble, toast } from '../ui.js';
 import { State } from './applications.js';
@@ -20,6 +20,7 @@ export function Application({ app, changed }) {
       </dl>
       ${app.config && html`<${Note}>${t('This application is in the config file: its name, its AppKey and its end are changed there.')}<//>`}
     <//>
+    ${!app.disabled && html`<${Next} app=${app} />`}
     <${Keys} app=${app} />
     <${Card} title=${t('Disable or delete')}>
       <div class="actions">
@@ -30,6 +31,22 @@ export function Application({ app, changed }) {
     ${open === 'rename' && html`<${Rename} app=${app} changed=${changed} onclose=${close} />`}
     ${open === 'disable' && html`<${Disable} app=${app} changed=${changed} onclose=${close} />`}
     ${open === 'delete' && html`<${Delete} app=${app} onclose=${close} />`}`;
+}
+
+/** What somebody does with a new application: the ways on, in the order in which they are taken. */
+function Next({ app }) {
+  const page = (end) => to('applications', app.id, end);
+  return html`<${Card} title=${t('What next')}><ol class="ways">
+    <li><a href=${page('join')}>${t('Join and test')}</a>
+      <p>${t('Join a channel with this browser, or get a join token to copy. A channel opens when its first user comes; who is in it is shown on the page Live channels.')}</p></li>
+    <li><b>${t('Publish from elsewhere')}</b>
+      <p>${t('OBS from version 30, and every other WHIP client, publishes to this address, with a join token as its Bearer Token. Channel and user are names that you choose.')}</p>
+      <${Copy} text=${`${location.origin}/whip/${encodeURIComponent(app.id)}/CHANNEL/USER`} label=${t('Copy the address')} /></li>
+    <li><a href=${page('relay')}>${t('Stream Relay')}</a>
+      <p>${t('Switch it on, and what users publish can be watched with VLC, ffplay and players in pages.')} ${t('The addresses are on the page Streams while a stream is on air.')}</p></li>
+    <li><a href=${page('callbacks')}>${t('Callbacks')}</a>
+      <p>${t('Your server is told by HTTP who comes, goes and publishes.')}</p></li>
+  </ol><//>`;
 }
 
 const change = (app, body) => patch(path('applications', app.id), body, { ifMatch: '*' });

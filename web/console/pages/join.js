@@ -47,6 +47,12 @@ export function Join({ app }) {
         <div><${Button} busy=${opening} disabled=${app.disabled || !demo.data} onclick=${opened}>${t('Open')}<//></div></div>`}<//>`;
 }
 
+/** Why the server has ended a call. */
+const endings = () => ({
+  replaced: t('the user has joined anew elsewhere'), kicked: t('the user was kicked'), dismissed: t('the channel was dismissed'),
+  expired: t('the token has expired'), lost: t('the connection was lost'),
+});
+
 /** A call with everyone in the channel, made with the SDK. */
 function Call({ channel, user, role, token, onend }) {
   const [room, setRoom] = useState(null);
@@ -61,7 +67,7 @@ function Call({ channel, user, role, token, onend }) {
       if (gone) return joined.leave();
       const again = () => gone || redraw((n) => n + 1);
       for (const type of ['joined', 'left', 'published', 'unpublished', 'muted', 'levels', 'quality', 'stopped', 'reconnecting', 'reconnected']) joined.on(type, again);
-      joined.on('end', ({ reason }) => gone || (reason === 'left' ? onend() : setProblem(new Error(t('It is over: {reason}.', { reason })))));
+      joined.on('end', ({ reason }) => gone || (reason === 'left' ? onend() : setProblem(new Error(t('It is over: {reason}.', { reason: endings()[reason] ?? reason })))));
       setRoom(joined);
       if (role !== 'streamer') return;
       const devices = await Promise.allSettled([joined.publishMicrophone(), joined.publishCamera({ width: 640, height: 360 })]);
