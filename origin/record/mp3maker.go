@@ -198,7 +198,7 @@ func (m *mp3Maker) frame(au *media.AccessUnit) {
 	m.fill(au.PTS)
 	if form := mp3Form(b); form != m.form {
 		m.form, m.silence = form, make([]byte, len(b)) // another file begins: the frames of one have one length
-		copy(m.silence, form[:]) // side information of zeros: nothing is coded
+		copy(m.silence, form[:])                       // side information of zeros: nothing is coded
 		m.cut.hear(&audioForm{codec: media.MP3, config: form[:], rate: mp3Rate, channels: 2, frame: mp3Samples})
 	}
 	m.put(b)
