@@ -16,12 +16,13 @@ export function ceiling(v) {
  * @param {{days: {name: string, values: number[], total: number}[], series: string[], unit: (n: number) => string, label: string}} props
  */
 export function Bars({ days, series, unit, label }) {
-  const width = 860;
+  const narrow = matchMedia('(max-width: 52rem)').matches; // a phone: letters are as large as on other screens
+  const width = narrow ? 330 : 860;
   const most = ceiling(Math.max(...days.map((d) => d.total), 0.1));
   const step = (width - left) / days.length;
   const bar = Math.min(42, step * 0.68);
   const y = (v) => top + (height - top - bottom) * (1 - v / most);
-  const every = Math.ceil(days.length / 16);
+  const every = Math.ceil(days.length / (narrow ? 5 : 16));
   return html`<figure class="chart">
     <svg viewBox=${`0 0 ${width} ${height}`} role="img" aria-label=${label}>
       ${[0, 0.5, 1].map((share) => html`<g key=${share}><line x1=${left} x2=${width} y1=${y(most * share)} y2=${y(most * share)} class="grid"></line>

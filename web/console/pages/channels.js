@@ -88,7 +88,7 @@ function Pictures({ app, channel, user }) {
 function Users({ app, channel, kick }) {
   if (!channel.users.length) return html`<p class="soft">${t('Everyone has left. The channel closes in some seconds.')}</p>`;
   return html`<${Table} label=${t('Users')} rows=${channel.users} rowKey=${(u) => u.id} columns=${[
-    [t('User'), (u) => html`<span><b class="rowname">${u.id}</b>${u.display_name && html`<span class="sub">${u.display_name}</span>`}</span>`],
+    [t('User'), (u) => html`<span><b class="rowname">${u.id}</b>${u.display_name && html`<span class="sub">${u.display_name}</span>`}</span>`, 'name'],
     [t('Picture'), (u) => html`<${Pictures} app=${app} channel=${channel.id} user=${u} />`],
     [t('Role'), (u) => html`<span>${u.role === 'viewer' ? t('viewer') : t('streamer')}<span class="sub">${u.client === 'rtmp' ? 'RTMP' : 'WebRTC'}</span></span>`, 'nowrap'],
     [t('Level'), (u) => html`<${Level} dbov=${channel.levels?.[u.id]} speaks=${channel.speakers?.includes(u.id)} />`],

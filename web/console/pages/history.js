@@ -27,10 +27,13 @@ export function History({ app, channel, task, stream }) {
         [t('Time'), (e) => html`<${Time} of=${e.time} />`, 'nowrap'],
         [t('Event'), (e) => html`<${EventName} type=${e.type} code=${e.relay?.code} />`],
         ...(stream ? [[t('Template'), (e) => e.stream?.template ?? html`<span class="soft">–</span>`]] : [[task ? 'URL' : t('Who'), (e) => task ? e.relay?.url || html`<span class="soft">${t('the task')}</span>`
-          : e.user?.id ?? e.relay?.task ?? e.recording?.task ?? html`<span class="soft">${t('the channel')}</span>`]]),
+          : e.user?.id ?? brief(e.relay?.task ?? e.recording?.task) ?? html`<span class="soft">${t('the channel')}</span>`]]),
         [t('Details'), (e) => details(e)],
       ]} />`}<//><//>`;
 }
+
+/** A task's id, which may be a hash, as far as it tells tasks apart. */
+const brief = (id) => id?.length > 22 ? html`<span title=${id}>${id.slice(0, 19)}…</span>` : id;
 
 /** An event of the log in words. */
 export const eventName = (type) => t({
