@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs every test under the race detector and says at the end what was skipped
-# and why, and what failed. The full log stays in bin/test.log.
+# and why, and what failed. The full log stays in bin/test.log, the pictures that
+# browser tests take, of pages as they are and of those that failed, in bin/shots.
 #
 # Many tests measure time, and CI's machine is shared: up to five that failed
 # run once more, alone. One that passes then is named as flaky, one that fails
@@ -10,7 +11,9 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 timeout=${TIMEOUT:-40m}
 log=bin/test.log
-mkdir -p bin
+export BRAID_SHOTS=$PWD/bin/shots
+rm -rf "$BRAID_SHOTS"
+mkdir -p "$BRAID_SHOTS"
 : >"$log"
 
 # run shows go test's lines as they come, without the start lines of -v.

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"image/png"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,24 +121,11 @@ func (p *page) keep(name string) {
 	eval[bool](p, `await Promise.all(document.getAnimations().map((a) => a.effect.getComputedTiming().iterations === Infinity ? null : a.finished.catch(() => {}))); return true`)
 	b, err := p.picture()
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, name+".png"), recompressed(b), 0o644)
+		err = os.WriteFile(filepath.Join(dir, name+".png"), b, 0o644)
 	}
 	if err != nil {
 		p.t.Errorf("screenshot %s: %v", name, err)
 	}
-}
-
-// recompressed is the same picture in fewer bytes.
-func recompressed(b []byte) []byte {
-	full, err := png.Decode(bytes.NewReader(b))
-	if err != nil {
-		return b
-	}
-	var out bytes.Buffer
-	if (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, full) != nil || out.Len() >= len(b) {
-		return b
-	}
-	return out.Bytes()
 }
 
 func quoted(s string) string {
