@@ -87,6 +87,7 @@ func TestConsolePages(t *testing.T) {
 		p.press("Create Task")
 		p.accessible(axe, "the dialog of a callback task")
 		p.press("Cancel")
+		p.until(5*time.Second, "has the focus where it was", `document.activeElement.textContent.trim() === 'Create Task'`)
 		p.visit("#/applications/e2e/templates", "Templates")
 		p.press("Create Template")
 		p.choose("Kind", "Transcoding")

@@ -100,8 +100,12 @@ export function Dialog({ title, onclose, wide, children }) {
   const id = useId();
   useLayoutEffect(() => {
     const before = document.activeElement;
-    ref.current.showModal();
-    return () => before?.isConnected && before.focus();
+    const dialog = ref.current;
+    dialog.showModal();
+    return () => {
+      dialog.close(); // nothing outside can have the focus before
+      if (before?.isConnected) before.focus();
+    };
   }, []);
   return html`<dialog ref=${ref} class=${wide ? 'wide' : ''} aria-labelledby=${id}
       oncancel=${(e) => { e.preventDefault(); onclose(); }}>
