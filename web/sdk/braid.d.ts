@@ -181,7 +181,7 @@ export type EndReason =
 
 export interface RoomEvents {
   joined: { readonly user: RemoteUser };
-  left: { readonly user: RemoteUser; readonly reason: 'left' | 'timeout' | 'replaced' | 'kicked' };
+  left: { readonly user: RemoteUser; readonly reason: 'left' | 'timeout' | 'replaced' | 'kicked' | 'dismissed' };
   published: { readonly user: RemoteUser; readonly source: RemoteSource };
   unpublished: { readonly user: RemoteUser; readonly source: RemoteSource };
   /** A source's media arrive, or no longer do. */

@@ -127,6 +127,27 @@ const cases = {
     check('attempts', server.sockets.length, 1);
   },
 
+  async 'an encoder that is short of processor time is told of, and no longer when it is not'() {
+    const server = new Server();
+    const room = await join({ token: 't', role: 'streamer' });
+    await room.publish('camera', document.createElement('canvas').captureStream().getTracks()[0]);
+    const { getStats } = RTCPeerConnection.prototype;
+    let limit = 'cpu';
+    RTCPeerConnection.prototype.getStats = async () => new Map([['o', { type: 'outbound-rtp', qualityLimitationReason: limit }]]);
+    try {
+      await until('cpu', () => room.me.quality?.reasons.includes('cpu'), 10000);
+      server.event('quality', { users: { me: { up: 3, down: 4, reasons: ['loss'] } } });
+      await until('the server tells', () => room.me.quality.up === 3);
+      check('with what the server sees', room.me.quality, { up: 3, down: 4, reasons: ['loss', 'cpu'] });
+      limit = 'none';
+      await until('no longer', () => !room.me.quality.reasons.includes('cpu'), 10000);
+      check('then', room.me.quality, { up: 3, down: 4, reasons: ['loss'] });
+    } finally {
+      RTCPeerConnection.prototype.getStats = getStats;
+      room.leave();
+    }
+  },
+
   async 'a source that is refused costs no other its place'() {
     const server = new Server();
     const room = await join({ token: 't', role: 'streamer' });

@@ -10,7 +10,7 @@ export async function page(video: HTMLVideoElement): Promise<Map<string, Quality
   const seen = new Map<string, Quality>();
   const off = room.on('quality', (e) => e.quality.forEach((q, user) => seen.set(user, q)));
   room.on('end', ({ reason, error }) => say(reason, error?.code, error?.field));
-  room.on('left', (e) => { const r: 'left' | 'timeout' | 'replaced' | 'kicked' = e.reason; say(r); });
+  room.on('left', (e) => { const r: 'left' | 'timeout' | 'replaced' | 'kicked' | 'dismissed' = e.reason; say(r); });
   room.on('levels', (e) => say(...e.speakers, String(e.levels.get('ann') ?? -127)));
   room.addEventListener('data', (e) => say(e.from, e.topic, JSON.stringify(e.payload)), { once: true });
   const types: (keyof RoomEvents)[] = ['joined', 'published', 'unpublished', 'track', 'muted', 'role', 'stopped', 'reconnecting', 'reconnected', 'draining', 'soundblocked'];
