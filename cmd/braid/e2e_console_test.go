@@ -34,6 +34,8 @@ func TestConsole(t *testing.T) {
 	p.keep("console-setup")
 	p.press("Create administrator")
 	p.reads("An application is a tenant")
+	goesOn := `document.activeElement.id === 'main'` // whoever has no mouse is where the new page begins
+	p.until(5*time.Second, "goes on from the page", goesOn)
 
 	consoleApplication(p)
 	consoleRelay(p, s)
@@ -45,6 +47,7 @@ func TestConsole(t *testing.T) {
 	p.fill("User", "tester")
 	p.press("Join here")
 	p.until(20*time.Second, "sees itself", `document.querySelector('video.own')?.videoWidth > 0`)
+	p.until(5*time.Second, "goes on from the call", goesOn)
 	eventually(t, 10*time.Second, "the receiver hears of it", func() (bool, string) {
 		once, _ := r.got()
 		return len(once) > 2, fmt.Sprint(once)

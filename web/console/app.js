@@ -1,7 +1,7 @@
 // The console: who is there, the frame around the pages, and which page an address shows.
 import { html, render, useEffect, useRef, useState } from './preact.js';
 import { bearer, get, onLost, path, request, useBearer } from './api.js';
-import { to, useLoad, useRoute } from './hooks.js';
+import { to, useLoad, useRefocus, useRoute } from './hooks.js';
 import { t, language, setLanguage } from './i18n.js';
 import { Entrance, whoami } from './session.js';
 import { Empty, Icon, IconButton, Loaded, Note, Toasts, Trouble } from './ui.js';
@@ -63,6 +63,7 @@ function Console() {
     ask();
   }, []);
   const { asked, session, problem } = state;
+  useRefocus(asked ? session?.user ?? '' : undefined); // who has signed in goes on with the page
   if (!asked && problem) return html`<div class="entrance"><main class="card"><${Trouble} error=${problem} again=${ask} /></main></div>`;
   if (!asked) return html`<p class="loading" role="status">${t('Loading …')}</p>`;
   const me = bearer() ? { user: t('admin token'), role: 'admin', secure: isSecureContext, token: true } : session;

@@ -107,3 +107,14 @@ function readRoute() {
 /** The address of a page: to('applications', app, 'relay'). */
 export const to = (...parts) => '#/' + parts.map(encodeURIComponent).join('/');
 export const go = (...parts) => { location.hash = to(...parts); };
+
+/** Gives the page the focus when something changes that takes away what had it. @param {any} now undefined: not known yet */
+export function useRefocus(now) {
+  const before = useRef(now);
+  useEffect(() => {
+    const known = before.current !== undefined;
+    if (before.current === now) return;
+    before.current = now;
+    if (known) document.querySelector('#main')?.focus({ preventScroll: true });
+  }, [now]);
+}

@@ -1,7 +1,7 @@
 // Join and test: a fresh token, a call right here, or in the demo's pages.
 import { html, useEffect, useRef, useState } from '../preact.js';
 import { path, post } from '../api.js';
-import { useAction, useLoad } from '../hooks.js';
+import { useAction, useLoad, useRefocus } from '../hooks.js';
 import { t, date } from '../i18n.js';
 import { Badge, Button, Card, Copy, Note, PageHead, SelectField, TextField, Trouble } from '../ui.js';
 
@@ -12,6 +12,7 @@ export function Join({ app }) {
   const set = (change) => setS((now) => ({ ...now, ...change }));
   const [token, setToken] = useState(null);
   const [inside, setInside] = useState(null);
+  useRefocus(inside);
   const demo = useLoad(async () => (await fetch('/demo/call/', { method: 'HEAD' })).ok, []);
   const make = (grants) => post(path('applications', app.id, 'tokens'), { channel: s.channel, user: s.user, subscribe: true, ...grants });
   const everything = { publish: ['camera', 'shareScreen'], mix: true };
