@@ -161,7 +161,7 @@ func (l *layerStage) inOrder(name string, least int) (longest float64) {
 	seen := eval[[][3]float64](l.stand, fmt.Sprintf(`return viewers[%q].seen`, name))
 	total := float64(l.clip.Seconds * l.clip.FPS)
 	unreadable, back, last := 0, 0, -1.0
-	switches := 0
+	switches, blurred := 0, map[float64]int{} // by width
 	for i, s := range seen {
 		if i > 0 {
 			longest = max(longest, s[0]-seen[i-1][0])
@@ -171,6 +171,7 @@ func (l *layerStage) inOrder(name string, least int) (longest float64) {
 		}
 		if s[1] < 0 {
 			unreadable++
+			blurred[s[2]]++
 			continue
 		}
 		if step := math.Mod(s[1]-last+total, total); last >= 0 && step > total/2 {
@@ -180,7 +181,7 @@ func (l *layerStage) inOrder(name string, least int) (longest float64) {
 		last = s[1]
 	}
 	got := l.got(name)
-	l.t.Logf("%s: %d pictures of %d widths in turn, %d unreadable, %d step back, %.0f ms the longest; %+v", name, len(seen), switches+1, unreadable, back, longest, got)
+	l.t.Logf("%s: %d pictures of %d widths in turn, %d unreadable (by width: %v), %d step back, %.0f ms the longest; %+v", name, len(seen), switches+1, unreadable, blurred, back, longest, got)
 	if len(seen) < least || unreadable > len(seen)/20 {
 		l.t.Errorf("%s: %d of %d pictures cannot be read, want %d at least that can", name, unreadable, len(seen), least)
 	}
