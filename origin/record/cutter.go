@@ -67,12 +67,11 @@ type cutter struct {
 
 	publisher uint32
 	demux     flv.Demuxer
-	now       int64 // ms: timestamps with their 2^32 wraps undone
-	timed     bool
-	forms     forms // of the newest tags
-	sound     soundClock
-	heard     time.Duration // when sound was first heard without a file, plus 1; 0: it was not
-	newest    time.Duration // decoding time of the newest sample
+	timeline
+	forms  forms // of the newest tags
+	sound  soundClock
+	heard  time.Duration // when sound was first heard without a file, plus 1; 0: it was not
+	newest time.Duration // decoding time of the newest sample
 
 	paused       bool  // no file may begin; set by whoever calls tag
 	in           bool  // a file has begun
@@ -86,6 +85,22 @@ type cutter struct {
 	renew        bool          // the next key frame begins a file
 	sliced       time.Duration // when the newest slice began
 	slices       bool          // one begins with the next fragment
+}
+
+// timeline is a stream's time: timestamps with their 2^32 wraps undone.
+type timeline struct {
+	timed bool // a tag came
+	now   time.Duration
+}
+
+// step is how far a timestamp is from now, which the first one sets; jump tells that the
+// tags of one recording do not lie so far apart.
+func (l *timeline) step(timestamp uint32) (by time.Duration, jump bool) {
+	if !l.timed {
+		l.timed, l.now = true, time.Duration(timestamp)*time.Millisecond
+	}
+	by = time.Duration(int32(timestamp-uint32(l.now.Milliseconds()))) * time.Millisecond
+	return by, by < backJump || by > foreJump
 }
 
 // track collects the samples of one kind.
@@ -135,16 +150,13 @@ func (c *cutter) hear(a *audioForm) {
 
 // unit takes an access unit.
 func (c *cutter) unit(t *origin.Tag, k *flv.Packet, au *media.AccessUnit) {
-	if !c.timed {
-		c.timed, c.now = true, int64(t.Timestamp)
-	}
-	step := int64(int32(t.Timestamp - uint32(c.now)))
+	step, jump := c.step(t.Timestamp)
 	c.now += step
-	if c.in && (step < backJump.Milliseconds() || step > foreJump.Milliseconds()) {
+	if c.in && jump {
 		c.finish()
 		c.sound = soundClock{}
 	}
-	s := sample{key: au.Key, dts: time.Duration(c.now) * time.Millisecond, units: au.Units, size: au.Size()}
+	s := sample{key: au.Key, dts: c.now, units: au.Units, size: au.Size()}
 	s.pts = s.dts
 	if t.Type == flv.Video {
 		// The composition time is ms on a time that may not be: 2^32 wraps cancel out.

@@ -50,20 +50,19 @@ type mp3Maker struct {
 
 	publisher uint32
 	demux     flv.Demuxer
-	timed     bool
-	now       time.Duration // on the stream's timeline, its wraps undone
-	arrived   time.Time     // of the tag of that time
-	codec     media.Codec   // of the sound that coder takes
-	config    []byte        // the same
-	coder     Coder         // nil: no sound has come
-	queue     *mp3Queue     // of coder
-	fed       time.Duration // time of the newest sound that it was given
-	got       time.Duration // and that it gave
-	begun     bool
-	next      time.Duration // when the next frame begins
-	form      [mp3Head]byte // of the newest frame
-	silence   []byte        // a frame of that form
-	trouble   string        // of the coder, which was not told
+	timeline
+	arrived time.Time     // of the tag of its now
+	codec   media.Codec   // of the sound that coder takes
+	config  []byte        // the same
+	coder   Coder         // nil: no sound has come
+	queue   *mp3Queue     // of coder
+	fed     time.Duration // time of the newest sound that it was given
+	got     time.Duration // and that it gave
+	begun   bool
+	next    time.Duration // when the next frame begins
+	form    [mp3Head]byte // of the newest frame
+	silence []byte        // a frame of that form
+	trouble string        // of the coder, which was not told
 }
 
 // mp3Queue is what a coder has made and nobody took yet.
@@ -110,11 +109,8 @@ func (m *mp3Maker) tag(t *origin.Tag) {
 		m.restart()
 		m.publisher, m.demux, m.timed = t.Publisher(), flv.Demuxer{}, false
 	}
-	if !m.timed {
-		m.timed, m.now = true, time.Duration(t.Timestamp)*time.Millisecond
-	}
-	step := time.Duration(int32(t.Timestamp-uint32(m.now.Milliseconds()))) * time.Millisecond
-	if step < backJump || step > foreJump {
+	step, jump := m.step(t.Timestamp)
+	if jump {
 		m.restart()
 	}
 	m.now += step
