@@ -260,6 +260,26 @@ func adts(config, frame []byte) []byte {
 	return append([]byte{0xff, 0xf1, byte(1<<6 | rate<<2 | channels>>2), byte(channels<<6) | byte(n>>11), byte(n >> 3), byte(n<<5) | 0x1f, 0xfc}, frame...)
 }
 
+// encodeFrames codes whole frames, and counts the calls that gave none.
+func encodeFrames(t testing.TB, e *frameEncoder, frameSize, delay int, pcm []float32) (frames [][]byte, silent int) {
+	t.Helper()
+	if e.FrameSize() != frameSize || e.Delay() != delay {
+		t.Fatalf("frame size %d, delay %d, want %d and %d", e.FrameSize(), e.Delay(), frameSize, delay)
+	}
+	for n := frameSize * e.channels; len(pcm) >= n; pcm = pcm[n:] {
+		frame, err := e.Encode(pcm[:n])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if frame == nil {
+			silent++
+			continue
+		}
+		frames = append(frames, frame)
+	}
+	return frames, silent
+}
+
 // encodeAAC codes whole frames and gives what ffmpeg decodes, and how many calls
 // gave no frame.
 func encodeAAC(t testing.TB, rate, channels, kbps int, pcm []float32) (got []float32, silent, size int) {
@@ -269,19 +289,9 @@ func encodeAAC(t testing.TB, rate, channels, kbps int, pcm []float32) (got []flo
 		t.Fatal(err)
 	}
 	defer e.Close()
-	if e.FrameSize() != 1024 || e.Delay() != 1024 {
-		t.Fatalf("frame size %d, delay %d, want 1024 both", e.FrameSize(), e.Delay())
-	}
+	frames, silent := encodeFrames(t, &e.frameEncoder, 1024, 1024, pcm)
 	var stream []byte
-	for n := 1024 * channels; len(pcm) >= n; pcm = pcm[n:] {
-		frame, err := e.Encode(pcm[:n])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if frame == nil {
-			silent++
-			continue
-		}
+	for _, frame := range frames {
 		size += len(frame)
 		stream = append(stream, adts(flv.AudioSpecificConfig(rate, channels), frame)...)
 	}

@@ -20,21 +20,10 @@ func encodeMP3(t testing.TB, channels, kbps int, pcm []float32) (got []float32, 
 		t.Fatal(err)
 	}
 	defer e.Close()
-	if e.FrameSize() != 1152 || e.Delay() != 1105 {
-		t.Fatalf("frame size %d, delay %d, want 1152 and 1105", e.FrameSize(), e.Delay())
-	}
-	silent := 0
-	for n := 1152 * channels; len(pcm) >= n; pcm = pcm[n:] {
-		frame, err := e.Encode(pcm[:n])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if frame == nil {
-			silent++
-			continue
-		}
-		if frames = append(frames, frame); len(frame) != len(frames[0]) || frame[0] != 0xff || frame[1] != 0xfb {
-			t.Fatalf("frame %d is %d bytes %x, the first %d", len(frames), len(frame), frame[:4], len(frames[0]))
+	frames, silent := encodeFrames(t, &e.frameEncoder, 1152, 1105, pcm)
+	for i, frame := range frames {
+		if len(frame) != len(frames[0]) || frame[0] != 0xff || frame[1] != 0xfb {
+			t.Fatalf("frame %d is %d bytes %x, the first %d", i+1, len(frame), frame[:4], len(frames[0]))
 		}
 	}
 	if silent != 1 {
