@@ -75,15 +75,10 @@ function Frame({ me }) {
   const [open, setOpen] = useState(false);
   const main = useRef(null);
   const address = route.parts.join('/');
-  const before = useRef(address);
-  useEffect(() => {
+  useRefocus(address, () => { // a new page is read from its top
     setOpen(false);
-    if (before.current !== address) { // a new page is read from its top
-      before.current = address;
-      scrollTo(0, 0);
-      main.current?.focus({ preventScroll: true });
-    }
-  }, [address]);
+    scrollTo(0, 0);
+  });
   const brand = html`<a class="brand" href="#/applications"><img src="icon.svg" alt="" width="26" height="26" /> braid <small>${t('console')}</small></a>`;
   return html`<a class="skip" href="#main" onclick=${(e) => { e.preventDefault(); main.current.focus(); }}>${t('Skip to content')}</a>
     <div class=${open ? 'frame open' : 'frame'}>

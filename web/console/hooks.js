@@ -108,13 +108,19 @@ function readRoute() {
 export const to = (...parts) => '#/' + parts.map(encodeURIComponent).join('/');
 export const go = (...parts) => { location.hash = to(...parts); };
 
-/** Gives the page the focus when something changes that takes away what had it. @param {any} now undefined: not known yet */
-export function useRefocus(now) {
+/**
+ * Gives the page the focus when something changes that takes away what had it.
+ * @param {any} now undefined: not known yet
+ * @param {() => void} first is done before
+ */
+export function useRefocus(now, first) {
   const before = useRef(now);
   useEffect(() => {
     const known = before.current !== undefined;
     if (before.current === now) return;
     before.current = now;
-    if (known) document.querySelector('#main')?.focus({ preventScroll: true });
+    if (!known) return;
+    first?.();
+    document.querySelector('#main')?.focus({ preventScroll: true });
   }, [now]);
 }
