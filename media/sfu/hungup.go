@@ -15,17 +15,33 @@ const hungUp = "the connection is closed"
 // close first and send their DELETE then. And as many that somebody else has ended,
 // whose clients see no more than that the connection is gone.
 type goodbyes struct {
-	mu   sync.Mutex
-	ids  [256]string
-	next int
-
-	away     [256]sentAway
-	nextAway int
+	mu           sync.Mutex
+	hungUp, away lately
 }
 
-type sentAway struct {
+// lately is the newest of some sessions that have ended. The zero value is empty.
+type lately struct {
+	all  [256]goodbye
+	next int
+}
+
+type goodbye struct {
 	id  string
 	why event.Reason
+}
+
+func (l *lately) add(s *Session) {
+	l.all[l.next%len(l.all)] = goodbye{s.id, s.why}
+	l.next++
+}
+
+// find gives the session of an id; nil when it is not known.
+func (l *lately) find(id string) *goodbye {
+	i := slices.IndexFunc(l.all[:], func(g goodbye) bool { return g.id == id })
+	if id == "" || i < 0 {
+		return nil
+	}
+	return &l.all[i]
 }
 
 // add takes a session that has ended.
@@ -34,11 +50,9 @@ func (g *goodbyes) add(s *Session) {
 	defer g.mu.Unlock()
 	switch {
 	case s.Reason() == hungUp:
-		g.ids[g.next%len(g.ids)] = s.id
-		g.next++
+		g.hungUp.add(s)
 	case s.participant == nil && s.sentAway() != 0: // participants are told on their socket
-		g.away[g.nextAway%len(g.away)] = sentAway{s.id, s.why}
-		g.nextAway++
+		g.away.add(s)
 	}
 }
 
@@ -48,11 +62,11 @@ func (s *Server) HungUp(id string) bool {
 	g := &s.goodbyes
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	i := slices.Index(g.ids[:], id)
-	if id == "" || i < 0 {
+	known := g.hungUp.find(id)
+	if known == nil {
 		return false
 	}
-	g.ids[i] = ""
+	*known = goodbye{}
 	return true
 }
 
@@ -66,11 +80,10 @@ func (s *Server) SentAway(id string) event.Reason {
 	g := &s.goodbyes
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	i := slices.IndexFunc(g.away[:], func(a sentAway) bool { return a.id == id })
-	if id == "" || i < 0 {
-		return 0
+	if known := g.away.find(id); known != nil {
+		return known.why
 	}
-	return g.away[i].why
+	return 0
 }
 
 // sentAway is Server.SentAway of a session that may still be ending.

@@ -109,7 +109,7 @@ func (g *bringer) open(f *ingress, box *inbox, repeats bool) bool {
 		f.mu.Lock()
 		g.to = f
 	}
-	return !f.over && f.up != nil && f.up.byUDP()
+	return !f.over && f.up != nil && f.up.byUDP() != nil
 }
 
 // bring adds a packet to the burst that is open.

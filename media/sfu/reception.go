@@ -32,9 +32,9 @@ const feedbackTurns = 2
 // interceptors do, without a goroutine and four allocations for each packet.
 type reception struct {
 	interceptor.NoOp
-	own   uint32 // SSRC of who reports
-	in    *receptions
-	short func([]rtcp.Packet) bool // the shorter way to the publisher; false: Pion's has to do
+	own  uint32 // SSRC of who reports
+	in   *receptions
+	past func([]rtcp.Packet) bool // the way to the publisher past Pion; false: Pion's has to do
 
 	// Owned by receptions.mu.
 	writer   interceptor.RTCPWriter // Pion's way
@@ -96,7 +96,7 @@ func (all *receptions) tell(now time.Time) (rest []untold, left bool) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	for r := range all.all {
-		if packets := r.due(now); len(packets) > 0 && !r.short(packets) {
+		if packets := r.due(now); len(packets) > 0 && !r.past(packets) {
 			rest = append(rest, untold{r.writer, packets})
 		}
 	}
@@ -105,7 +105,7 @@ func (all *receptions) tell(now time.Time) (rest []untold, left bool) {
 
 func newReception(in *receptions) *reception {
 	own := rand.Uint32()
-	return &reception{own: own, in: in, short: func([]rtcp.Packet) bool { return false }, recorder: twcc.NewRecorder(own), began: time.Now(), streams: map[uint32]*received{}}
+	return &reception{own: own, in: in, past: func([]rtcp.Packet) bool { return false }, recorder: twcc.NewRecorder(own), began: time.Now(), streams: map[uint32]*received{}}
 }
 
 // NewInterceptor implements interceptor.Factory; there is one for each

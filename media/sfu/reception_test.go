@@ -40,7 +40,22 @@ func (h *heardOf) take() (p []rtcp.Packet) {
 	return p
 }
 
-// feed is a stream whose packets are given to a reception.
+// runReceptions tells publishers until end, which returns when that is over.
+func runReceptions(socket *sockets.Conn) (all *receptions, end func()) {
+	all = &receptions{}
+	all.init()
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		all.run(socket, stop)
+	}()
+	return all, func() {
+		close(stop)
+		<-ended
+	}
+}
+
+// receptionFeed is a stream whose packets are given to a reception.
 func receptionFeed(t *testing.T, r *reception, ssrc uint32) func(seq, transport uint16, timestamp uint32) {
 	var next []byte
 	reader := r.BindRemoteStream(&interceptor.StreamInfo{SSRC: ssrc, ClockRate: 90_000, RTPHeaderExtensions: []interceptor.RTPHeaderExtension{{URI: sdp.TransportCCURI, ID: 4}}},
@@ -65,18 +80,9 @@ func receptionFeed(t *testing.T, r *reception, ssrc uint32) func(seq, transport 
 func TestReception(t *testing.T) {
 	socket := sockets.New(loopback(t))
 	synctest.Test(t, func(t *testing.T) {
-		var all receptions
-		all.init()
-		stop, ended := make(chan struct{}), make(chan struct{})
-		go func() {
-			defer close(ended)
-			all.run(socket, stop)
-		}()
-		defer func() {
-			close(stop)
-			<-ended
-		}()
-		r, heard := newReception(&all), &heardOf{}
+		all, end := runReceptions(socket)
+		defer end()
+		r, heard := newReception(all), &heardOf{}
 		r.BindRTCPWriter(heard)
 		defer r.Close()
 		send := receptionFeed(t, r, 7)
@@ -182,15 +188,9 @@ func TestReceptionAllocatesNothing(t *testing.T) {
 func TestReceptionWaits(t *testing.T) {
 	socket := sockets.New(loopback(t))
 	synctest.Test(t, func(t *testing.T) {
-		var all receptions
-		all.init()
-		stop, ended := make(chan struct{}), make(chan struct{})
-		go func() {
-			defer close(ended)
-			all.run(socket, stop)
-		}()
+		all, end := runReceptions(socket)
 		writing, release := make(chan struct{}), make(chan struct{})
-		r := newReception(&all)
+		r := newReception(all)
 		r.BindRTCPWriter(interceptor.RTCPWriterFunc(func([]rtcp.Packet, interceptor.Attributes) (int, error) {
 			close(writing)
 			<-release
@@ -207,7 +207,6 @@ func TestReceptionWaits(t *testing.T) {
 			}
 		}
 		close(release)
-		close(stop)
-		<-ended
+		end()
 	})
 }

@@ -41,7 +41,7 @@ type uplink struct {
 
 func newUplink(in *inlet, counts *receptions) *uplink {
 	u := &uplink{inlet: in, own: rand.Uint32(), counts: newReception(counts)}
-	u.counts.short = u.report
+	u.counts.past = u.report
 	return u
 }
 
@@ -133,20 +133,22 @@ func (u *uplink) shorten(ssrc, rtx uint32, f *ingress) bool {
 	return true
 }
 
-// byUDP tells whether the publisher can be told anything past Pion.
-func (u *uplink) byUDP() bool {
-	to := u.route.Load()
-	return to != nil && to.tcp == nil
+// byUDP is where the publisher can be told something past Pion; nil: nowhere.
+func (u *uplink) byUDP() *route {
+	if to := u.route.Load(); to != nil && to.tcp == nil {
+		return to
+	}
+	return nil
 }
 
 // report sends RTCP past Pion; false says that it has to go Pion's way. It goes under
 // an SSRC of its own: how far Pion has counted the others' packets nobody tells, and
 // two under one index break GCM (RFC 7714 section 9.1).
 func (u *uplink) report(packets []rtcp.Packet) bool {
-	to := u.route.Load()
+	to := u.byUDP()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.seal == nil || u.closed || to == nil || to.tcp != nil {
+	if u.seal == nil || u.closed || to == nil {
 		return false
 	}
 	plain, err := rtcp.Marshal(packets)
